@@ -1,0 +1,21 @@
+//! Compiles `proto/` with a protobuf compiler written in Rust, and keeps the descriptor set for
+//! reflection and for the wire-table test.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message as _;
+
+const PROTOS: [&str; 2] = ["proto/workload.proto", "proto/dayfly/v1/admin.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let descriptors = protox::compile(PROTOS, ["proto"])?;
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .codec_path("crate::pb::SmallCodec")
+        .skip_debug(["X509SVID", "X509SVIDResponse", "JWTSVID", "JWTSVIDResponse", "WITSVID", "WITSVIDResponse", "ValidateJWTSVIDRequest"])
+        .compile_fds(descriptors)?;
+    Ok(())
+}
