@@ -15,7 +15,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         .codec_path("crate::pb::SmallCodec")
-        .skip_debug(["X509SVID", "X509SVIDResponse", "JWTSVID", "JWTSVIDResponse", "WITSVID", "WITSVIDResponse", "ValidateJWTSVIDRequest"])
+        .skip_debug([
+            "X509SVID",
+            "X509SVIDResponse",
+            "JWTSVID",
+            "JWTSVIDResponse",
+            "WITSVID",
+            "WITSVIDResponse",
+            "ValidateJWTSVIDRequest",
+        ])
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,1 +1,7 @@
-//! x
+//! Dayfly ends static secrets for AI agents and the services they call.
+//!
+//! A daemon on each node asks the kernel who is calling on a Unix socket, matches that against registered
+//! entries, judges by policy, and issues credentials that live minutes.
+
+pub(crate) mod pb;
+pub(crate) mod sys;

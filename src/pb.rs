@@ -3,7 +3,14 @@
 //! The codec differs from tonic's own in one thing: its buffers start at 1 KiB, because tonic keeps the
 //! encode buffer of every idle stream (8 KiB each; ten thousand streams are common here).
 
-#![allow(clippy::all, missing_docs, unreachable_pub, unused_qualifications, reason = "generated code")]
+#![allow(
+    clippy::all,
+    clippy::allow_attributes,
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated code"
+)]
 
 use std::marker::PhantomData;
 

@@ -1,0 +1,204 @@
+//! Files that only the daemon's user may touch: owner and mode are checked on the opened descriptor, and
+//! what is written is whole and on the disk, or not there at all.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::geteuid;
+use zeroize::Zeroizing;
+
+use super::Secret;
+
+/// No private file of ours is larger (a P-384 key in PEM is 306 bytes).
+pub(crate) const PRIVATE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Why a private file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Somebody else could read or replace it.
+    #[error("{} has mode {mode:04o}: others than its owner may use it (chmod {want:04o})", path.display())]
+    LooseMode { path: PathBuf, mode: u32, want: u32 },
+    /// It belongs to somebody else.
+    #[error("{} belongs to uid {owner}, not to the daemon's uid {uid}", path.display())]
+    ForeignOwner { path: PathBuf, owner: u32, uid: u32 },
+    /// A link, socket, folder or device where a file was expected, or no folder where one was.
+    #[error("{} is not {what}", path.display())]
+    WrongKind { path: PathBuf, what: &'static str },
+    /// More than [`PRIVATE_BYTES_MAX`].
+    #[error("{} is larger than {PRIVATE_BYTES_MAX} bytes", path.display())]
+    TooLarge { path: PathBuf },
+    /// The system said no.
+    #[error("{} cannot be {verb}", path.display())]
+    Io { path: PathBuf, verb: &'static str, source: io::Error },
+}
+
+impl Error {
+    fn io(path: &Path, verb: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, verb, source }
+    }
+
+    /// Whether the disk, or the daemon's share of it, was full.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+}
+
+/// Reads a file that only the daemon's user may read. Links are not followed.
+///
+/// # Errors
+/// When it is missing, is not a plain file, has another owner, or grants anything to group or others.
+pub(crate) fn read_private(path: &Path) -> Result<Secret, Error> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
+        .open(path)
+        .map_err(Error::io(path, "read"))?;
+    // Judged on what was opened, not on what the name says a moment later.
+    let meta = file.metadata().map_err(Error::io(path, "read"))?;
+    if !meta.is_file() {
+        return Err(Error::WrongKind { path: path.to_owned(), what: "a plain file" });
+    }
+    check_owner(path, &meta, 0o600)?;
+    if meta.len() > PRIVATE_BYTES_MAX {
+        return Err(Error::TooLarge { path: path.to_owned() });
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0).saturating_add(1)));
+    file.take(PRIVATE_BYTES_MAX).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
+    Ok(Secret::new(std::mem::take(&mut *bytes)))
+}
+
+/// Writes a file that only the daemon's user may read (mode 0600): beside it first, synced, then renamed over
+/// it, then the folder synced. After an error the old file, or none, is there.
+///
+/// # Errors
+/// What the system said, e.g. that the disk is full.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let beside = path.with_extension("new");
+    let written = write_synced(&beside, bytes)
+        .and_then(|()| fs::rename(&beside, path))
+        .map_err(Error::io(path, "written"))
+        .and_then(|()| path.parent().map_or(Ok(()), sync_dir));
+    if written.is_err() {
+        // Best effort: a leftover is overwritten by the next write and read by nobody.
+        fs::remove_file(&beside).ok();
+    }
+    written
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes a folder with mode 0700, parents too, or checks that the one there is ours and closed to others.
+///
+/// # Errors
+/// When it is there with another owner, another kind, or a loose mode; or cannot be made.
+pub(crate) fn create_private_dir(path: &Path) -> Result<(), Error> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io(path, "created"))?;
+    let meta = fs::symlink_metadata(path).map_err(Error::io(path, "read"))?;
+    if !meta.is_dir() {
+        return Err(Error::WrongKind { path: path.to_owned(), what: "a folder" });
+    }
+    check_owner(path, &meta, 0o700)
+}
+
+/// Makes what was created, renamed or removed in a folder last.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(Error::io(path, "synced"))
+}
+
+fn check_owner(path: &Path, meta: &fs::Metadata, want: u32) -> Result<(), Error> {
+    let uid = geteuid().as_raw();
+    if meta.uid() != uid {
+        return Err(Error::ForeignOwner { path: path.to_owned(), owner: meta.uid(), uid });
+    }
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(Error::LooseMode { path: path.to_owned(), mode, want });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::sys::scratch::Scratch;
+
+    #[test]
+    fn what_was_written_is_read_again_and_nobody_else_may() {
+        let dir = Scratch::new();
+        let path = dir.path().join("a.key");
+        write_private(&path, b"one").unwrap();
+        write_private(&path, b"two").unwrap();
+        assert_eq!(read_private(&path).unwrap().expose(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_refused() {
+        let dir = Scratch::new();
+        let path = dir.path().join("a.key");
+        for mode in [0o640, 0o604, 0o620, 0o610, 0o666] {
+            write_private(&path, b"key").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(matches!(read_private(&path), Err(Error::LooseMode { .. })), "mode {mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let dir = Scratch::new();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        write_private(&real, b"key").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        assert!(read_private(&link).is_err());
+    }
+
+    #[test]
+    fn a_folder_or_a_pipe_is_not_a_key() {
+        let dir = Scratch::new();
+        assert!(matches!(read_private(dir.path()), Err(Error::WrongKind { .. })));
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(read_private(&pipe), Err(Error::WrongKind { .. })));
+    }
+
+    #[test]
+    fn a_file_beyond_the_limit_is_refused() {
+        let dir = Scratch::new();
+        let path = dir.path().join("big");
+        write_private(&path, &vec![0; usize::try_from(PRIVATE_BYTES_MAX).unwrap() + 1]).unwrap();
+        assert!(matches!(read_private(&path), Err(Error::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_loose_folder_is_refused() {
+        let dir = Scratch::new();
+        let path = dir.path().join("state");
+        create_private_dir(&path).unwrap();
+        create_private_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(create_private_dir(&path), Err(Error::LooseMode { .. })));
+    }
+}

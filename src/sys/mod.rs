@@ -1,0 +1,14 @@
+//! The kernel's edge: sockets, processes, files, memory, time. The only room with unsafe code.
+//!
+//! It promises that what it says about a process was true of one process, alive when the last word of it
+//! was read; and that bytes handed up from a socket were written by the process that connected. What any of
+//! that means for an identity is decided elsewhere.
+
+pub(crate) mod clock;
+pub(crate) mod files;
+#[cfg(test)]
+pub(crate) mod scratch;
+pub(crate) mod secret;
+
+pub(crate) use clock::Clock;
+pub(crate) use secret::Secret;
