@@ -9,7 +9,7 @@ pub(crate) struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System,
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests move the time"))]
+    #[cfg(test)]
     Tokio {
         epoch: SystemTime,
         start: tokio::time::Instant,

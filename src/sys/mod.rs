@@ -5,7 +5,11 @@
 //! that means for an identity is decided elsewhere.
 
 pub(crate) mod clock;
+pub(crate) mod closer;
 pub(crate) mod files;
+pub(crate) mod kernel;
+pub(crate) mod pidfd;
+pub(crate) mod proc;
 #[cfg(test)]
 pub(crate) mod scratch;
 pub(crate) mod secret;
