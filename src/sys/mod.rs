@@ -7,12 +7,19 @@
 pub(crate) mod clock;
 pub(crate) mod closer;
 pub(crate) mod files;
+pub(crate) mod frames;
+pub(crate) mod hpack;
+pub(crate) mod image;
 pub(crate) mod kernel;
+pub(crate) mod listener;
+pub(crate) mod peer;
 pub(crate) mod pidfd;
 pub(crate) mod proc;
+pub(crate) mod process;
 #[cfg(test)]
 pub(crate) mod scratch;
 pub(crate) mod secret;
+pub(crate) mod stream;
 
 pub(crate) use clock::Clock;
 pub(crate) use secret::Secret;

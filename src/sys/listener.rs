@@ -1,0 +1,228 @@
+//! Unix sockets that workloads connect to.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsFd, AsRawFd as _, OwnedFd},
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+            net::UnixStream as StdStream,
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    fcntl::{OFlag, open},
+    sys::{
+        socket::{
+            AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, setsockopt, socket, sockopt::PassCred,
+        },
+        stat::{Mode, fchmod},
+    },
+};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::kernel::{Feature, Kernel, refuse_descriptors};
+
+/// The longest path that fits a socket address, in bytes.
+pub(crate) const PATH_BYTES_MAX: usize = 107;
+/// Connections that may wait for accept(2); the kernel's own limit (`net.core.somaxconn`) comes on top.
+const BACKLOG: i32 = 4_096;
+
+/// Why a socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The path does not fit a socket address.
+    #[error("socket path {} is {length} bytes long, {PATH_BYTES_MAX} is the most", path.display())]
+    TooLong { path: PathBuf, length: usize },
+    /// A living daemon answers there.
+    #[error("{} is served by another process already", path.display())]
+    InUse { path: PathBuf },
+    /// Something else lies there.
+    #[error("{} is there and is not a socket", path.display())]
+    NotASocket { path: PathBuf },
+    /// Others could put a socket of their own in its place.
+    #[error("the folder of {} may be written by others (mode {mode:04o})", path.display())]
+    OpenFolder { path: PathBuf, mode: u32 },
+    /// The system said no.
+    #[error("socket {} cannot be {verb}", path.display())]
+    Io { path: PathBuf, verb: &'static str, source: io::Error },
+}
+
+/// A listening Unix socket. Its file is removed when it is dropped, unless another has taken its place.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    inner: UnixListener,
+    path: PathBuf,
+    inode: Option<u64>,
+    /// Given up when there is no other descriptor left, so that one connection can be accepted and closed.
+    reserve: Option<OwnedFd>,
+}
+
+impl Listener {
+    /// Serves `path` with this file mode. A socket that a dead process left there is taken over.
+    ///
+    /// # Errors
+    /// When a living process serves it, when something else lies there, or when others may write its folder.
+    pub(crate) fn bind(path: &Path, mode: u32, kernel: Kernel) -> Result<Self, Error> {
+        let failed = |verb| move |source: io::Error| Error::Io { path: path.to_owned(), verb, source };
+        let length = path.as_os_str().as_bytes().len();
+        if length > PATH_BYTES_MAX {
+            return Err(Error::TooLong { path: path.to_owned(), length });
+        }
+        check_folder(path)?;
+        clear_dead(path)?;
+        let listening = (|| {
+            let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+            let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+            // Before listen(2): connections in the backlog have them from the start.
+            setsockopt(&fd, PassCred, &true)?;
+            if kernel.has(Feature::PassRights) {
+                refuse_descriptors(&fd)?;
+            }
+            // Before bind(2), so that the file is never wider than it may be; after it, since umask narrows it.
+            fchmod(&fd, Mode::from_bits_truncate(mode))?;
+            bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+            listen(&fd, Backlog::new(BACKLOG).unwrap_or(Backlog::MAXCONN))?;
+            UnixListener::from_std(fd.into())
+        })();
+        let inner = listening.map_err(failed("served"))?;
+        let inode = fs::symlink_metadata(path).map(|meta| meta.ino()).ok();
+        Ok(Self { inner, path: path.to_owned(), inode, reserve: reserve().ok() })
+    }
+
+    /// Its path, as clients' `getpeername` shows it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE`: there was no descriptor left, and one waiting connection was closed instead. The
+    /// caller backs off.
+    pub(crate) async fn accept(&mut self) -> io::Result<UnixStream> {
+        loop {
+            match self.inner.accept().await {
+                Ok((stream, _)) => {
+                    if self.reserve.is_none() {
+                        self.reserve = reserve().ok();
+                    }
+                    return Ok(stream);
+                }
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                    if self.reserve.take().is_some() {
+                        // Somebody waits; better a closed door than no answer at all.
+                        drop(self.inner.accept().await);
+                        self.reserve = reserve().ok();
+                    }
+                    return Err(error);
+                }
+                // The connection went away before we came to it.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let now = fs::symlink_metadata(&self.path).map(|meta| meta.ino()).ok();
+        if now.is_some() && now == self.inode {
+            fs::remove_file(&self.path).ok();
+        }
+    }
+}
+
+fn reserve() -> io::Result<OwnedFd> {
+    Ok(open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)
+}
+
+/// Whoever may write the folder could take the socket's place; with the sticky bit only the owner of the file may.
+fn check_folder(path: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Io { path: path.to_owned(), verb: "served", source };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = fs::metadata(folder).map_err(failed)?.mode() & 0o7777;
+    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
+        return Err(Error::OpenFolder { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+fn clear_dead(path: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Io { path: path.to_owned(), verb: "taken over", source };
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    if !meta.file_type().is_socket() {
+        return Err(Error::NotASocket { path: path.to_owned() });
+    }
+    match StdStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // Answered, or full, or not for us to try: somebody lives there.
+        Ok(_) | Err(_) => Err(Error::InUse { path: path.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::sys::scratch::Scratch;
+
+    fn kernel() -> Kernel {
+        Kernel::probe(&[]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_socket_has_its_mode_and_goes_when_dropped() {
+        let dir = Scratch::new();
+        let path = dir.path().join("w.sock");
+        for mode in [0o666, 0o660, 0o600] {
+            let listener = Listener::bind(&path, mode, kernel()).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, mode);
+            drop(listener);
+            assert!(!path.exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_living_socket_is_left_alone_and_a_dead_one_taken_over() {
+        let dir = Scratch::new();
+        let path = dir.path().join("w.sock");
+        let first = Listener::bind(&path, 0o600, kernel()).unwrap();
+        assert!(matches!(Listener::bind(&path, 0o600, kernel()), Err(Error::InUse { .. })));
+        drop(first);
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "a dead process leaves its socket");
+        Listener::bind(&path, 0o600, kernel()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_a_long_path_and_an_open_folder_are_refused() {
+        let dir = Scratch::new();
+        let path = dir.path().join("file");
+        fs::write(&path, "").unwrap();
+        assert!(matches!(Listener::bind(&path, 0o600, kernel()), Err(Error::NotASocket { .. })));
+        let long = dir.path().join("x".repeat(120));
+        assert!(matches!(Listener::bind(&long, 0o600, kernel()), Err(Error::TooLong { .. })));
+        let open = dir.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(Listener::bind(&open.join("s"), 0o600, kernel()), Err(Error::OpenFolder { .. })));
+    }
+}

@@ -1,0 +1,383 @@
+//! Who connected, and what is true of that process now.
+//!
+//! A [`Peer`] is made once for a connection from what the kernel noted at connect(2). Everything read later goes
+//! through one `/proc/PID` descriptor, and *afterwards* the pidfd is alive and the ids are as before: then all that
+//! was read was about this process.
+#![expect(unsafe_code, reason = "a socket option that nix does not have")]
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsFd, AsRawFd as _},
+        unix::fs::MetadataExt as _,
+    },
+    path::Path,
+};
+
+use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
+
+use super::{
+    kernel::{Feature, Kernel},
+    pidfd::Pidfd,
+    proc::{GROUPS_MAX, ProcDir, Status},
+};
+
+/// Why a connection is not, or no longer, the process that made it. Each of these closes the connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The process that connected has exited.
+    #[error("the process that connected is gone")]
+    Gone,
+    /// Its real, effective and saved ids, those it connected with and those it writes with are not all one.
+    #[error("the caller's ids differ from those it connected with")]
+    MixedIds,
+    /// Another process than the one that connected wrote to the socket.
+    #[error("another process wrote to the connection")]
+    SenderDiffers,
+    /// A child of the one that connected wrote: a client that forked after connecting.
+    #[error("a child of the process that connected wrote to the connection; connect after fork")]
+    ForkedClient,
+    /// The writer is outside the daemon's pid namespace.
+    #[error("the caller is outside the daemon's pid namespace")]
+    OutsidePidNamespace,
+    /// Bytes came without the kernel's word on who wrote them.
+    #[error("bytes came without credentials")]
+    NoCredentials,
+    /// Somebody sent us open descriptors.
+    #[error("the caller sent descriptors")]
+    Descriptors,
+    /// A byte out of band, whose writer is never seen.
+    #[error("the caller sent a byte out of band")]
+    OutOfBand,
+    /// The kernel did not answer as it should.
+    #[error("the caller could not be looked at")]
+    Unreadable(#[source] io::Error),
+}
+
+impl Fault {
+    /// A stable word for the audit log and the counters.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Gone => "peer_gone",
+            Self::MixedIds => "mixed_ids",
+            Self::SenderDiffers => "sender_differs",
+            Self::ForkedClient => "forked_client",
+            Self::OutsidePidNamespace => "caller_outside_pid_namespace",
+            Self::NoCredentials => "no_credentials",
+            Self::Descriptors => "descriptors_sent",
+            Self::OutOfBand => "oob",
+            Self::Unreadable(_) => "peer_unreadable",
+        }
+    }
+}
+
+/// A process for as long as a connection of its lasts, told apart from every other until the next boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ProcessKey {
+    /// The inode of its pidfd.
+    Inode(u64),
+    /// Where pidfds have no inodes of their own: its number and start time, good while its pidfd is held.
+    Started { pid: i32, ticks: u64 },
+}
+
+/// The process at the other end of a connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pidfd: Pidfd,
+    key: ProcessKey,
+    pid: i32,
+    uid: u32,
+    gid: u32,
+    groups: Vec<u32>,
+    is_exact: bool,
+    kernel: Kernel,
+}
+
+/// What is true of a process at one moment, without its image.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Facts {
+    pub(crate) pid: i32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Supplementary groups, sorted.
+    pub(crate) groups: Vec<u32>,
+    /// Id of its cgroup in the v2 hierarchy; 0 where there is none.
+    pub(crate) cgroup: u64,
+}
+
+impl Peer {
+    /// The process that connected this socket.
+    ///
+    /// # Errors
+    /// [`Fault::Gone`] when it has exited already, [`Fault::OutsidePidNamespace`] when it has no number here.
+    pub(crate) fn of(socket: &impl AsFd, kernel: Kernel) -> Result<Self, Fault> {
+        let noted = getsockopt(&socket.as_fd(), PeerCredentials).map_err(|error| Fault::Unreadable(error.into()))?;
+        let pid = noted.pid();
+        if pid == 0 {
+            return Err(Fault::OutsidePidNamespace);
+        }
+        let is_exact = kernel.has(Feature::PeerPidfd);
+        let pidfd =
+            if is_exact { Pidfd::of_peer(socket) } else { Pidfd::open(pid) }.map_err(|error| gone_or(error, false))?;
+        Self::new(
+            pidfd,
+            pid,
+            noted.uid(),
+            noted.gid(),
+            peer_groups(socket).map_err(Fault::Unreadable)?,
+            is_exact,
+            kernel,
+        )
+    }
+
+    /// A process by its number, for a look from outside (`explain`): who had the number a moment ago is not said,
+    /// so nothing is ever issued to it.
+    ///
+    /// # Errors
+    /// [`Fault::Gone`] when nobody has the number.
+    pub(crate) fn by_number(pid: i32, kernel: Kernel) -> Result<Self, Fault> {
+        let pidfd = Pidfd::open(pid).map_err(|error| gone_or(error, true))?;
+        let status = ProcDir::open(pid).and_then(|dir| dir.status()).map_err(|error| gone_or(error, true))?;
+        let ([uid, ..], [gid, ..]) = (status.uids, status.gids);
+        Self::new(pidfd, pid, uid, gid, status.groups, false, kernel)
+    }
+
+    fn new(
+        pidfd: Pidfd,
+        pid: i32,
+        uid: u32,
+        gid: u32,
+        groups: Vec<u32>,
+        is_exact: bool,
+        kernel: Kernel,
+    ) -> Result<Self, Fault> {
+        let key = if kernel.has(Feature::PidfdInode) {
+            ProcessKey::Inode(pidfd.inode().map_err(Fault::Unreadable)?)
+        } else {
+            let stat = ProcDir::open(pid).and_then(|dir| dir.stat()).map_err(|error| gone_or(error, true))?;
+            ProcessKey::Started { pid, ticks: stat.start_time }
+        };
+        let peer = Self { pidfd, key, pid, uid, gid, groups, is_exact, kernel };
+        // The number was ours to read from only if the process lives now.
+        if peer.is_alive() { Ok(peer) } else { Err(Fault::Gone) }
+    }
+
+    /// Its process key.
+    pub(crate) fn key(&self) -> ProcessKey {
+        self.key
+    }
+
+    /// Its number in the daemon's pid namespace.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The uid it connected with.
+    pub(crate) fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The gid it connected with.
+    pub(crate) fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// Whether the kernel itself named the process that connected. Otherwise its number was looked up after
+    /// accept(2), may be a successor's, and the first answer waits for a challenge.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.is_exact
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.pidfd.is_alive()
+    }
+
+    /// The handle on the process.
+    pub(crate) fn pidfd(&self) -> &Pidfd {
+        &self.pidfd
+    }
+
+    /// Opens its `/proc/PID`. What is read through it counts only if [`Peer::is_alive`] holds afterwards.
+    ///
+    /// # Errors
+    /// [`Fault::Gone`] when it has exited.
+    pub(crate) fn proc_dir(&self) -> Result<ProcDir, Fault> {
+        ProcDir::open(self.pid).map_err(|error| gone_or(error, true))
+    }
+
+    /// What is true of it now.
+    ///
+    /// # Errors
+    /// [`Fault::Gone`], or [`Fault::MixedIds`] when its ids are not those it connected with.
+    pub(crate) fn facts(&self) -> Result<Facts, Fault> {
+        let dir = self.proc_dir()?;
+        let status = dir.status().map_err(|error| gone_or(error, true))?;
+        self.check_ids(status.uids, status.gids)?;
+        if status.groups != self.groups || status.pid != self.pid {
+            return Err(Fault::MixedIds);
+        }
+        let cgroup = self.ids_again(&dir)?;
+        if !self.is_alive() {
+            return Err(Fault::Gone);
+        }
+        Ok(Facts { pid: self.pid, uid: self.uid, gid: self.gid, groups: status.groups, cgroup })
+    }
+
+    /// The ids once more after everything else was read; answers the id of the cgroup.
+    fn ids_again(&self, dir: &ProcDir) -> Result<u64, Fault> {
+        if self.kernel.has(Feature::PidfdInfo) {
+            let info = self.pidfd.info().map_err(|error| gone_or(error, true))?;
+            if info.pid != self.pid {
+                return Err(Fault::Gone);
+            }
+            self.check_ids(info.uids, info.gids)?;
+            return Ok(info.cgroup);
+        }
+        let cgroup = dir.cgroup().ok().and_then(|path| cgroup_id(&path)).unwrap_or(0);
+        let Status { uids, gids, .. } = dir.status().map_err(|error| gone_or(error, true))?;
+        self.check_ids(uids, gids)?;
+        Ok(cgroup)
+    }
+
+    fn check_ids(&self, uids: [u32; 3], gids: [u32; 3]) -> Result<(), Fault> {
+        if uids == [self.uid; 3] && gids == [self.gid; 3] { Ok(()) } else { Err(Fault::MixedIds) }
+    }
+
+    /// Judges who wrote a piece of the stream.
+    ///
+    /// # Errors
+    /// When it was anybody but this process with the ids it connected with.
+    pub(crate) fn check_sender(&self, sender: &UnixCredentials) -> Result<(), Fault> {
+        if sender.pid() == 0 {
+            return Err(Fault::OutsidePidNamespace);
+        }
+        if sender.pid() != self.pid {
+            let parent = ProcDir::open(sender.pid()).and_then(|dir| dir.stat()).map(|stat| stat.parent);
+            return Err(if parent.is_ok_and(|parent| parent == self.pid) {
+                Fault::ForkedClient
+            } else {
+                Fault::SenderDiffers
+            });
+        }
+        if sender.uid() != self.uid || sender.gid() != self.gid {
+            return Err(Fault::MixedIds);
+        }
+        Ok(())
+    }
+}
+
+/// ESRCH, and for names below `/proc` ENOENT, mean that the process has exited.
+fn gone_or(error: io::Error, in_proc: bool) -> Fault {
+    match error.raw_os_error() {
+        Some(libc::ESRCH) => Fault::Gone,
+        Some(libc::ENOENT) if in_proc => Fault::Gone,
+        // Before Linux 6.16, SO_PEERPIDFD of a peer that has been reaped.
+        Some(libc::EINVAL | libc::ENODATA) if !in_proc => Fault::Gone,
+        _ => Fault::Unreadable(error),
+    }
+}
+
+/// The id of a cgroup in the v2 hierarchy: the inode of its folder.
+fn cgroup_id(path: &Path) -> Option<u64> {
+    let below = path.strip_prefix("/").ok()?;
+    // On hybrid hosts the v2 hierarchy has a folder of its own.
+    let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+    roots.iter().find_map(|root| Some(fs::metadata(Path::new(root).join(below)).ok()?.ino()))
+}
+
+/// The supplementary groups that the process had when it connected (`SO_PEERGROUPS`, Linux 4.13).
+fn peer_groups(socket: &impl AsFd) -> io::Result<Vec<u32>> {
+    let mut groups = vec![0_u32; 32];
+    loop {
+        let room = groups.len() * size_of::<u32>();
+        let mut length = libc::socklen_t::try_from(room).map_err(io::Error::other)?;
+        // SAFETY: the buffer has `length` bytes, which the kernel does not exceed, and both outlive the call.
+        let done = unsafe {
+            libc::getsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        let count = usize::try_from(length).map_err(io::Error::other)? / size_of::<u32>();
+        if done == 0 {
+            groups.truncate(count);
+            return Ok(groups);
+        }
+        let error = io::Error::last_os_error();
+        // ERANGE says how many there are.
+        if error.raw_os_error() != Some(libc::ERANGE) || count > GROUPS_MAX || count <= groups.len() {
+            return Err(error);
+        }
+        groups.resize(count, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn kernels() -> [Kernel; 2] {
+        [Kernel::probe(&[]).unwrap(), Kernel::probe(&Feature::ALL).unwrap()]
+    }
+
+    #[test]
+    fn our_own_connection_is_ours() {
+        for kernel in kernels() {
+            let (ours, _other) = UnixStream::pair().unwrap();
+            let peer = Peer::of(&ours, kernel).unwrap();
+            let facts = peer.facts().unwrap();
+            assert_eq!(facts.pid, i32::try_from(std::process::id()).unwrap());
+            assert_eq!(facts.uid, nix::unistd::getuid().as_raw());
+            assert_eq!(peer.facts().unwrap(), facts);
+        }
+    }
+
+    #[test]
+    fn a_process_that_exited_has_no_facts() {
+        for kernel in kernels() {
+            let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+            let peer = Peer::by_number(i32::try_from(child.id()).unwrap(), kernel).unwrap();
+            assert!(peer.facts().is_ok());
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(matches!(peer.facts(), Err(Fault::Gone)));
+        }
+    }
+
+    #[test]
+    fn two_processes_have_two_keys() {
+        let kernel = Kernel::probe(&[]).unwrap();
+        let mut children = [(); 2].map(|()| std::process::Command::new("sleep").arg("60").spawn().unwrap());
+        let keys =
+            children.each_ref().map(|child| Peer::by_number(i32::try_from(child.id()).unwrap(), kernel).unwrap().key());
+        assert_ne!(keys[0], keys[1]);
+        for child in &mut children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn another_writer_is_told_from_a_child() {
+        let kernel = Kernel::probe(&[]).unwrap();
+        let (ours, _other) = UnixStream::pair().unwrap();
+        let peer = Peer::of(&ours, kernel).unwrap();
+        let sender = |pid: i32| UnixCredentials::from(libc::ucred { pid, uid: peer.uid(), gid: peer.gid() });
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let child_pid = i32::try_from(child.id()).unwrap();
+        assert!(peer.check_sender(&sender(peer.pid())).is_ok());
+        assert!(matches!(peer.check_sender(&sender(child_pid)), Err(Fault::ForkedClient)));
+        assert!(matches!(peer.check_sender(&sender(1)), Err(Fault::SenderDiffers)));
+        assert!(matches!(peer.check_sender(&sender(0)), Err(Fault::OutsidePidNamespace)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

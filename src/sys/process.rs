@@ -1,0 +1,45 @@
+//! Our own process: it leaves no core, nobody may look into it, and it gives memory back.
+#![expect(unsafe_code, reason = "malloc_trim is glibc's alone")]
+
+use std::io;
+
+use nix::sys::{
+    prctl,
+    resource::{Resource, getrlimit, setrlimit},
+};
+
+/// No core dump, and no process of the same uid may read our memory or descriptors.
+///
+/// # Errors
+/// What the system said; the daemon does not start then.
+pub(crate) fn harden() -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    prctl::set_dumpable(false)?;
+    Ok(())
+}
+
+/// Lets a daemon of the same uid look at which program we run, where `kernel.yama.ptrace_scope` forbids it.
+pub(crate) fn allow_looks() {
+    // SAFETY: PR_SET_PTRACER takes one integer; without Yama it fails with EINVAL, and nothing needs it then.
+    unsafe { libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY) };
+}
+
+/// Raises the soft limit of open descriptors to the hard one; answers it.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+/// Gives freed memory back to the system, which glibc does not do by itself. Takes milliseconds: not for a thread
+/// that serves.
+pub(crate) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
