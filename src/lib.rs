@@ -6,4 +6,5 @@
 pub mod spiffe;
 
 pub(crate) mod pb;
+pub(crate) mod registry;
 pub(crate) mod sys;

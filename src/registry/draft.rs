@@ -1,0 +1,351 @@
+//! What an operator writes in an entry, and everything that can be wrong with it, told all at once.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use thiserror::Error;
+
+use crate::spiffe::{Id, IdError, TrustDomain};
+
+use super::{
+    entry::Spec,
+    selector::{Selector, SelectorError},
+};
+
+/// An entry as it is written by people and programs: nothing is checked yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Draft {
+    /// `spiffe://…`, in the daemon's own trust domain.
+    pub(crate) spiffe_id: String,
+    /// As `unix:uid:1000`, in any order.
+    pub(crate) selectors: Vec<String>,
+    /// Seconds; 0 is the daemon's default.
+    pub(crate) x509_ttl_seconds: u64,
+    /// Seconds; 0 is the daemon's default.
+    pub(crate) jwt_ttl_seconds: u64,
+    /// Names for the subject alternative name.
+    pub(crate) dns_names: Vec<String>,
+    /// Any text, or none.
+    pub(crate) hint: String,
+    /// Names of foreign trust domains; `spiffe://NAME` is read too, as SPIRE shows them so.
+    pub(crate) federates_with: Vec<String>,
+    /// As in [`Spec`].
+    pub(crate) admin: bool,
+    /// As in [`Spec`].
+    pub(crate) downstream: bool,
+    /// Unix time in seconds; 0 is never.
+    pub(crate) expires_at: u64,
+}
+
+impl Draft {
+    /// The most selectors in one entry.
+    pub(crate) const SELECTORS_MAX: usize = 64;
+    /// The most DNS names in one entry.
+    pub(crate) const DNS_NAMES_MAX: usize = 64;
+    /// The most foreign trust domains in one entry.
+    pub(crate) const FEDERATES_MAX: usize = 64;
+    /// The longest hint, in bytes (SPIFFE Workload API, `hint`).
+    pub(crate) const HINT_BYTES_MAX: usize = 1024;
+    /// The shortest lifetime that can be asked for, in seconds.
+    pub(crate) const TTL_SECONDS_MIN: u64 = 2;
+    /// The longest lifetime that can be asked for, in seconds: a year of 366 days. Policy caps it further.
+    pub(crate) const TTL_SECONDS_MAX: u64 = 366 * 86_400;
+    /// The end of the year 9999, the last moment that certificates can name.
+    pub(crate) const EXPIRES_AT_MAX: u64 = 253_402_300_799;
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// Every problem there is, in the order of the fields.
+    pub(crate) fn check(self, own: &TrustDomain) -> Result<Spec, Problems> {
+        let mut problems = Vec::new();
+        let spiffe_id = check_id(&self.spiffe_id, own, &mut problems);
+        let selectors = check_selectors(&self.selectors, &mut problems);
+        let x509_ttl = check_ttl("x509", self.x509_ttl_seconds, &mut problems);
+        let jwt_ttl = check_ttl("jwt", self.jwt_ttl_seconds, &mut problems);
+        check_dns_names(&self.dns_names, &mut problems);
+        if self.hint.len() > Self::HINT_BYTES_MAX {
+            problems.push(Problem::HintTooLong(self.hint.len()));
+        }
+        let federates_with = check_federates(&self.federates_with, own, &mut problems);
+        if self.expires_at > Self::EXPIRES_AT_MAX {
+            problems.push(Problem::ExpiresAt(self.expires_at));
+        }
+        match spiffe_id {
+            Some(spiffe_id) if problems.is_empty() => Ok(Spec {
+                spiffe_id,
+                selectors,
+                x509_ttl,
+                jwt_ttl,
+                dns_names: self.dns_names,
+                hint: self.hint,
+                federates_with,
+                admin: self.admin,
+                downstream: self.downstream,
+                expires_at: (self.expires_at != 0)
+                    .then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(self.expires_at)),
+            }),
+            _ => Err(Problems(problems)),
+        }
+    }
+}
+
+/// The way back: what was checked once passes again in the same trust domain.
+impl From<&Spec> for Draft {
+    fn from(spec: &Spec) -> Self {
+        let seconds = |ttl: Option<Duration>| ttl.map_or(0, |ttl| ttl.as_secs());
+        let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self {
+            spiffe_id: spec.spiffe_id.to_string(),
+            selectors: spec.selectors.iter().map(Selector::to_string).collect(),
+            x509_ttl_seconds: seconds(spec.x509_ttl),
+            jwt_ttl_seconds: seconds(spec.jwt_ttl),
+            dns_names: spec.dns_names.clone(),
+            hint: spec.hint.clone(),
+            federates_with: spec.federates_with.iter().map(TrustDomain::to_string).collect(),
+            admin: spec.admin,
+            downstream: spec.downstream,
+            expires_at: spec.expires_at.map_or(0, since_epoch),
+        }
+    }
+}
+
+fn check_id(id: &str, own: &TrustDomain, problems: &mut Vec<Problem>) -> Option<Id> {
+    match Id::parse(id) {
+        Ok(id) if id.is_in(own) => return Some(id),
+        Ok(id) => problems.push(Problem::ForeignTrustDomain { id: id.to_string(), own: own.clone() }),
+        Err(reason) => problems.push(Problem::SpiffeId { id: shown(id), reason }),
+    }
+    None
+}
+
+fn check_selectors(texts: &[String], problems: &mut Vec<Problem>) -> Vec<Selector> {
+    if texts.is_empty() {
+        problems.push(Problem::NoSelectors);
+    }
+    if texts.len() > Draft::SELECTORS_MAX {
+        problems.push(Problem::TooManySelectors(texts.len()));
+        return Vec::new();
+    }
+    let mut selectors = BTreeSet::new();
+    for text in texts {
+        match Selector::parse(text) {
+            Ok(selector) => {
+                if !selectors.insert(selector) {
+                    problems.push(Problem::RepeatedSelector(shown(text)));
+                }
+            }
+            Err(reason) => problems.push(Problem::Selector { selector: shown(text), reason }),
+        }
+    }
+    selectors.into_iter().collect()
+}
+
+fn check_ttl(kind: &'static str, seconds: u64, problems: &mut Vec<Problem>) -> Option<Duration> {
+    match seconds {
+        0 => None,
+        Draft::TTL_SECONDS_MIN..=Draft::TTL_SECONDS_MAX => Some(Duration::from_secs(seconds)),
+        _ => {
+            problems.push(Problem::Ttl { kind, seconds });
+            None
+        }
+    }
+}
+
+fn check_dns_names(names: &[String], problems: &mut Vec<Problem>) {
+    if names.len() > Draft::DNS_NAMES_MAX {
+        problems.push(Problem::TooManyDnsNames(names.len()));
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if let Err(reason) = check_dns_name(name) {
+            problems.push(Problem::DnsName { name: shown(name), reason });
+        } else if !seen.insert(name) {
+            problems.push(Problem::RepeatedDnsName(shown(name)));
+        }
+    }
+}
+
+/// A host name (RFC 1123 §2.1), perhaps with `*` as its first label.
+fn check_dns_name(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() {
+        return Err("it is empty");
+    }
+    if name.len() > 253 {
+        return Err("it is longer than 253 bytes");
+    }
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err("it must be in lower case");
+    }
+    let labels = name.strip_prefix("*.").unwrap_or(name);
+    if labels.contains('*') {
+        return Err("`*` may only be the whole first label");
+    }
+    if labels.split('.').any(str::is_empty) {
+        return Err("it has an empty label");
+    }
+    if labels.split('.').any(|label| label.len() > 63) {
+        return Err("a label is longer than 63 bytes");
+    }
+    if !labels.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')) {
+        return Err("only a-z 0-9 - . are allowed");
+    }
+    if labels.split('.').any(|label| label.starts_with('-') || label.ends_with('-')) {
+        return Err("a label begins or ends with `-`");
+    }
+    // Top-level domains have a letter, so such a name is an address, which nobody looks up as a name.
+    if labels.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err("it looks like an IP address");
+    }
+    Ok(())
+}
+
+fn check_federates(names: &[String], own: &TrustDomain, problems: &mut Vec<Problem>) -> Vec<TrustDomain> {
+    if names.len() > Draft::FEDERATES_MAX {
+        problems.push(Problem::TooManyFederates(names.len()));
+        return Vec::new();
+    }
+    let mut federates = BTreeSet::new();
+    for name in names {
+        let parsed = match name.starts_with("spiffe://") {
+            true => TrustDomain::parse_id(name),
+            false => TrustDomain::parse(name),
+        };
+        match parsed {
+            Ok(name) if name == *own => problems.push(Problem::FederatesWithOwn(name)),
+            Ok(name) => {
+                if !federates.insert(name.clone()) {
+                    problems.push(Problem::RepeatedFederate(name));
+                }
+            }
+            Err(reason) => problems.push(Problem::Federate { name: shown(name), reason }),
+        }
+    }
+    federates.into_iter().collect()
+}
+
+/// A given text for an error: short enough to be read, and without control characters.
+fn shown(text: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 120;
+    let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// One thing that is wrong with an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Problem {
+    /// The identity is none.
+    #[error("the SPIFFE ID `{id}` is not valid: {reason}")]
+    SpiffeId {
+        /// What was given.
+        id: String,
+        /// Why it is none.
+        reason: IdError,
+    },
+    /// The identity is another trust domain's.
+    #[error("the SPIFFE ID `{id}` is not in this daemon's trust domain {own}")]
+    ForeignTrustDomain {
+        /// What was given.
+        id: String,
+        /// Ours.
+        own: TrustDomain,
+    },
+    /// It would match everybody.
+    #[error("there are no selectors")]
+    NoSelectors,
+    /// More than [`Draft::SELECTORS_MAX`].
+    #[error("there are {0} selectors, at most {max} are allowed", max = Draft::SELECTORS_MAX)]
+    TooManySelectors(usize),
+    /// A selector is none.
+    #[error("the selector `{selector}` is not valid: {reason}")]
+    Selector {
+        /// What was given.
+        selector: String,
+        /// Why it is none.
+        reason: SelectorError,
+    },
+    /// A selector twice.
+    #[error("the selector `{0}` is there twice")]
+    RepeatedSelector(String),
+    /// A lifetime out of range.
+    #[error(
+        "the {kind} ttl of {seconds} s is out of range: {min} to {max} s, or 0 for the default",
+        min = Draft::TTL_SECONDS_MIN,
+        max = Draft::TTL_SECONDS_MAX
+    )]
+    Ttl {
+        /// `x509` or `jwt`.
+        kind: &'static str,
+        /// What was given.
+        seconds: u64,
+    },
+    /// More than [`Draft::DNS_NAMES_MAX`].
+    #[error("there are {0} DNS names, at most {max} are allowed", max = Draft::DNS_NAMES_MAX)]
+    TooManyDnsNames(usize),
+    /// A DNS name is none.
+    #[error("the DNS name `{name}` is not valid: {reason}")]
+    DnsName {
+        /// What was given.
+        name: String,
+        /// Why it is none.
+        reason: &'static str,
+    },
+    /// A DNS name twice.
+    #[error("the DNS name `{0}` is there twice")]
+    RepeatedDnsName(String),
+    /// Longer than [`Draft::HINT_BYTES_MAX`].
+    #[error("the hint has {0} bytes, at most {max} are allowed", max = Draft::HINT_BYTES_MAX)]
+    HintTooLong(usize),
+    /// More than [`Draft::FEDERATES_MAX`].
+    #[error("it federates with {0} trust domains, at most {max} are allowed", max = Draft::FEDERATES_MAX)]
+    TooManyFederates(usize),
+    /// A foreign trust domain's name is none.
+    #[error("the trust domain `{name}` to federate with is not valid: {reason}")]
+    Federate {
+        /// What was given.
+        name: String,
+        /// Why it is none.
+        reason: IdError,
+    },
+    /// Its own bundle comes anyway.
+    #[error("it federates with {0}, which is this daemon's own trust domain")]
+    FederatesWithOwn(TrustDomain),
+    /// A trust domain twice.
+    #[error("the trust domain {0} to federate with is there twice")]
+    RepeatedFederate(TrustDomain),
+    /// A time that no certificate can name.
+    #[error("the end {0} is later than the year 9999")]
+    ExpiresAt(u64),
+}
+
+/// All that is wrong with an entry; at least one. Shown one a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Each of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (line, problem) in self.0.iter().enumerate() {
+            if line > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}

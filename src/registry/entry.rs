@@ -1,0 +1,137 @@
+//! An entry of the registry, and what can be done to entries.
+
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
+
+use crate::spiffe::{Id, TrustDomain};
+
+use super::{error::Error, image::ImageSet, selector::Selector};
+
+/// One registered identity: who has all of these selectors is this SPIFFE ID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Its name in the registry.
+    pub(crate) id: EntryId,
+    /// What it says.
+    pub(crate) spec: Spec,
+    /// Counts its changes, from 1.
+    pub(crate) revision: u64,
+    /// When it was registered. The oldest entry of a caller is its default identity.
+    pub(crate) created_at: SystemTime,
+}
+
+/// What an operator says in an entry. Made by [`Draft::check`](super::Draft::check) only, so every
+/// limit and rule holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spec {
+    /// The identity, in the daemon's own trust domain.
+    pub(crate) spiffe_id: Id,
+    /// Sorted, none twice, never empty. The caller must have all.
+    pub(crate) selectors: Vec<Selector>,
+    /// How long its X.509-SVIDs live; whole seconds; `None` is the daemon's default.
+    pub(crate) x509_ttl: Option<Duration>,
+    /// How long its JWT-SVIDs live; whole seconds; `None` is the daemon's default.
+    pub(crate) jwt_ttl: Option<Duration>,
+    /// DNS names for its X.509-SVIDs, in lower case, in the operator's order.
+    pub(crate) dns_names: Vec<String>,
+    /// Tells one identity of a caller from the others; may be empty.
+    pub(crate) hint: String,
+    /// The foreign trust domains whose bundles its callers get; sorted.
+    pub(crate) federates_with: Vec<TrustDomain>,
+    /// Whether its callers may use the admin API (carried for SPIRE's sake).
+    pub(crate) admin: bool,
+    /// Whether its callers may sign for others below them (carried for SPIRE's sake).
+    pub(crate) downstream: bool,
+    /// From when on it gives nothing any more; whole seconds.
+    pub(crate) expires_at: Option<SystemTime>,
+}
+
+impl Entry {
+    /// Whether it gives nothing any more at this time.
+    pub(crate) fn is_expired(&self, now: SystemTime) -> bool {
+        self.spec.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
+impl Spec {
+    /// Which kinds of image selectors it names.
+    pub(crate) fn images(&self) -> ImageSet {
+        self.selectors.iter().filter_map(Selector::image).collect()
+    }
+}
+
+/// The name of an entry in the registry: a UUID, in lower case wherever it is written.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct EntryId([u8; 16]);
+
+impl EntryId {
+    /// A version 4 UUID of random bytes (RFC 9562 §5.4).
+    pub(crate) fn from_random(mut bytes: [u8; 16]) -> Self {
+        let [.., version, _, variant, _, _, _, _, _, _, _] = &mut bytes;
+        *version = (*version & 0x0f) | 0x40;
+        *variant = (*variant & 0x3f) | 0x80;
+        Self(bytes)
+    }
+
+    /// Eight of its bytes, as random as the id.
+    pub(super) fn leading_bits(&self) -> u64 {
+        self.0.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
+    /// Where the hyphens are in its text.
+    const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+}
+
+impl FromStr for EntryId {
+    type Err = Error;
+
+    /// Reads the canonical form only: 36 characters, lower case.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let wrong = || Error::EntryId(text.chars().take(64).collect());
+        if text.len() != 36 {
+            return Err(wrong());
+        }
+        let mut digits = Vec::with_capacity(32);
+        for (at, byte) in text.bytes().enumerate() {
+            match (byte, Self::HYPHENS.contains(&at)) {
+                (b'-', true) => {}
+                (b'0'..=b'9', false) => digits.push(byte - b'0'),
+                (b'a'..=b'f', false) => digits.push(byte - b'a' + 10),
+                _ => return Err(wrong()),
+            }
+        }
+        let bytes: Vec<u8> =
+            digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |sum, digit| sum << 4 | digit)).collect();
+        bytes.try_into().map(Self).map_err(|_| wrong())
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, byte) in self.0.iter().enumerate() {
+            let hyphen = if matches!(at, 4 | 6 | 8 | 10) { "-" } else { "" };
+            write!(f, "{hyphen}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EntryId({self})")
+    }
+}
+
+/// One step from a snapshot to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A new entry.
+    Create(Entry),
+    /// The entry of this id is to be like this.
+    Update(Entry),
+    /// The entry is to go.
+    Delete(EntryId),
+}

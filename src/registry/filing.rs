@@ -1,0 +1,281 @@
+//! Where entries are filed: each under one of its selectors, so that a caller's selectors lead to all that
+//! can match it.
+//!
+//! An entry is filed under its rarest selector that is not of the image, because which kinds of image
+//! selectors to ask for must be known before any is. Entries of image selectors alone are filed under the
+//! one that costs least to read. Many entries may share a selector (one uid, twenty thousand programs);
+//! then each carries a mark of its next rarest selector, and nearly all are passed over by one look.
+
+use std::sync::Arc;
+
+use super::{
+    entry::Entry,
+    image::{Image, ImageSet},
+    selector::Selector,
+    selectors::Selectors,
+    shards::{Shards, Spread, spread_text},
+};
+
+/// What is known under one selector.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Folder {
+    /// How many entries name the selector, filed here or not.
+    pub(super) named_by: u32,
+    pub(super) filed: Pile,
+}
+
+/// The entries filed under one selector. Most have one.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Pile {
+    #[default]
+    None,
+    One(Filed),
+    Many(Arc<Vec<Filed>>),
+}
+
+/// An entry in its folder, with what can be told without opening it.
+#[derive(Clone, Debug)]
+pub(super) struct Filed {
+    pub(super) entry: Arc<Entry>,
+    /// The mark of its next rarest selector; 0 where it has no other.
+    second: u32,
+    images: ImageSet,
+    /// Whether it has other selectors that are not of the image.
+    has_others: bool,
+}
+
+/// What a caller has, in a form that rules most entries out at one look.
+pub(super) struct Sieve([u64; 64]);
+
+impl Sieve {
+    pub(super) fn of(have: &Selectors) -> Self {
+        let mut sieve = Self([0; 64]);
+        // What has no second selector always passes.
+        for mark in have.iter().map(mark).chain([0]) {
+            let (word, bit) = Self::bit(mark);
+            if let Some(word) = sieve.0.get_mut(word) {
+                *word |= bit;
+            }
+        }
+        sieve
+    }
+
+    fn bit(mark: u32) -> (usize, u64) {
+        (usize::try_from(mark >> 6 & 63).unwrap_or(0), 1 << (mark & 63))
+    }
+
+    fn passes(&self, mark: u32) -> bool {
+        let (word, bit) = Self::bit(mark);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
+}
+
+/// Thirty-two bits of a selector; 0 is kept for none.
+fn mark(selector: &Selector) -> u32 {
+    u32::try_from(selector.spread() & 0xffff_ffff).unwrap_or(0).max(1)
+}
+
+impl Spread for Selector {
+    fn spread(&self) -> u64 {
+        spread_text(self.as_str())
+    }
+}
+
+impl Pile {
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Filed> {
+        match self {
+            Self::None => [].iter(),
+            Self::One(filed) => std::slice::from_ref(filed).iter(),
+            Self::Many(filed) => filed.iter(),
+        }
+    }
+
+    fn push(&mut self, filed: Filed) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(filed),
+            Self::One(first) => Self::Many(Arc::new(vec![first, filed])),
+            Self::Many(mut many) => {
+                Arc::make_mut(&mut many).push(filed);
+                Self::Many(many)
+            }
+        };
+    }
+
+    /// Takes an entry out, if it is here.
+    fn remove(&mut self, entry: &Entry) {
+        match self {
+            Self::One(filed) if filed.entry.id == entry.id => *self = Self::None,
+            Self::Many(many) => {
+                if let Some(at) = many.iter().position(|filed| filed.entry.id == entry.id) {
+                    Arc::make_mut(many).swap_remove(at);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Filed {
+    /// Whether the caller has all of its selectors.
+    pub(super) fn matches(&self, have: &Selectors, sieve: &Sieve) -> bool {
+        sieve.passes(self.second) && have.contains_all(&self.entry.spec.selectors)
+    }
+
+    /// The kinds of image selectors that this entry waits for, when those of the `known` kinds were read:
+    /// none unless the caller has all of its other selectors.
+    pub(super) fn waits_for(&self, have: &Selectors, known: ImageSet) -> ImageSet {
+        let wanted: ImageSet = self.images.iter().filter(|image| !known.contains(*image)).collect();
+        let undecided = |selector: &&Selector| selector.image().is_some_and(|image| wanted.contains(image));
+        let all_read = !self.has_others && known.is_empty();
+        match all_read || have.contains_all(self.entry.spec.selectors.iter().filter(|s| !undecided(s))) {
+            true => wanted,
+            false => ImageSet::empty(),
+        }
+    }
+
+    /// As [`Filed::images`] of its entry, without opening it.
+    pub(super) fn images(&self) -> ImageSet {
+        self.images
+    }
+}
+
+/// All folders, by their selectors.
+#[derive(Clone, Debug)]
+pub(super) struct Cabinet {
+    folders: Shards<Selector, Folder>,
+    /// Of entries with image selectors alone, how many name each kind: outer, by the kind they are filed
+    /// under.
+    image_only: [[u32; 3]; 3],
+    /// How many entries name a user or group by name.
+    named: u32,
+}
+
+/// Whether something comes or goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Up,
+    Down,
+}
+
+impl Count {
+    fn apply(self, number: &mut u32) {
+        *number = match self {
+            Self::Up => number.saturating_add(1),
+            Self::Down => number.saturating_sub(1),
+        };
+    }
+}
+
+impl Cabinet {
+    pub(super) fn new() -> Self {
+        Self { folders: Shards::new(), image_only: [[0; 3]; 3], named: 0 }
+    }
+
+    /// What is filed under one of the caller's selectors.
+    pub(super) fn filed_under(&self, selector: &Selector) -> std::slice::Iter<'_, Filed> {
+        self.folders.at(selector).map_or([].iter(), |(_, folder)| folder.filed.iter())
+    }
+
+    /// Whether an entry names a user or a group by name.
+    pub(super) fn has_names(&self) -> bool {
+        self.named > 0
+    }
+
+    /// The kinds that entries of image selectors alone name, those aside that are filed under a known kind.
+    pub(super) fn image_only(&self, known: ImageSet) -> ImageSet {
+        let under = Image::ALL.iter().zip(&self.image_only).filter(|(filed, _)| !known.contains(**filed));
+        under
+            .flat_map(|(_, named)| Image::ALL.iter().zip(named))
+            .filter(|(image, number)| **number > 0 && !known.contains(**image))
+            .map(|(image, _)| *image)
+            .collect()
+    }
+
+    /// The text of this selector that is in memory already, so that equal selectors share one.
+    pub(super) fn shared(&self, selector: &Selector) -> Option<Selector> {
+        self.folders.at(selector).map(|(shared, _)| shared.clone())
+    }
+
+    /// Counts the entry's selectors, which [`Cabinet::file`] goes by.
+    pub(super) fn count(&mut self, entry: &Entry) {
+        for selector in &entry.spec.selectors {
+            if let Some(shard) = self.folders.shard_mut(selector) {
+                let folder = shard.entry(selector.clone()).or_default();
+                folder.named_by = folder.named_by.saturating_add(1);
+            }
+        }
+        self.count_kinds(entry, Count::Up);
+    }
+
+    /// Files an entry whose selectors were counted.
+    pub(super) fn file(&mut self, entry: &Arc<Entry>) {
+        let Some(under) = self.home(entry) else { return };
+        let second = entry.spec.selectors.iter().filter(|other| *other != under).min_by_key(|other| self.rank(other));
+        let filed = Filed {
+            entry: Arc::clone(entry),
+            second: second.map_or(0, mark),
+            images: entry.spec.images(),
+            has_others: entry.spec.selectors.iter().any(|other| other != under && other.image().is_none()),
+        };
+        if let Some(folder) = self.folders.shard_mut(under).and_then(|shard| shard.get_mut(under)) {
+            folder.filed.push(filed);
+        }
+    }
+
+    /// Takes an entry out and its selectors off the counts.
+    pub(super) fn remove(&mut self, entry: &Entry) {
+        for selector in &entry.spec.selectors {
+            let Some(shard) = self.folders.shard_mut(selector) else { continue };
+            let Some(folder) = shard.get_mut(selector) else { continue };
+            // It was filed under what was rarest then, so each of them is asked.
+            folder.filed.remove(entry);
+            folder.named_by = folder.named_by.saturating_sub(1);
+            if folder.named_by == 0 {
+                shard.remove(selector);
+            }
+        }
+        self.count_kinds(entry, Count::Down);
+    }
+
+    /// Gives back what was reserved for growing.
+    pub(super) fn shrink(&mut self) {
+        self.folders.shrink();
+    }
+
+    /// The selector to file an entry under.
+    fn home<'a>(&self, entry: &'a Entry) -> Option<&'a Selector> {
+        let plain = entry.spec.selectors.iter().filter(|selector| selector.image().is_none());
+        plain.min_by_key(|selector| self.rank(selector)).or_else(|| image_home(entry))
+    }
+
+    fn rank(&self, selector: &Selector) -> u32 {
+        self.folders.at(selector).map_or(0, |(_, folder)| folder.named_by)
+    }
+
+    fn count_kinds(&mut self, entry: &Entry, count: Count) {
+        if entry.spec.selectors.iter().any(Selector::is_name) {
+            count.apply(&mut self.named);
+        }
+        if entry.spec.selectors.iter().any(|selector| selector.image().is_none()) {
+            return;
+        }
+        let Some(home) = image_home(entry).and_then(Selector::image) else { return };
+        let images = entry.spec.images();
+        let under = Image::ALL.iter().zip(&mut self.image_only).filter(|(filed, _)| **filed == home);
+        for (image, number) in under.flat_map(|(_, named)| Image::ALL.iter().zip(named)) {
+            if images.contains(*image) {
+                count.apply(number);
+            }
+        }
+    }
+}
+
+/// Of image selectors the one that costs least to read: a path, then a verity digest, then a hash.
+fn image_home(entry: &Entry) -> Option<&Selector> {
+    entry.spec.selectors.iter().min_by_key(|selector| match selector.image() {
+        Some(Image::Path) => 0,
+        Some(Image::Verity) => 1,
+        Some(Image::Sha256) => 2,
+        None => 3,
+    })
+}

@@ -1,0 +1,30 @@
+//! The registry: which callers are which SPIFFE IDs.
+//!
+//! An entry gives a SPIFFE ID to every caller that has all of its selectors. A [`Snapshot`] is the
+//! registry at one revision: immutable, shared, and filed so that a caller's entries are found by looking
+//! at a handful of them, however many there are. Who the caller is was proved elsewhere.
+//!
+//! Pure: no file, clock or task is touched; what is kept on disk and who may change it is for others.
+
+mod draft;
+mod entry;
+mod error;
+mod filing;
+mod hints;
+mod image;
+mod order;
+mod selector;
+mod selectors;
+mod shards;
+mod snapshot;
+mod unix;
+
+pub(crate) use draft::{Draft, Problem, Problems};
+pub(crate) use entry::{Change, Entry, EntryId, Spec};
+pub(crate) use error::Error;
+pub(crate) use hints::drop_repeated_hints;
+pub(crate) use image::{Image, ImageSet};
+pub(crate) use selector::{Selector, SelectorError};
+pub(crate) use selectors::Selectors;
+pub(crate) use snapshot::Snapshot;
+

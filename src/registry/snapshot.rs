@@ -1,0 +1,318 @@
+//! The registry at one revision. Immutable and shared; a change makes the next one.
+
+use std::{
+    borrow::Borrow,
+    cmp::Reverse,
+    collections::BTreeMap,
+    hash::{Hash, Hasher},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use super::{
+    entry::{Change, Entry, EntryId},
+    error::Error,
+    filing::{Cabinet, Sieve},
+    image::ImageSet,
+    order::{Ordered, place},
+    selector::Selector,
+    selectors::Selectors,
+    shards::{Shards, Spread, spread_text},
+};
+
+/// All entries, filed so that a caller's are found in about a microsecond, however many there are.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    revision: u64,
+    ordered: Ordered,
+    by_id: Shards<ById, ()>,
+    by_content: Shards<ByContent, ()>,
+    cabinet: Cabinet,
+    /// Changes since everything was filed anew.
+    changes: usize,
+}
+
+impl Snapshot {
+    /// Nobody is anybody, at revision 0.
+    pub(crate) fn empty() -> Self {
+        Self::build(0, [])
+    }
+
+    /// Files everything. Of two entries with the same id the later stands. Duplicates of content are
+    /// taken as they are: they were accepted once.
+    pub(crate) fn build(revision: u64, entries: impl IntoIterator<Item = Arc<Entry>>) -> Self {
+        let mut snapshot = Self {
+            revision,
+            ordered: Ordered::default(),
+            by_id: Shards::new(),
+            by_content: Shards::new(),
+            cabinet: Cabinet::new(),
+            changes: 0,
+        };
+        let mut entries: Vec<_> = entries.into_iter().collect();
+        entries.sort_by(|a, b| a.id.cmp(&b.id));
+        // The sort is stable, so the last of a run is the latest.
+        entries.reverse();
+        entries.dedup_by(|a, b| a.id == b.id);
+        entries.sort_by(|a, b| place(a).cmp(&place(b)));
+        for entry in &mut entries {
+            // An entry that nobody else holds yet gets the shared texts.
+            if let Some(entry) = Arc::get_mut(entry) {
+                snapshot.share_texts(entry);
+            }
+            snapshot.cabinet.count(entry);
+        }
+        for entry in &entries {
+            snapshot.cabinet.file(entry);
+            snapshot.by_id.insert(ById(Arc::clone(entry)), ());
+            snapshot.by_content.insert(ByContent(Arc::clone(entry)), ());
+        }
+        snapshot.ordered = Ordered::of_sorted(&entries);
+        snapshot.by_id.shrink();
+        snapshot.by_content.shrink();
+        snapshot.cabinet.shrink();
+        snapshot
+    }
+
+    /// The next snapshot: the changes are made one after the other, all or none. What is not touched is
+    /// shared with this one.
+    ///
+    /// # Errors
+    /// When an entry to update or delete is not there, a new entry's id is taken, or another entry has the
+    /// same SPIFFE ID and selectors, or the same hint and selectors.
+    pub(crate) fn apply(&self, revision: u64, changes: &[Change]) -> Result<Self, Error> {
+        let mut next = self.clone();
+        next.revision = revision;
+        for change in changes {
+            match change {
+                Change::Create(entry) => {
+                    if next.entry(&entry.id).is_some() {
+                        return Err(Error::IdTaken(entry.id.clone()));
+                    }
+                    next.insert(entry.clone())?;
+                }
+                Change::Update(entry) => {
+                    next.remove(&entry.id)?;
+                    next.insert(entry.clone())?;
+                }
+                Change::Delete(id) => next.remove(id)?,
+            }
+        }
+        next.changes += changes.len();
+        // What was rare when it was filed may be common by now; a new filing pays off by then.
+        if next.changes > (self.len() / 2).max(CHANGES_MIN) {
+            return Ok(Self::build(revision, next.entries().cloned().collect::<Vec<_>>()));
+        }
+        Ok(next)
+    }
+
+    /// Counts the registry's changes.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The entries of a caller: those of whose selectors it has all. Oldest first; the first is its
+    /// default identity. Expired ones are among them: to judge is policy's.
+    pub(crate) fn matching(&self, have: &Selectors) -> Vec<Arc<Entry>> {
+        let sieve = Sieve::of(have);
+        let mut matching: Vec<_> = have
+            .iter()
+            .flat_map(|selector| self.cabinet.filed_under(selector))
+            .filter(|filed| filed.matches(have, &sieve))
+            .map(|filed| Arc::clone(&filed.entry))
+            .collect();
+        matching.sort_by(|a, b| place(a).cmp(&place(b)));
+        matching
+    }
+
+    /// The kinds of image selectors to ask for: those of entries of whose other selectors the caller has all.
+    pub(crate) fn images_wanted(&self, have: &Selectors) -> ImageSet {
+        self.images_wanted_beside(have, ImageSet::empty())
+    }
+
+    /// As [`Snapshot::images_wanted`], when the image selectors of the `known` kinds were read already and
+    /// are in `have`, or the caller has none of them. So a dear one (a hash) is not read for an entry that
+    /// a cheap one (the path) has ruled out.
+    pub(crate) fn images_wanted_beside(&self, have: &Selectors, known: ImageSet) -> ImageSet {
+        let mut wanted = self.cabinet.image_only(known);
+        let mut answered = wanted;
+        answered.insert_all(known);
+        for filed in have.iter().flat_map(|selector| self.cabinet.filed_under(selector)) {
+            if answered.includes(filed.images()) {
+                continue;
+            }
+            let more = filed.waits_for(have, known);
+            wanted.insert_all(more);
+            answered.insert_all(more);
+        }
+        wanted
+    }
+
+    /// Whether any entry names a user or a group by name, so that names must be looked up at all.
+    pub(crate) fn names_wanted(&self) -> bool {
+        self.cabinet.has_names()
+    }
+
+    /// For people who ask why nothing matches: entries that lack something, and what; those that lack least
+    /// first, of these those that have most. It reads every entry.
+    pub(crate) fn near(&self, have: &Selectors, most: usize) -> Vec<(Arc<Entry>, Vec<Selector>)> {
+        let lacks = |entry: &Entry| entry.spec.selectors.iter().filter(|wanted| !have.contains(wanted)).count();
+        let mut nearest = BTreeMap::new();
+        for (index, entry) in self.entries().enumerate() {
+            let lacking = lacks(entry);
+            if lacking == 0 {
+                continue;
+            }
+            nearest.insert((lacking, Reverse(entry.spec.selectors.len() - lacking), index), entry);
+            if nearest.len() > most {
+                nearest.pop_last();
+            }
+        }
+        nearest
+            .into_values()
+            .map(|entry| {
+                let missing = entry.spec.selectors.iter().filter(|wanted| !have.contains(wanted));
+                (Arc::clone(entry), missing.cloned().collect())
+            })
+            .collect()
+    }
+
+    /// The entry of this id.
+    pub(crate) fn entry(&self, id: &EntryId) -> Option<&Arc<Entry>> {
+        self.by_id.at(id).map(|(ById(entry), ())| entry)
+    }
+
+    /// All entries, oldest first.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.ordered.iter()
+    }
+
+    /// The entries after a place in that order, whether or not there is one in that place: for pages.
+    pub(crate) fn entries_after<'a>(
+        &'a self,
+        created_at: SystemTime,
+        id: &EntryId,
+    ) -> impl Iterator<Item = &'a Arc<Entry>> {
+        self.ordered.after((created_at, id))
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ordered.len()
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn insert(&mut self, mut entry: Entry) -> Result<(), Error> {
+        self.share_texts(&mut entry);
+        let entry = Arc::new(entry);
+        let content = ByContent(Arc::clone(&entry));
+        if let Some((ByContent(existing), ())) = self.by_content.at(&content) {
+            return Err(Error::Duplicate { existing: existing.id.clone() });
+        }
+        if let Some(existing) = self.with_same_hint(&entry) {
+            return Err(Error::HintTaken { existing: existing.id.clone(), hint: entry.spec.hint.clone() });
+        }
+        self.cabinet.count(&entry);
+        self.cabinet.file(&entry);
+        self.by_content.insert(content, ());
+        self.by_id.insert(ById(Arc::clone(&entry)), ());
+        self.ordered.insert(entry);
+        Ok(())
+    }
+
+    fn remove(&mut self, id: &EntryId) -> Result<(), Error> {
+        let entry = Arc::clone(self.entry(id).ok_or_else(|| Error::UnknownEntry(id.clone()))?);
+        self.by_id.remove(id);
+        self.by_content.remove(&ByContent(Arc::clone(&entry)));
+        self.cabinet.remove(&entry);
+        self.ordered.remove(&entry);
+        Ok(())
+    }
+
+    /// An entry with exactly the same selectors and the same hint.
+    fn with_same_hint(&self, entry: &Entry) -> Option<&Arc<Entry>> {
+        if entry.spec.hint.is_empty() {
+            return None;
+        }
+        let mut alike = entry.spec.selectors.iter().flat_map(|selector| self.cabinet.filed_under(selector));
+        let same = |other: &Entry| other.spec.hint == entry.spec.hint && other.spec.selectors == entry.spec.selectors;
+        alike.find(|filed| same(&filed.entry)).map(|filed| &filed.entry)
+    }
+
+    fn share_texts(&self, entry: &mut Entry) {
+        for selector in &mut entry.spec.selectors {
+            if let Some(shared) = self.cabinet.shared(selector) {
+                *selector = shared;
+            }
+        }
+    }
+}
+
+/// How many changes there are at least before everything is filed anew.
+const CHANGES_MIN: usize = 4096;
+
+/// An entry as the one of its id.
+#[derive(Clone, Debug)]
+struct ById(Arc<Entry>);
+
+/// An entry as the one with its SPIFFE ID and selectors.
+#[derive(Clone, Debug)]
+struct ByContent(Arc<Entry>);
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl Borrow<EntryId> for ById {
+    fn borrow(&self) -> &EntryId {
+        &self.0.id
+    }
+}
+
+impl Spread for ById {
+    fn spread(&self) -> u64 {
+        self.0.id.spread()
+    }
+}
+
+impl Spread for EntryId {
+    fn spread(&self) -> u64 {
+        self.leading_bits()
+    }
+}
+
+impl PartialEq for ByContent {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.spec.spiffe_id == other.0.spec.spiffe_id && self.0.spec.selectors == other.0.spec.selectors
+    }
+}
+
+impl Eq for ByContent {}
+
+impl Hash for ByContent {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.spec.spiffe_id.hash(state);
+        self.0.spec.selectors.hash(state);
+    }
+}
+
+impl Spread for ByContent {
+    fn spread(&self) -> u64 {
+        let id = spread_text(self.0.spec.spiffe_id.as_str());
+        self.0.spec.selectors.iter().fold(id, |sum, selector| sum.rotate_left(7) ^ selector.spread())
+    }
+}
