@@ -6,5 +6,6 @@
 pub mod spiffe;
 
 pub(crate) mod pb;
+pub(crate) mod policy;
 pub(crate) mod registry;
 pub(crate) mod sys;

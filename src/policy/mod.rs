@@ -1,0 +1,15 @@
+//! The judgement: whether an entry's identity may be issued now, and for how long.
+//!
+//! Everything is refused that no rule permits. A [`Permit`] can be made nowhere else, cannot be copied,
+//! and is spent by value: nothing is signed without one.
+//!
+//! Pure: the time is an argument.
+
+mod judge;
+mod permit;
+mod reason;
+
+pub(crate) use judge::{Judgement, Request, Rules, judge};
+pub(crate) use permit::Permit;
+pub(crate) use reason::Reason;
+

@@ -1,0 +1,59 @@
+//! The one thing that a signature costs.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{
+    registry::{Entry, EntryId},
+    spiffe::Id,
+};
+
+/// Leave to issue one X.509-SVID. Only this room makes one; it cannot be copied, and whoever signs takes
+/// it by value.
+#[derive(Debug)]
+#[must_use = "a permit is spent by signing"]
+pub(crate) struct Permit {
+    id: Id,
+    entry: EntryId,
+    dns_names: Vec<String>,
+    ttl: Duration,
+    expires_at: Option<SystemTime>,
+}
+
+impl Permit {
+    // INVARIANT: called by `judge` alone, after every rule.
+    pub(super) fn new(entry: &Entry, ttl: Duration) -> Self {
+        Self {
+            id: entry.spec.spiffe_id.clone(),
+            entry: entry.id.clone(),
+            dns_names: entry.spec.dns_names.clone(),
+            ttl,
+            expires_at: entry.spec.expires_at,
+        }
+    }
+
+    /// Whose SVID it is.
+    pub(crate) fn id(&self) -> &Id {
+        &self.id
+    }
+
+    /// The entry that gives it.
+    pub(crate) fn entry(&self) -> &EntryId {
+        &self.entry
+    }
+
+    /// The DNS names it may carry, and no others.
+    pub(crate) fn dns_names(&self) -> &[String] {
+        &self.dns_names
+    }
+
+    /// How long it may live from now on; whole seconds, at least one. What [`Permit::expires_at`] leaves
+    /// is in it already.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// The moment after which it must not live, however late it is signed.
+    pub(crate) fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_at
+    }
+}
