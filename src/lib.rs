@@ -5,6 +5,7 @@
 
 pub mod spiffe;
 
+pub(crate) mod attest;
 pub(crate) mod pb;
 pub(crate) mod policy;
 pub(crate) mod registry;

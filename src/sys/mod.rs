@@ -20,6 +20,7 @@ pub(crate) mod process;
 pub(crate) mod scratch;
 pub(crate) mod secret;
 pub(crate) mod stream;
+pub(crate) mod verity;
 
 pub(crate) use clock::Clock;
 pub(crate) use secret::Secret;

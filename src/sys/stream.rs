@@ -136,9 +136,10 @@ impl Line {
         &self.0.peer
     }
 
-    /// How images are looked at on this connection.
-    pub(crate) fn lens(&self) -> &Lens {
-        &self.0.lens
+    /// Ends the connection: its caller is not what it was.
+    pub(crate) fn condemn(&self, fault: Fault) {
+        self.0.state().fault.get_or_insert(fault);
+        self.0.asked.wake();
     }
 
     /// Puts a challenge and waits for its answer. The caller sets the deadline.
@@ -171,9 +172,12 @@ impl Stream {
         if state.fault.is_some() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Why the connection must end, if it must.
-    pub(crate) fn take_fault(&self) -> Option<Fault> {
-        self.0.state().fault.take()
+    /// Ends it: nothing is read or written any more, and nobody waits for a challenge. Answers why it had to end.
+    pub(crate) fn close(&self) -> Option<Fault> {
+        let mut state = self.0.state();
+        state.ended = true;
+        state.waiters.clear();
+        state.fault.take()
     }
 
     /// The frames that came since the last call.
