@@ -3,9 +3,9 @@
 //! A daemon on each node asks the kernel who is calling on a Unix socket, matches that against registered
 //! entries, judges by policy, and issues credentials that live minutes.
 
-pub mod spiffe;
-
+pub mod daemon;
 pub(crate) mod pb;
 pub(crate) mod policy;
 pub(crate) mod registry;
+pub mod spiffe;
 pub(crate) mod sys;
