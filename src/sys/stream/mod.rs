@@ -41,6 +41,10 @@ pub(crate) const WAITERS_MAX: usize = 1_024;
 /// Room for the credentials and for 253 descriptors, the most that one message may carry (`SCM_MAX_FD`).
 const CONTROL_BYTES: usize = 1_200;
 
+/// Where the kernel puts control messages; aligned as their heads are.
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_BYTES]);
+
 /// What a challenge is to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
@@ -388,10 +392,10 @@ impl Wire {
     }
 
     fn receive_once(&self, scratch: &mut [u8]) -> io::Result<Result<usize, Fault>> {
-        let mut control = Vec::with_capacity(CONTROL_BYTES);
+        let mut control = Control([0; CONTROL_BYTES]);
         let mut parts = [IoSliceMut::new(scratch)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut control.0), flags)?;
         let (mut sender, mut strangers) = (None, false);
         for part in message.cmsgs()? {
             match part {
@@ -507,3 +511,6 @@ impl Write for Stream {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;
