@@ -12,4 +12,3 @@ pub mod x509;
 pub use error::IdError;
 pub use id::{ID_BYTES_MAX, Id};
 pub use trust_domain::{TRUST_DOMAIN_BYTES_MAX, TrustDomain};
-
