@@ -6,6 +6,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod closer;
+pub(crate) mod counters;
 pub(crate) mod files;
 pub(crate) mod frames;
 pub(crate) mod hpack;
