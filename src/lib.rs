@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod spiffe;
 
 pub(crate) mod attest;
+pub(crate) mod authority;
 pub(crate) mod pb;
 pub(crate) mod policy;
 pub(crate) mod registry;

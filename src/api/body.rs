@@ -72,7 +72,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_in_a_stream_is_unavailable() {
-        let bad = futures_util::stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, Status>>> { panic!("injected") });
+        let bad =
+            futures_util::stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, Status>>> { panic!("injected") });
         let body = tonic::body::Body::new(http_body_util::StreamBody::new(bad));
         let counters = Arc::new(Counters::default());
         let trailers = Guarded::new(body, counters, None).collect().await.unwrap().trailers().cloned().unwrap();

@@ -24,11 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, service::Routes};
 use tower::Service as _;
 
-use super::{
-    body::Guarded,
-    limits::ConnectionSlot,
-    status,
-};
+use super::{body::Guarded, limits::ConnectionSlot, status};
 use crate::{
     attest::Caller,
     sys::{counters::Counters, frames::Tally, peer::Fault, stream::Stream},
@@ -210,7 +206,8 @@ impl Flood {
         self.seen.frames = self.seen.frames.saturating_add(tally.frames);
         self.seen.useful = self.seen.useful.saturating_add(tally.useful);
         let idle = self.seen.frames.saturating_sub(self.seen.useful);
-        idle > IDLE_FRAMES_MAX.saturating_add(self.seen.useful.saturating_mul(2)) || self.seen.useful > USEFUL_FRAMES_MAX
+        idle > IDLE_FRAMES_MAX.saturating_add(self.seen.useful.saturating_mul(2))
+            || self.seen.useful > USEFUL_FRAMES_MAX
     }
 }
 
@@ -237,16 +234,28 @@ mod tests {
     #[test]
     fn the_header_is_one_exact_value() {
         let headers = |values: &[&str]| {
-            let pairs = values.iter().map(|value| (http::HeaderName::from_static("workload.spiffe.io"), value.parse().unwrap()));
+            let pairs = values
+                .iter()
+                .map(|value| (http::HeaderName::from_static("workload.spiffe.io"), value.parse().unwrap()));
             pairs.collect::<Vec<_>>().into_iter().fold(http::HeaderMap::new(), |mut map, (name, value)| {
                 map.append(name, value);
                 map
             })
         };
         assert!(has_security_header(&headers(&["true"])));
-        for values in
-            [&[][..], &["True"], &["TRUE"], &["1"], &["yes"], &[""], &["false"], &["true", "true"], &["true", "false"], &["false", "true"], &["true,true"]]
-        {
+        for values in [
+            &[][..],
+            &["True"],
+            &["TRUE"],
+            &["1"],
+            &["yes"],
+            &[""],
+            &["false"],
+            &["true", "true"],
+            &["true", "false"],
+            &["false", "true"],
+            &["true,true"],
+        ] {
             assert!(!has_security_header(&headers(values)), "{values:?}");
         }
     }

@@ -98,7 +98,11 @@ impl Bucket {
     fn take(&mut self, per_second: u32, now: Instant) -> bool {
         let per_second = f64::from(per_second);
         let passed = self.at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
-        self.spent = if passed >= Duration::from_secs(1) { 0.0 } else { (self.spent - passed.as_secs_f64() * per_second).max(0.0) };
+        self.spent = if passed >= Duration::from_secs(1) {
+            0.0
+        } else {
+            (self.spent - passed.as_secs_f64() * per_second).max(0.0)
+        };
         self.at = Some(now);
         let fits = self.spent + 1.0 <= per_second;
         if fits {
@@ -188,7 +192,10 @@ impl State {
     fn forget_idle_users(&mut self, now: Instant) {
         if self.users.len() > USERS_KEPT && self.next.is_multiple_of(256) {
             self.users.retain(|_, user| {
-                !user.connections.is_empty() || user.streams > 0 || !user.connects.is_full(now) || !user.requests.is_full(now)
+                !user.connections.is_empty()
+                    || user.streams > 0
+                    || !user.connects.is_full(now)
+                    || !user.requests.is_full(now)
             });
         }
     }
@@ -259,7 +266,13 @@ mod tests {
     fn gate(connections: usize, streams: usize, rate: u32) -> Arc<Gate> {
         let share = Share { connections, streams };
         let all = Share { connections: 6, streams: 6 };
-        Arc::new(Gate::new(Limits { user: share, root: all, all, connects_per_second: rate, requests_per_second: rate }))
+        Arc::new(Gate::new(Limits {
+            user: share,
+            root: all,
+            all,
+            connects_per_second: rate,
+            requests_per_second: rate,
+        }))
     }
 
     #[test]

@@ -7,5 +7,6 @@ mod serve;
 mod status;
 mod workload;
 
-pub(crate) use serve::{Door, Doorkeeper};
-pub(crate) use workload::Workload;
+pub(crate) use connection::{Service, Terms};
+pub(crate) use serve::{Door, Doorkeeper, Memory};
+pub(crate) use workload::workload_routes;

@@ -58,7 +58,12 @@ impl Door {
             };
             match accepted {
                 Ok(socket) => self.admit(socket, &keeper),
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+                    ) =>
+                {
                     self.service.counters.limit_met("descriptors");
                     tracing::warn!(error = %error, "no descriptor left for a connection");
                     tokio::time::sleep(BACK_OFF).await;
@@ -136,7 +141,8 @@ fn recorded(peer: &Peer) -> audit::Caller {
 
 /// What SO_PEERCRED alone says, for a caller that could not be pinned down.
 fn noted(socket: &tokio::net::UnixStream) -> audit::Caller {
-    let (pid, uid, gid) = socket.peer_cred().map_or((0, u32::MAX, u32::MAX), |cred| (cred.pid().unwrap_or(0), cred.uid(), cred.gid()));
+    let (pid, uid, gid) =
+        socket.peer_cred().map_or((0, u32::MAX, u32::MAX), |cred| (cred.pid().unwrap_or(0), cred.uid(), cred.gid()));
     audit::Caller { pid, uid, gid, exe: None }
 }
 

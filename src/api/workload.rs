@@ -4,27 +4,30 @@ use std::{collections::HashMap, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, service::Routes};
 
 use super::status;
 use crate::{
     attest::Caller,
     authority::Svid,
     issuance::{Issuer, Update},
-    pb::workload as pb,
+    pb::workload::{
+        self as pb,
+        spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer},
+    },
 };
 
 /// `SpiffeWorkloadAPI` for the callers of one daemon.
-pub(crate) struct Workload {
+struct Workload {
     issuer: Arc<Issuer>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-impl Workload {
-    pub(crate) fn new(issuer: Arc<Issuer>) -> Self {
-        Self { issuer }
-    }
+/// What the workload socket serves: the Workload API, health and reflection. All of it asks for the security header.
+pub(crate) fn workload_routes(issuer: Arc<Issuer>, message_bytes_max: usize) -> Routes {
+    let workload = SpiffeWorkloadApiServer::new(Workload { issuer }).max_decoding_message_size(message_bytes_max);
+    Routes::new(workload)
 }
 
 /// The caller of a request, put there by the connection.
@@ -33,7 +36,7 @@ fn caller<T>(request: &Request<T>) -> Result<Arc<Caller>, Status> {
 }
 
 #[tonic::async_trait]
-impl pb::spiffe_workload_api_server::SpiffeWorkloadApi for Workload {
+impl SpiffeWorkloadApi for Workload {
     type FetchX509SVIDStream = Answers<pb::X509svidResponse>;
     type FetchX509BundlesStream = Answers<pb::X509BundlesResponse>;
     type FetchJWTBundlesStream = Answers<pb::JwtBundlesResponse>;
@@ -92,7 +95,10 @@ impl pb::spiffe_workload_api_server::SpiffeWorkloadApi for Workload {
         Err(status::not_offered())
     }
 
-    async fn fetch_witsvid(&self, _: Request<pb::WitsvidRequest>) -> Result<Response<Self::FetchWITSVIDStream>, Status> {
+    async fn fetch_witsvid(
+        &self,
+        _: Request<pb::WitsvidRequest>,
+    ) -> Result<Response<Self::FetchWITSVIDStream>, Status> {
         Err(status::not_offered())
     }
 

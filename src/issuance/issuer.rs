@@ -1,9 +1,6 @@
 //! What every door shares: the present registry, the present keys, the rules, and the log.
 
-use std::{
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{sync::Arc, time::SystemTime};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -100,7 +97,12 @@ impl Issuer {
                 Error::Closed
             }
             error => {
-                tracing::warn!(pid = caller.peer().pid(), uid = caller.peer().uid(), reason = error.code(), "caller not attested");
+                tracing::warn!(
+                    pid = caller.peer().pid(),
+                    uid = caller.peer().uid(),
+                    reason = error.code(),
+                    "caller not attested"
+                );
                 // A record that is not taken changes nothing here: nothing was issued.
                 self.record_refusal(caller, None, &[error.code()], None).ok();
                 Error::Attest(error)
@@ -109,7 +111,14 @@ impl Issuer {
     }
 
     /// Judges and signs one entry for a caller, and records it. What is signed has its record.
-    pub(super) fn sign(&self, caller: &Caller, attested: &Attested, entry: &Entry, renewal: bool, now: SystemTime) -> Outcome {
+    pub(super) fn sign(
+        &self,
+        caller: &Caller,
+        attested: &Attested,
+        entry: &Entry,
+        renewal: bool,
+        now: SystemTime,
+    ) -> Outcome {
         let permit = match policy::judge(&Request { entry }, &self.rules, now) {
             Judgement::Permit(permit) => permit,
             Judgement::Refuse(reasons) => return Outcome::Refused(reasons),
@@ -146,7 +155,8 @@ impl Issuer {
 
     /// Records that a caller was entitled to nothing.
     pub(super) fn refuse(&self, caller: &Caller, attested: &Attested, reasons: Vec<Reason>) -> Error {
-        let codes: Vec<&'static str> = reasons.iter().map(Reason::code).chain(attested.lack.map(|lack| lack.code())).collect();
+        let codes: Vec<&'static str> =
+            reasons.iter().map(Reason::code).chain(attested.lack.map(|lack| lack.code())).collect();
         for code in &codes {
             self.counters.refused(code);
         }
@@ -155,10 +165,21 @@ impl Issuer {
         Error::Refused(reasons)
     }
 
-    fn record_refusal(&self, caller: &Caller, attested: Option<&Attested>, reasons: &[&'static str], detail: Option<String>) -> Result<(), audit::Error> {
+    fn record_refusal(
+        &self,
+        caller: &Caller,
+        attested: Option<&Attested>,
+        reasons: &[&'static str],
+        detail: Option<String>,
+    ) -> Result<(), audit::Error> {
         let caller = match attested {
             Some(attested) => self.recorded(caller, attested),
-            None => audit::Caller { pid: caller.peer().pid(), uid: caller.peer().uid(), gid: caller.peer().gid(), exe: None },
+            None => audit::Caller {
+                pid: caller.peer().pid(),
+                uid: caller.peer().uid(),
+                gid: caller.peer().gid(),
+                exe: None,
+            },
         };
         let record = Record::Refused { caller, what: "x509-svid", reasons: reasons.to_vec(), detail };
         self.log.append(&record, Urgency::Ordinary).map(|_| ())

@@ -12,4 +12,4 @@ mod jitter;
 pub(crate) use bundles::BundleFeed;
 pub(crate) use error::Error;
 pub(crate) use feed::{Identity, Update, X509Feed};
-pub(crate) use issuer::Issuer;
+pub(crate) use issuer::{Issuer, chain};

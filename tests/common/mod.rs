@@ -109,7 +109,13 @@ impl Daemon {
     pub fn cli(&self, args: &[&str]) -> String {
         let output = self.try_cli(args);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "dayfly {args:?}: {}{}\n{}", text(&output.stdout), text(&output.stderr), self.log());
+        assert!(
+            output.status.success(),
+            "dayfly {args:?}: {}{}\n{}",
+            text(&output.stdout),
+            text(&output.stderr),
+            self.log()
+        );
         text(&output.stdout).trim().to_owned()
     }
 

@@ -102,7 +102,10 @@ fn py_spiffe_forked_child_is_refused_and_the_parent_served_again() {
     let daemon = Daemon::start("");
     daemon.entry("spiffe://example.org/peer", &[&own_uid()], &[]);
     let out = client.run(&daemon, &["fork"]);
-    assert!(out.contains("before spiffe://example.org/peer") && out.contains("after spiffe://example.org/peer"), "{out}");
+    assert!(
+        out.contains("before spiffe://example.org/peer") && out.contains("after spiffe://example.org/peer"),
+        "{out}"
+    );
     let refused = daemon.audit().iter().any(|record| record["reasons"].to_string().contains("forked_client"));
     assert!(refused, "{}", daemon.log());
 }
