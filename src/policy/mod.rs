@@ -12,4 +12,3 @@ mod reason;
 pub(crate) use judge::{Judgement, Request, Rules, judge};
 pub(crate) use permit::Permit;
 pub(crate) use reason::Reason;
-

@@ -27,4 +27,3 @@ pub(crate) use image::{Image, ImageSet};
 pub(crate) use selector::{Selector, SelectorError};
 pub(crate) use selectors::Selectors;
 pub(crate) use snapshot::Snapshot;
-

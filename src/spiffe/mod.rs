@@ -13,3 +13,5 @@ pub use error::IdError;
 pub use id::{ID_BYTES_MAX, Id};
 pub use trust_domain::{TRUST_DOMAIN_BYTES_MAX, TrustDomain};
 
+#[cfg(test)]
+mod tests;
