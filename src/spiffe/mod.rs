@@ -12,3 +12,6 @@ pub mod x509;
 pub use error::IdError;
 pub use id::{ID_BYTES_MAX, Id};
 pub use trust_domain::{TRUST_DOMAIN_BYTES_MAX, TrustDomain};
+
+#[cfg(test)]
+mod tests;

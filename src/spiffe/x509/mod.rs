@@ -99,3 +99,6 @@ fn split_at_most(der: &Bytes, most: usize) -> Result<Vec<Bytes>, Error> {
     }
     Ok(certificates)
 }
+
+#[cfg(test)]
+mod tests;
