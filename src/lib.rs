@@ -6,8 +6,10 @@
 pub mod daemon;
 pub mod spiffe;
 
+pub(crate) mod api;
 pub(crate) mod attest;
 pub(crate) mod authority;
+pub(crate) mod issuance;
 pub(crate) mod pb;
 pub(crate) mod policy;
 pub(crate) mod registry;

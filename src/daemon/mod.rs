@@ -2,6 +2,7 @@
 
 pub mod config;
 mod paths;
+pub(crate) mod telemetry;
 pub(crate) mod units;
 
 pub use config::Config;

@@ -3,12 +3,9 @@
 //! Labels are `&'static str`, so their number is bounded by the program; a family that is full all the same counts
 //! under `other`. How numbers are shown is for others.
 
-use std::{
-    fmt::Write as _,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
 };
 
 /// All counters of a daemon.
@@ -55,8 +52,8 @@ pub(crate) struct Sample<'a> {
     pub(crate) kind: Kind,
     /// One sentence, without its full stop.
     pub(crate) help: &'static str,
-    /// As `reason="no_entry"`, several with commas; empty where there are none.
-    pub(crate) labels: &'a str,
+    /// Names and values; empty where there are none.
+    pub(crate) labels: &'a [(&'static str, &'static str)],
     pub(crate) value: u64,
 }
 
@@ -67,6 +64,12 @@ impl Sample<'_> {
             Kind::Counter => format!("dayfly_{}_total", self.name),
             Kind::Gauge => format!("dayfly_{}", self.name),
         }
+    }
+
+    /// The labels as Prometheus has them: `reason="no_entry"`, several with commas.
+    pub(crate) fn labels_text(&self) -> String {
+        let labels: Vec<_> = self.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        labels.join(",")
     }
 }
 
@@ -204,7 +207,7 @@ impl Counters {
     /// Shows every number that there is; those of one name follow each other.
     pub(crate) fn each(&self, mut show: impl FnMut(&Sample<'_>)) {
         use Kind::{Counter, Gauge};
-        let mut plain = |name, kind, help, value| show(&Sample { name, kind, help, labels: "", value });
+        let mut plain = |name, kind, help, value| show(&Sample { name, kind, help, labels: &[], value });
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         plain("connections", Gauge, "Connections that are open", self.connections());
         plain("connections_opened", Counter, "Connections admitted", value(&self.connections_opened));
@@ -276,27 +279,19 @@ impl<const LABELS: usize> Family<LABELS> {
 
 /// A family, whatever the number of its labels.
 trait Shown {
-    fn each(&self, names: &[&'static str], show: &mut dyn FnMut(&str, u64));
+    fn each(&self, names: &[&'static str], show: &mut dyn FnMut(&[(&'static str, &'static str)], u64));
 }
 
 impl<const LABELS: usize> Shown for Family<LABELS> {
-    fn each(&self, names: &[&'static str], show: &mut dyn FnMut(&str, u64)) {
-        let write = |values: &[&'static str; LABELS]| {
-            let mut text = String::new();
-            for (name, value) in names.iter().zip(values) {
-                let comma = if text.is_empty() { "" } else { "," };
-                // Writing to a String cannot fail.
-                write!(text, "{comma}{name}=\"{value}\"").ok();
-            }
-            text
-        };
+    fn each(&self, names: &[&'static str], show: &mut dyn FnMut(&[(&'static str, &'static str)], u64)) {
+        let pairs = |values: [&'static str; LABELS]| names.iter().copied().zip(values).collect::<Vec<_>>();
         for (place, count) in self.places.iter().zip(&self.counts) {
             let Some(values) = place.get() else { break };
-            show(&write(values), count.load(Ordering::Relaxed));
+            show(&pairs(*values), count.load(Ordering::Relaxed));
         }
         match self.other.load(Ordering::Relaxed) {
             0 => {}
-            count => show(&write(&["other"; LABELS]), count),
+            count => show(&pairs(["other"; LABELS]), count),
         }
     }
 }
@@ -332,7 +327,7 @@ mod tests {
         let mut lines = Vec::new();
         counters.each(|sample| {
             if sample.value > 0 {
-                lines.push(format!("{} {} {}", sample.metric(), sample.labels, sample.value));
+                lines.push(format!("{} {} {}", sample.metric(), sample.labels_text(), sample.value));
             }
         });
         lines
@@ -375,10 +370,10 @@ mod tests {
         }
         family.add(["reason0"]);
         let mut counted = Vec::new();
-        family.each(&["reason"], &mut |labels, value| counted.push((labels.to_owned(), value)));
+        family.each(&["reason"], &mut |labels, value| counted.push((labels.to_vec(), value)));
         assert_eq!(counted.len(), LABEL_SETS_MAX + 1);
-        assert_eq!(counted.first(), Some(&("reason=\"reason0\"".to_owned(), 2)));
-        assert_eq!(counted.last(), Some(&("reason=\"other\"".to_owned(), 3)));
+        assert_eq!(counted.first(), Some(&(vec![("reason", "reason0")], 2)));
+        assert_eq!(counted.last(), Some(&(vec![("reason", "other")], 3)));
     }
 
     #[test]

@@ -14,11 +14,8 @@ use super::{AdminGroup, OpsAddress, section::unlike};
 use crate::{
     daemon::units::{duration, duration_text, size, size_text},
     spiffe::TrustDomain,
-    sys::kernel::Feature,
+    sys::{kernel::Feature, listener::PATH_BYTES_MAX},
 };
-
-/// The longest path of a Unix socket, in bytes: `sun_path` without its closing NUL (unix(7)).
-pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
     value.as_str().ok_or_else(|| unlike("a text", value))
@@ -138,8 +135,8 @@ pub(super) fn socket(value: &DeValue<'_>) -> Result<PathBuf, String> {
 /// Whether a Unix socket can be made at `path`.
 pub(super) fn check_socket(path: &Path) -> Result<(), String> {
     match path.as_os_str().len() {
-        0..=SOCKET_PATH_BYTES_MAX => Ok(()),
-        long => Err(format!("a socket's path can have {SOCKET_PATH_BYTES_MAX} bytes, {path:?} has {long}")),
+        0..=PATH_BYTES_MAX => Ok(()),
+        long => Err(format!("a socket's path can have {PATH_BYTES_MAX} bytes, {path:?} has {long}")),
     }
 }
 
