@@ -1,13 +1,10 @@
 //! One process, several programs: what was written by one is answered to another.
 
-use nix::sys::signal::Signal;
-
 use crate::{
-    kernel::signal,
     naive::Switch,
     scene::{Actor, Outcome, Scene},
     table::{Attack, PLAIN},
-    wire::{opening, request, requests},
+    wire::{PINGS, opening, pings, request, requests},
 };
 
 const UNANSWERED: &[&str] = &["challenge_unanswered", "image_changed"];
@@ -111,22 +108,17 @@ pub const ATTACKS: &[Attack] = &[
     },
 ];
 
-/// How many requests are in the queue when the program changes. Whoever judges them one by one comes to the later ones
-/// after that; fewer than a connection may have open.
+/// How many requests are in the queue when the program changes; fewer than a connection may have open.
 const MANY: u32 = 150;
 
 fn writes_then_execs(scene: &Scene<'_>) -> anyhow::Result<Outcome> {
     let decoy = scene.attacker()?;
     decoy.connect(scene)?;
     let thief = decoy.forks()?;
-    scene.begin_theft(&thief, MANY)?;
-    decoy.tell(&[b"write", &[opening(), requests(MANY)].concat()], None)?;
-    let program = scene.programs.trusted.to_string_lossy();
-    // Both are told at once, so that nothing lies between them.
-    decoy.exec(&[&program, &program, "idle"])?;
-    decoy.hear()?;
-    decoy.wait_closed()?;
-    scene.theft_ends(&thief, Some(decoy.pid))
+    // Nobody reads yet: a server that writes as it reads comes no further than these.
+    decoy.write(&[opening(), pings(PINGS), requests(MANY)].concat())?;
+    scene.exec_trusted(&decoy)?;
+    scene.theft(&thief, MANY, Some(decoy.pid))
 }
 
 fn writes_then_execs_stopped(scene: &Scene<'_>, is_accepted: bool) -> anyhow::Result<Outcome> {
@@ -191,11 +183,11 @@ fn hold_memory(scene: &Scene<'_>, subject: &Actor) -> anyhow::Result<Actor> {
     let (begin, end) = (usize::from_str_radix(begin, 16)?, usize::from_str_radix(end, 16)?);
     let range = (end - begin).min(2 << 20);
     let holder = scene.attacker()?;
-    let [pid, address, range, times] = [subject.pid.to_string(), begin.to_string(), range.to_string(), "1024".to_owned()];
+    let [pid, address, range, times] =
+        [subject.pid.to_string(), begin.to_string(), range.to_string(), "1024".to_owned()];
     holder.does(&[b"hold the memory of", pid.as_bytes(), address.as_bytes(), range.as_bytes(), times.as_bytes()])?;
     // It said so just before the call; by now it is in it, and stays there for many times as long as an exec takes.
     std::thread::sleep(std::time::Duration::from_millis(5));
-    signal(holder.pid, Signal::SIGCONT)?;
     Ok(holder)
 }
 

@@ -61,7 +61,9 @@ impl Order {
         let [name, target, tries, folder] = words else { return None };
         let target = match target.split_once(':')? {
             ("naive", number) => Target::Naive(Switches::from_number(number.parse().ok()?)),
-            (_, without) => Target::Dayfly(without.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect()),
+            (_, without) => {
+                Target::Dayfly(without.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect())
+            }
         };
         let attack = crate::table::find(name)?;
         Some(Self { attack, target, tries: tries.parse().ok()?, folder: folder.into() })
@@ -139,7 +141,11 @@ impl Lane<'_> {
             &format!("owner-{when}"),
         );
         let word = if outcome == Outcome::Answered { "served" } else { "denied" };
-        say(&["owner", word, &format!("{when}: {outcome:?}\n{}", if word == "served" { String::new() } else { self.server.log() })]);
+        say(&[
+            "owner",
+            word,
+            &format!("{when}: {outcome:?}\n{}", if word == "served" { String::new() } else { self.server.log() }),
+        ]);
     }
 
     /// One try in a process of its own.
@@ -197,7 +203,8 @@ impl Lane<'_> {
         loop {
             let mut refusals = self.server.refusals()?.split_off(known);
             refusals.retain(|refusal| pid.is_none_or(|pid| refusal.pid == pid));
-            let is_there = refusals.iter().any(|refusal| reasons.iter().any(|reason| refusal.reasons.contains(*reason)));
+            let is_there =
+                refusals.iter().any(|refusal| reasons.iter().any(|reason| refusal.reasons.contains(*reason)));
             if is_there || reasons.is_empty() || Instant::now() > until {
                 return Ok(refusals);
             }

@@ -16,24 +16,32 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    clippy::panic,
     clippy::indexing_slicing,
     unreachable_pub,
     missing_docs,
     reason = "a test program"
 )]
 
+mod blank;
 mod execs;
+mod extras;
+mod files;
+mod filter;
 mod handed;
+mod ids;
 mod kernel;
 mod lane;
 mod link;
 mod naive;
 mod puppet;
+mod reuse;
 mod run;
 mod scene;
 mod server;
+mod streams;
 mod table;
+mod twins;
+mod userns;
 mod wire;
 
 use std::process::ExitCode;
@@ -53,7 +61,8 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     // As a script's interpreter has it: the script's path comes first.
     let is_script = words.first().is_some_and(|word| word.starts_with('/'));
-    let (role, rest) = words[usize::from(is_script)..].split_first().map_or(("", &[][..]), |(role, rest)| (role.as_str(), rest));
+    let (role, rest) =
+        words[usize::from(is_script)..].split_first().map_or(("", &[][..]), |(role, rest)| (role.as_str(), rest));
     let done = match role {
         "puppet" => puppet::act(rest).map_err(Into::into),
         "idle" => puppet::idle(),

@@ -147,14 +147,16 @@ pub fn run(attacks: &[&'static Attack], columns: &[Column], rounds: usize) -> Ve
     let tallies = Mutex::new(vec![vec![Tally::default(); columns.len()]; attacks.len()]);
     thread::scope(|scope| {
         for _ in 0..LANES {
-            scope.spawn(|| loop {
-                let Some(job) = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return };
-                let tally = lane(&job.order);
-                let mut tallies = tallies.lock().unwrap_or_else(PoisonError::into_inner);
-                tallies[job.attack][job.column].add(tally);
-                let count = done.fetch_add(1, Ordering::Relaxed) + 1;
-                if count.is_multiple_of(50) {
-                    eprintln!("{count} of {all} lanes");
+            scope.spawn(|| {
+                loop {
+                    let Some(job) = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return };
+                    let tally = lane(&job.order);
+                    let mut tallies = tallies.lock().unwrap_or_else(PoisonError::into_inner);
+                    tallies[job.attack][job.column].add(tally);
+                    let count = done.fetch_add(1, Ordering::Relaxed) + 1;
+                    if count.is_multiple_of(50) {
+                        eprintln!("{count} of {all} lanes");
+                    }
                 }
             });
         }
@@ -209,7 +211,8 @@ fn count(line: &str, attack: &Attack, tally: &mut Tally) {
     match words.as_slice() {
         ["try", "answered", ..] => tally.answered += 1,
         ["try", "refused", reasons, _] => {
-            let reasons: BTreeSet<String> = reasons.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect();
+            let reasons: BTreeSet<String> =
+                reasons.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect();
             tally.refused += 1;
             let fits = attack.reasons.is_empty() || attack.reasons.iter().any(|reason| reasons.contains(*reason));
             tally.unrecorded += usize::from(!fits);

@@ -20,7 +20,7 @@ use crate::{
     kernel::{become_user, exec, fork},
     link::{Link, Message},
     server::Server,
-    wire::{ack, opening, request},
+    wire::{ack, opening},
 };
 
 /// How a try ended.
@@ -107,8 +107,12 @@ impl Scene<'_> {
 
     /// Has an actor with a connection steal what comes on it.
     pub fn theft(&self, thief: &Actor, streams: u32, connected: Option<i32>) -> anyhow::Result<Outcome> {
-        thief.tell(&[b"steal", streams.to_string().as_bytes(), THEFT_MILLISECONDS.as_bytes()], None)?;
-        self.theft_ends(thief, connected)
+        let came = thief.does(&[b"steal", streams.to_string().as_bytes(), THEFT_MILLISECONDS.as_bytes()])?;
+        Ok(match came.text(1).as_str() {
+            "leaked" => Outcome::Answered,
+            "refused" => Outcome::Refused(connected),
+            word => Outcome::Broken(format!("the thief's connection was {word}")),
+        })
     }
 
     /// Takes what has come for a thief so far, so that only what comes later counts.
@@ -119,20 +123,6 @@ impl Scene<'_> {
             }
         }
         bail!("it does not stop coming")
-    }
-
-    /// What came of a theft that was begun.
-    pub fn theft_ends(&self, thief: &Actor, connected: Option<i32>) -> anyhow::Result<Outcome> {
-        Ok(match thief.hear()?.text(1).as_str() {
-            "leaked" => Outcome::Answered,
-            "refused" => Outcome::Refused(connected),
-            word => Outcome::Broken(format!("the thief's connection was {word}")),
-        })
-    }
-
-    /// Begins a theft, so that the thief reads while others act.
-    pub fn begin_theft(&self, thief: &Actor, streams: u32) -> anyhow::Result<()> {
-        thief.tell(&[b"steal", streams.to_string().as_bytes(), THEFT_MILLISECONDS.as_bytes()], None)
     }
 }
 
@@ -175,7 +165,8 @@ impl Actor {
         let child = fork(|| {
             let ready = before().and_then(|()| become_user(uid));
             let error = ready.err().unwrap_or_else(|| {
-                let words = [first, &["puppet", &number.to_string(), "-"]].concat();
+                let number_text = number.to_string();
+                let words = [first, &["puppet", &number_text, "-"]].concat();
                 exec(&program.to_string_lossy(), &words, &[number])
             });
             theirs.send(&[b"error", error.to_string().as_bytes()], None).ok();
@@ -221,12 +212,6 @@ impl Actor {
     pub fn connect_and_open(&self, scene: &Scene<'_>) -> anyhow::Result<()> {
         self.connect(scene)?;
         self.write(&opening())
-    }
-
-    /// Connects and sends all of a request.
-    pub fn connect_and_ask(&self, scene: &Scene<'_>) -> anyhow::Result<()> {
-        self.connect(scene)?;
-        self.write(&[opening(), request(1)].concat())
     }
 
     /// Answers a challenge.

@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 
 use crate::{
-    kernel::signal,
+    kernel::{die_with_parent, signal},
     naive::{Entry, Switches},
     scene::{Programs, wait_until},
     wire::IDENTITY,
@@ -63,14 +63,10 @@ impl Server {
     fn naive(switches: Switches, home: &Path, programs: &Programs, entry: &Entry) -> anyhow::Result<Self> {
         let socket = home.join("workload.sock");
         let path = entry.path.as_ref().map_or("-".into(), |path| path.to_string_lossy().into_owned());
-        let child = Command::new(&programs.attacker)
-            .arg("naive")
-            .arg(&socket)
-            .args([switches.number().to_string(), entry.uid.to_string(), path])
-            .arg(entry.sha256.as_deref().unwrap_or("-"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()?;
+        let mut command = Command::new(&programs.attacker);
+        command.arg("naive").arg(&socket).args([switches.number().to_string(), entry.uid.to_string(), path]);
+        command.arg(entry.sha256.as_deref().unwrap_or("-")).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = die_with_parent(&mut command).spawn()?;
         let server = Self { child, socket, home: home.to_owned(), is_dayfly: false };
         wait_until("the naive server listens", || server.socket.exists())?;
         Ok(server)
@@ -84,7 +80,8 @@ impl Server {
         if !without.is_empty() {
             command.args(["--without-kernel", &without.join(",")]);
         }
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = die_with_parent(&mut command).spawn()?;
         let server = Self { child, socket: home.join("workload.sock"), home: home.to_owned(), is_dayfly: true };
         wait_until("the daemon is ready", || server.cli(&["healthcheck"]).is_ok_and(|output| output.status.success()))?;
         let mut words = vec!["entry".to_owned(), "add".to_owned(), IDENTITY.to_owned()];
@@ -119,9 +116,9 @@ impl Server {
         let threads = format!("/proc/{}/task", self.pid());
         wait_until("the server stands still", || {
             let states = fs::read_dir(&threads).into_iter().flatten().flatten();
-            states.map(|thread| fs::read_to_string(thread.path().join("stat")).unwrap_or_default()).all(|stat| {
-                stat.rsplit_once(") ").is_none_or(|(_, after)| after.starts_with('T'))
-            })
+            states
+                .map(|thread| fs::read_to_string(thread.path().join("stat")).unwrap_or_default())
+                .all(|stat| stat.rsplit_once(") ").is_none_or(|(_, after)| after.starts_with('T')))
         })
     }
 

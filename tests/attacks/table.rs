@@ -1,9 +1,6 @@
 //! The threat table: each attack, the rule that stops it, its control, and the reasons that its refusal may have.
 
-use crate::{
-    naive::Switch,
-    scene::Try,
-};
+use crate::{naive::Switch, scene::Try};
 
 /// Whether a secret that comes is a defeat, or the point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +85,19 @@ pub fn find(name: &str) -> Option<&'static Attack> {
     all().find(|attack| attack.name == name)
 }
 
-const FAMILIES: [&[Attack]; 2] = [crate::handed::ATTACKS, crate::execs::ATTACKS];
+const FAMILIES: [&[Attack]; 11] = [
+    crate::handed::ATTACKS,
+    crate::execs::ATTACKS,
+    crate::blank::ATTACKS,
+    crate::filter::ATTACKS,
+    crate::userns::ATTACKS,
+    crate::reuse::ATTACKS,
+    crate::files::ATTACKS,
+    crate::streams::ATTACKS,
+    crate::ids::ATTACKS,
+    crate::extras::ATTACKS,
+    crate::twins::ATTACKS,
+];
 
 impl Need {
     /// What a machine without it lacks, in words.

@@ -82,6 +82,14 @@ pub fn requests(count: u32) -> Vec<u8> {
     (0..count).flat_map(|number| request(number * 2 + 1)).collect()
 }
 
+/// So many PINGs of a client.
+pub fn pings(count: usize) -> Vec<u8> {
+    frame(PING, 0, 0, b"a client").repeat(count)
+}
+
+/// How many PINGs it takes to fill a socket with answers that nobody reads, and fewer than a flood.
+pub const PINGS: usize = 900;
+
 /// The answer to a PING.
 pub fn ack(nonce: [u8; 8]) -> Vec<u8> {
     frame(PING, ACK, 0, &nonce)

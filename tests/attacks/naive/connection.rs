@@ -22,7 +22,9 @@ use super::{
 };
 use crate::{
     kernel::queued,
-    wire::{ACK, DATA, END_HEADERS, END_STREAM, HEADERS, IDENTITY, PING, PREFACE, SETTINGS, ack, frame, message, take_frame},
+    wire::{
+        ACK, DATA, END_HEADERS, END_STREAM, HEADERS, IDENTITY, PING, PREFACE, SETTINGS, ack, frame, message, take_frame,
+    },
 };
 
 /// How long a PING may stay unanswered.
@@ -157,8 +159,8 @@ impl Connection<'_> {
                 self.refuse_first()?;
                 continue;
             };
-            let known = switches.has(Switch::Once)
-                && self.proved.as_ref().is_some_and(|proved| seen.is_as(proved, switches));
+            let known =
+                switches.has(Switch::Once) && self.proved.as_ref().is_some_and(|proved| seen.is_as(proved, switches));
             if known || !switches.has(Switch::Ping) {
                 self.grant_first()?;
                 continue;
@@ -189,15 +191,17 @@ impl Connection<'_> {
         if switches.has(Switch::Push) {
             let (writing, server, pid, uid) = (self.writing.clone(), self.server.clone(), self.pid, self.uid);
             let first = self.look();
-            std::thread::spawn(move || loop {
-                std::thread::sleep(PUSH_EVERY);
-                let now = || look(pid, uid, &server.entry, switches, &server.digests).ok();
-                let same = || now().zip(first.as_ref()).is_some_and(|(now, first)| now.is_as(first, switches));
-                let end = switches.has(Switch::PushLooks) && !same();
-                let bytes = if end { frame(DATA, END_STREAM, stream, &[]) } else { message(stream, 0, &secret()) };
-                let written = writing.lock().unwrap_or_else(PoisonError::into_inner).write_all(&bytes);
-                if end || written.is_err() {
-                    return;
+            std::thread::spawn(move || {
+                loop {
+                    std::thread::sleep(PUSH_EVERY);
+                    let now = || look(pid, uid, &server.entry, switches, &server.digests).ok();
+                    let same = || now().zip(first.as_ref()).is_some_and(|(now, first)| now.is_as(first, switches));
+                    let end = switches.has(Switch::PushLooks) && !same();
+                    let bytes = if end { frame(DATA, END_STREAM, stream, &[]) } else { message(stream, 0, &secret()) };
+                    let written = writing.lock().unwrap_or_else(PoisonError::into_inner).write_all(&bytes);
+                    if end || written.is_err() {
+                        return;
+                    }
                 }
             });
         }

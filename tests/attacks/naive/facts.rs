@@ -2,9 +2,13 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     fs::{self, File},
     io::{self, Read as _},
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    os::unix::{
+        ffi::{OsStrExt as _, OsStringExt as _},
+        fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -40,7 +44,10 @@ pub fn look(pid: i32, uid: u32, entry: &Entry, switches: Switches, digests: &Dig
     let exe = fs::metadata(proc.join("exe"))?;
     let granted = uid_of(&proc, uid, switches)? == entry.uid
         && entry.path.as_ref().map_or(Ok(true), |path| is_at(&proc, path, switches))?
-        && entry.sha256.as_ref().map_or(Ok(true), |sha| Ok::<_, io::Error>(digest(&proc, switches, digests)? == *sha))?
+        && entry
+            .sha256
+            .as_ref()
+            .map_or(Ok(true), |sha| Ok::<_, io::Error>(digest(&proc, switches, digests)? == *sha))?
         && (!switches.has(Switch::Namespace) || is_same(&proc.join("ns/user"), Path::new("/proc/self/ns/user"))?)
         && (!switches.has(Switch::Personality) || personality(&proc)? & 0x0004_0000 == 0)
         && (!switches.has(Switch::Streams) || !has_socket_as_stream(&proc, |_| true)?)
@@ -50,8 +57,8 @@ pub fn look(pid: i32, uid: u32, entry: &Entry, switches: Switches, digests: &Dig
 }
 
 fn uid_of(proc: &Path, noted: u32, switches: Switches) -> io::Result<u32> {
-    if switches.has(Switch::UidOfFolder) {
-        return Ok(fs::metadata(proc)?.uid());
+    if switches.has(Switch::UidOfFile) {
+        return Ok(fs::symlink_metadata(proc.join("exe"))?.uid());
     }
     if switches.has(Switch::UidOfStatus) {
         let status = fs::read_to_string(proc.join("status"))?;
@@ -67,14 +74,17 @@ fn is_at(proc: &Path, path: &Path, switches: Switches) -> io::Result<bool> {
         let words = fs::read(proc.join("cmdline"))?;
         return Ok(words.split(|byte| *byte == 0).take(2).any(|word| word == path.as_os_str().as_bytes()));
     }
-    let name = fs::read_link(proc.join("exe"))?;
-    let name = name.as_os_str().as_bytes();
-    let name = if switches.has(Switch::Undelete) { name.strip_suffix(b" (deleted)").unwrap_or(name) } else { name };
-    Ok(name == path.as_os_str().as_bytes())
+    Ok(name_of(proc, switches)? == path)
+}
+
+fn name_of(proc: &Path, switches: Switches) -> io::Result<PathBuf> {
+    let name = fs::read_link(proc.join("exe"))?.into_os_string().into_vec();
+    let kept = name.strip_suffix(b" (deleted)").filter(|_| switches.has(Switch::Undelete)).map(<[u8]>::to_vec);
+    Ok(OsString::from_vec(kept.unwrap_or(name)).into())
 }
 
 fn digest(proc: &Path, switches: Switches, digests: &Digests) -> io::Result<String> {
-    let name = fs::read_link(proc.join("exe"))?;
+    let name = name_of(proc, switches)?;
     if switches.has(Switch::HashByPath) {
         return Ok(sha256(&fs::read(name)?));
     }

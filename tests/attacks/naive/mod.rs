@@ -51,8 +51,8 @@ pub enum Switch {
     HashByTime,
     /// Mistake: the uid is that of the process's leader.
     UidOfStatus,
-    /// Mistake: the uid is that of the folder in `/proc`.
-    UidOfFolder,
+    /// Mistake: the uid is that of a file in `/proc/PID`.
+    UidOfFile,
     /// Streams are pushed to every 20 ms, and nobody looks who is there.
     Push,
     /// Before each push somebody looks which program runs.
@@ -78,7 +78,7 @@ impl Switch {
         Self::HashByPath,
         Self::HashByTime,
         Self::UidOfStatus,
-        Self::UidOfFolder,
+        Self::UidOfFile,
         Self::Push,
         Self::PushLooks,
         Self::OneThread,
@@ -153,9 +153,12 @@ pub fn serve(words: &[String]) -> io::Result<()> {
         digests: Mutex::default(),
         turn: Mutex::default(),
     });
-    let listener = UnixListener::bind(socket)?;
+    // Whoever sees it at its place can connect.
+    let unfinished = format!("{socket}-");
+    let listener = UnixListener::bind(&unfinished)?;
     setsockopt(&listener, PassCred, &true)?;
-    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o666))?;
+    std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o666))?;
+    std::fs::rename(unfinished, socket)?;
     for connection in listener.incoming() {
         let (connection, server) = (connection?, server.clone());
         std::thread::spawn(move || connection::serve(&connection, &server));

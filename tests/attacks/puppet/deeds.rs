@@ -131,7 +131,7 @@ impl Puppet {
     }
 }
 
-const LINGER_EVERY: u32 = 100;
+const LINGER_EVERY: u32 = 1_000;
 
 /// A TCP socket with more to send than its peer takes, so that whoever closes it last waits; and that peer.
 fn lingering(listener: &TcpListener) -> io::Result<(TcpStream, OwnedFd)> {
@@ -143,7 +143,7 @@ fn lingering(listener: &TcpListener) -> io::Result<(TcpStream, OwnedFd)> {
     Ok((socket, peer.into()))
 }
 
-const LINGER_SECONDS: i32 = 4;
+const LINGER_SECONDS: i32 = 3;
 
 fn ids(message: &Message) -> io::Result<[u32; 3]> {
     Ok([message.number(1)?, message.number(2)?, message.number(3)?])

@@ -214,6 +214,7 @@ impl Puppet {
                     keep.push(link);
                     words.push(link.to_string());
                 }
+                ("CONNECTION", _) if connection < 0 => words.push("-".to_owned()),
                 ("CONNECTION", _) => words.push(connection.to_string()),
                 (_, Some((number, "CONNECTION"))) => put_at(connection, number.parse().map_err(io::Error::other)?)?,
                 (_, Some((number, "KEPT"))) => {
