@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status, service::Routes};
 
-use super::status;
+use super::{common::add_health_and_reflection, status};
 use crate::{
     attest::Caller,
     authority::Svid,
@@ -27,7 +27,10 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// What the workload socket serves: the Workload API, health and reflection. All of it asks for the security header.
 pub(crate) fn workload_routes(issuer: Arc<Issuer>, message_bytes_max: usize) -> Routes {
     let workload = SpiffeWorkloadApiServer::new(Workload { issuer }).max_decoding_message_size(message_bytes_max);
-    Routes::new(workload)
+    let mut routes = Routes::builder();
+    routes.add_service(workload);
+    add_health_and_reflection(&mut routes, &["SpiffeWorkloadAPI"]);
+    routes.routes()
 }
 
 /// The caller of a request, put there by the connection.
