@@ -8,6 +8,7 @@ pub mod spiffe;
 
 pub(crate) mod api;
 pub(crate) mod attest;
+pub(crate) mod audit;
 pub(crate) mod authority;
 pub(crate) mod issuance;
 pub(crate) mod pb;
