@@ -4,7 +4,9 @@
 //! each change; nothing leaves that was not judged, recorded, and proved to go to the process that was attested.
 
 mod bundles;
+pub(crate) mod desk;
 mod error;
+mod explanation;
 mod feed;
 mod issuer;
 mod jitter;
@@ -12,6 +14,7 @@ mod standing;
 
 pub(crate) use bundles::BundleFeed;
 pub(crate) use error::Error;
+pub(crate) use explanation::{Explain, Explanation, Unexplained};
 pub(crate) use feed::{Update, X509Feed};
 pub(crate) use issuer::Issuer;
 pub(crate) use standing::{AuthorityStanding, Stand, Standing};
