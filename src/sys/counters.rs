@@ -27,7 +27,6 @@ pub(crate) struct Counters {
     pushes: AtomicU64,
     limits_met: Family<1>,
     panics: AtomicU64,
-    audit_records: AtomicU64,
     audit_failures: AtomicU64,
     store_commits: AtomicU64,
     store_failures: AtomicU64,
@@ -169,16 +168,6 @@ impl Counters {
         add(&self.panics);
     }
 
-    /// The audit log took a record.
-    pub(crate) fn audit_recorded(&self) {
-        add(&self.audit_records);
-    }
-
-    /// How many records the audit log took.
-    pub(crate) fn audit_records(&self) -> u64 {
-        self.audit_records.load(Ordering::Relaxed)
-    }
-
     /// The audit log did not take a record.
     pub(crate) fn audit_failed(&self) {
         add(&self.audit_failures);
@@ -217,7 +206,6 @@ impl Counters {
         plain("sign_failures", Counter, "Credentials that could not be signed", value(&self.sign_failures));
         plain("pushes", Counter, "Messages sent on open streams after a change", value(&self.pushes));
         plain("panics", Counter, "Panics caught; each is a bug", value(&self.panics));
-        plain("audit_records", Counter, "Records the audit log took", value(&self.audit_records));
         plain("audit_failures", Counter, "Records the audit log did not take", value(&self.audit_failures));
         plain("store_commits", Counter, "Changes written to disk", value(&self.store_commits));
         plain("store_failures", Counter, "Changes that could not be written", value(&self.store_failures));
