@@ -14,4 +14,5 @@ pub(crate) mod issuance;
 pub(crate) mod pb;
 pub(crate) mod policy;
 pub(crate) mod registry;
+pub(crate) mod store;
 pub(crate) mod sys;
