@@ -5,7 +5,11 @@
 
 mod clerk;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod lines;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
@@ -145,6 +149,11 @@ impl Desk {
     /// The trust domain that entries are in.
     pub(crate) fn trust_domain(&self) -> &TrustDomain {
         &self.own
+    }
+
+    /// How many records the audit log has taken since it was begun.
+    pub(crate) fn records(&self) -> u64 {
+        self.log.last().0
     }
 
     /// What changes from now on.
