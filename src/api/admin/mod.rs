@@ -27,7 +27,7 @@ use crate::{
         desk::{Author, Desk},
     },
     pb::admin::{control_server::ControlServer, entries_server::EntriesServer},
-    sys::counters::Counters,
+    sys::{counters::Counters, peer::Peer},
 };
 
 /// The longest request: ten thousand entries in one apply.
@@ -91,6 +91,13 @@ pub(crate) fn admin_routes(admin: Admin) -> Result<Routes, tonic_reflection::ser
     routes.add_service(gate.layer(EntriesServer::new(entries).max_decoding_message_size(MESSAGE_BYTES_MAX)));
     routes.add_service(gate.layer(ControlServer::new(control)));
     Ok(routes.routes())
+}
+
+impl AdminCaller {
+    /// As the kernel noted it at connect(2).
+    pub(crate) fn of(peer: &Peer) -> Self {
+        Self { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), groups: peer.groups().into() }
+    }
 }
 
 impl Rights {
