@@ -74,7 +74,7 @@ async fn each_fault_has_its_code_and_words() {
             Code::NotFound,
             "there is no process 9",
         ),
-        (house.control().explain(pb::ExplainRequest { pid: 8 }).await.unwrap_err(), Code::Unavailable, "at fault "),
+        (house.control().explain(pb::ExplainRequest { pid: 8 }).await.unwrap_err(), Code::Unavailable, " (fault "),
         (
             house.control().set_log_level(pb::SetLogLevelRequest { level: "loud".into() }).await.unwrap_err(),
             Code::InvalidArgument,
@@ -94,12 +94,11 @@ async fn what_the_daemon_cannot_do_is_unavailable_with_a_number_and_without_its_
     let bad = pb::Entry { hint: "unwritable".into(), ..entry("bad", &["unix:uid:1"]) };
     let error = house.entries().create(pb::CreateEntryRequest { entry: Some(bad) }).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable);
-    let (words, number) = error.message().rsplit_once(' ').unwrap();
-    assert_eq!(words, "the change could not be written, nothing was changed; the daemon's log tells why at fault");
-    assert_eq!(u32::from_str_radix(number, 16).map(|_| number.len()), Ok(8));
+    assert!(error.message().starts_with("the change could not be written; nothing was changed (fault "), "{error}");
+    assert!(!error.message().contains("refused"), "{error}");
     house.fixture.log.close();
     let good = pb::CreateEntryRequest { entry: Some(entry("good", &["unix:uid:1"])) };
     let error = house.entries().create(good).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable);
-    assert!(error.message().starts_with("the change could not be recorded, nothing was changed"), "{error}");
+    assert!(error.message().starts_with("the change could not be recorded; nothing was changed"), "{error}");
 }
