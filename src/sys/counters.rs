@@ -43,6 +43,9 @@ pub(crate) enum Kind {
     Gauge,
 }
 
+/// A label's name and value.
+pub(crate) type Label = (&'static str, &'static str);
+
 /// One number, with everything that is needed to show it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample<'a> {
@@ -52,7 +55,7 @@ pub(crate) struct Sample<'a> {
     /// One sentence, without its full stop.
     pub(crate) help: &'static str,
     /// Names and values; empty where there are none.
-    pub(crate) labels: &'a [(&'static str, &'static str)],
+    pub(crate) labels: &'a [Label],
     pub(crate) value: u64,
 }
 
@@ -267,11 +270,11 @@ impl<const LABELS: usize> Family<LABELS> {
 
 /// A family, whatever the number of its labels.
 trait Shown {
-    fn each(&self, names: &[&'static str], show: &mut dyn FnMut(&[(&'static str, &'static str)], u64));
+    fn each(&self, names: &[&'static str], show: &mut dyn FnMut(&[Label], u64));
 }
 
 impl<const LABELS: usize> Shown for Family<LABELS> {
-    fn each(&self, names: &[&'static str], show: &mut dyn FnMut(&[(&'static str, &'static str)], u64)) {
+    fn each(&self, names: &[&'static str], show: &mut dyn FnMut(&[Label], u64)) {
         let pairs = |values: [&'static str; LABELS]| names.iter().copied().zip(values).collect::<Vec<_>>();
         for (place, count) in self.places.iter().zip(&self.counts) {
             let Some(values) = place.get() else { break };

@@ -30,9 +30,10 @@ pub(crate) struct LogSwitch {
     /// The present one.
     pub(crate) present: Box<dyn Fn() -> &'static str + Send + Sync>,
     /// Changes it and answers the one before; `None` for a word that is no level.
-    #[expect(clippy::type_complexity, reason = "a closure with one argument")]
-    pub(crate) change: Box<dyn Fn(&str) -> Option<&'static str> + Send + Sync>,
+    pub(crate) change: Box<ChangeLevel>,
 }
+
+type ChangeLevel = dyn Fn(&str) -> Option<&'static str> + Send + Sync;
 
 /// The service.
 pub(super) struct Control {
