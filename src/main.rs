@@ -1,1 +1,3 @@
+//! The `dayfly` program.
+
 fn main() {}

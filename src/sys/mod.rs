@@ -6,12 +6,14 @@
 
 pub(crate) mod clock;
 pub(crate) mod closer;
+pub(crate) mod counters;
 pub(crate) mod files;
 pub(crate) mod frames;
 pub(crate) mod hpack;
 pub(crate) mod image;
 pub(crate) mod kernel;
 pub(crate) mod listener;
+pub(crate) mod memory;
 pub(crate) mod peer;
 pub(crate) mod pidfd;
 pub(crate) mod proc;
@@ -20,6 +22,7 @@ pub(crate) mod process;
 pub(crate) mod scratch;
 pub(crate) mod secret;
 pub(crate) mod stream;
+pub(crate) mod verity;
 
 pub(crate) use clock::Clock;
 pub(crate) use secret::Secret;

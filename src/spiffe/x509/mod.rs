@@ -66,6 +66,15 @@ pub enum Purpose {
     Any,
 }
 
+/// From when until when a certificate (DER) says that it is valid. Nothing else of it is judged.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn validity(certificate: &[u8]) -> Result<(SystemTime, SystemTime), Error> {
+    let read = certificate::Certificate::read(certificate)?;
+    Ok((read.not_before, read.not_after))
+}
+
 /// Cuts concatenated DER certificates (as in the Workload API's fields) apart, without reading them.
 /// Nothing gives an empty list.
 ///

@@ -41,6 +41,10 @@ pub(crate) const WAITERS_MAX: usize = 1_024;
 /// Room for the credentials and for 253 descriptors, the most that one message may carry (`SCM_MAX_FD`).
 const CONTROL_BYTES: usize = 1_200;
 
+/// Where the kernel puts control messages; aligned as their heads are.
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_BYTES]);
+
 /// What a challenge is to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
@@ -136,9 +140,10 @@ impl Line {
         &self.0.peer
     }
 
-    /// How images are looked at on this connection.
-    pub(crate) fn lens(&self) -> &Lens {
-        &self.0.lens
+    /// Ends the connection: its caller is not what it was.
+    pub(crate) fn condemn(&self, fault: Fault) {
+        self.0.state().fault.get_or_insert(fault);
+        self.0.asked.wake();
     }
 
     /// Puts a challenge and waits for its answer. The caller sets the deadline.
@@ -171,9 +176,12 @@ impl Stream {
         if state.fault.is_some() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Why the connection must end, if it must.
-    pub(crate) fn take_fault(&self) -> Option<Fault> {
-        self.0.state().fault.take()
+    /// Ends it: nothing is read or written any more, and nobody waits for a challenge. Answers why it had to end.
+    pub(crate) fn close(&self) -> Option<Fault> {
+        let mut state = self.0.state();
+        state.ended = true;
+        state.waiters.clear();
+        state.fault.take()
     }
 
     /// The frames that came since the last call.
@@ -384,10 +392,10 @@ impl Wire {
     }
 
     fn receive_once(&self, scratch: &mut [u8]) -> io::Result<Result<usize, Fault>> {
-        let mut control = Vec::with_capacity(CONTROL_BYTES);
+        let mut control = Control([0; CONTROL_BYTES]);
         let mut parts = [IoSliceMut::new(scratch)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut control.0), flags)?;
         let (mut sender, mut strangers) = (None, false);
         for part in message.cmsgs()? {
             match part {
@@ -503,3 +511,6 @@ impl Write for Stream {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

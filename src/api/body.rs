@@ -1,0 +1,82 @@
+//! An answer's body: it holds the stream's place until it ends, and a panic in it ends it with Unavailable.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tonic::Status;
+
+use super::{limits::StreamSlot, status};
+use crate::sys::counters::Counters;
+
+/// What a door answers with.
+pub(crate) struct Guarded {
+    inner: Option<tonic::body::Body>,
+    counters: Arc<Counters>,
+    _slot: Option<StreamSlot>,
+}
+
+impl Guarded {
+    /// Keeps `slot` taken until the body is done.
+    pub(crate) fn new(inner: tonic::body::Body, counters: Arc<Counters>, slot: Option<StreamSlot>) -> Self {
+        Self { inner: Some(inner), counters, _slot: slot }
+    }
+}
+
+impl Body for Guarded {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        // The body is dropped after a panic, so nobody sees it half-way.
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(cx))) {
+            Ok(polled) => polled,
+            Err(_) => {
+                self.inner = None;
+                self.counters.panicked();
+                let trailers = trailers(&status::panicked());
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+fn trailers(status: &Status) -> http::HeaderMap {
+    let mut map = http::HeaderMap::new();
+    // The texts are ours and fit a header.
+    status.add_header(&mut map).ok();
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_stream_is_unavailable() {
+        let bad =
+            futures_util::stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, Status>>> { panic!("injected") });
+        let body = tonic::body::Body::new(http_body_util::StreamBody::new(bad));
+        let counters = Arc::new(Counters::default());
+        let trailers = Guarded::new(body, counters, None).collect().await.unwrap().trailers().cloned().unwrap();
+        assert_eq!(trailers.get("grpc-status").unwrap(), "14");
+    }
+}

@@ -1,0 +1,276 @@
+//! One connection, from its first byte to its last: HTTP/2 over a stream whose every byte has a known writer.
+//!
+//! One task drives all of it: the challenge, HTTP/2, the death of the process, the deadline of the preface, and what
+//! counts as a flood.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use http::{Request, Response};
+use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::{Instant, Sleep},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Status, service::Routes};
+use tower::Service as _;
+
+use super::{body::Guarded, limits::ConnectionSlot, status};
+use crate::{
+    attest::Caller,
+    sys::{counters::Counters, frames::Tally, peer::Fault, stream::Stream},
+};
+
+/// What HTTP/2 may cost on one connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) streams_max: u32,
+    pub(crate) header_list_bytes_max: u32,
+    /// Until the first frame after the preface.
+    pub(crate) preface: Duration,
+}
+
+/// What a connection is served with.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) routes: Routes,
+    /// Whether `workload.spiffe.io: true` is asked of every request.
+    pub(crate) needs_header: bool,
+    pub(crate) terms: Terms,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) tracker: TaskTracker,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The client left, or the daemon stopped.
+    Closed,
+    /// It had to make room for a newer one of the same user.
+    Evicted,
+    /// It was silent for too long before its first frame.
+    Silent,
+    /// It sent many frames and few requests.
+    Flood,
+    /// It is not its process's any more.
+    Fault(Fault),
+}
+
+/// After [`Service::stopping`], how long open streams may take to end.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// What may wait to be sent on one stream.
+const SEND_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionSlot, service: Service) -> End {
+    let watched = caller.peer().pidfd().try_clone().and_then(|pidfd| AsyncFd::with_interest(pidfd, Interest::READABLE));
+    let Ok(process) = watched else { return End::Fault(Fault::Gone) };
+    let mut builder = http2::Builder::new(Tracked(service.tracker.clone()));
+    builder
+        .max_concurrent_streams(service.terms.streams_max)
+        .max_header_list_size(service.terms.header_list_bytes_max)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .auto_date_header(false);
+    let guard = stream.another();
+    let slot = Arc::new(slot);
+    let (routes, stopping, terms) = (service.routes.clone(), service.stopping.clone(), service.terms);
+    let requests = {
+        let slot = slot.clone();
+        service_fn(move |request| answer(request, routes.clone(), caller.clone(), slot.clone(), service.clone()))
+    };
+    let mut connection = pin!(builder.serve_connection(stream, requests));
+    let mut preface: Option<Pin<Box<Sleep>>> = Some(Box::pin(tokio::time::sleep(terms.preface)));
+    let mut farewell: Option<Pin<Box<Sleep>>> = None;
+    let mut stopped = pin!(stopping.cancelled_owned());
+    let mut evicted = pin!(slot.closing().cancelled());
+    let mut flood = Flood::default();
+    let end = poll_fn(|cx| {
+        if guard.poll_challenge(cx).is_ready() {
+            return Poll::Ready(End::Closed);
+        }
+        if process.poll_read_ready(cx).is_ready() {
+            return Poll::Ready(End::Fault(Fault::Gone));
+        }
+        if connection.as_mut().poll(cx).is_ready() || guard.poll_challenge(cx).is_ready() {
+            return Poll::Ready(End::Closed);
+        }
+        let tally = guard.take_tally();
+        if flood.is_one(tally, Instant::now()) {
+            return Poll::Ready(End::Flood);
+        }
+        if tally.frames > 0 {
+            preface = None;
+        }
+        if due(&mut preface, cx) {
+            return Poll::Ready(End::Silent);
+        }
+        if farewell.is_none() && stopped.as_mut().poll(cx).is_ready() {
+            connection.as_mut().graceful_shutdown();
+            farewell = Some(Box::pin(tokio::time::sleep(FAREWELL)));
+            cx.waker().wake_by_ref();
+        }
+        if due(&mut farewell, cx) {
+            return Poll::Ready(End::Closed);
+        }
+        if evicted.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(End::Evicted);
+        }
+        Poll::Pending
+    })
+    .await;
+    match guard.close() {
+        Some(fault) => End::Fault(fault),
+        None => end,
+    }
+}
+
+fn due(sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
+    sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready())
+}
+
+/// Answers one request. A panic becomes Unavailable, since a reset stream would look like a cancelled one.
+async fn answer(
+    request: Request<Incoming>,
+    mut routes: Routes,
+    caller: Arc<Caller>,
+    slot: Arc<ConnectionSlot>,
+    service: Service,
+) -> Result<Response<Guarded>, Infallible> {
+    let counters = &service.counters;
+    let refused = |status: Status| {
+        counters.request_refused(status.code());
+        status.into_http().map(|body: tonic::body::Body| Guarded::new(body, counters.clone(), None))
+    };
+    // Before attestation, before the body is read, and for every service: no method can get round it.
+    if service.needs_header && !has_security_header(request.headers()) {
+        return Ok(refused(Status::invalid_argument(status::NO_HEADER)));
+    }
+    let place = match slot.stream(Instant::now().into_std()) {
+        Ok(place) => place,
+        Err(over) => {
+            counters.limit_met(over.code());
+            return Ok(refused(status::overloaded(over)));
+        }
+    };
+    let mut request = request.map(tonic::body::Body::new);
+    request.extensions_mut().insert(caller);
+    // grpc-timeout is the client's to keep: tonic would end a slow call with Cancelled, which ends a watch for good.
+    request.headers_mut().remove("grpc-timeout");
+    let answered = AssertUnwindSafe(async { routes.call(request).await }).catch_unwind().await;
+    Ok(match answered {
+        Ok(Ok(response)) => response.map(|body| Guarded::new(body, counters.clone(), Some(place))),
+        Ok(Err(never)) => match never {},
+        Err(_) => {
+            counters.panicked();
+            refused(status::panicked())
+        }
+    })
+}
+
+/// Exactly one `workload.spiffe.io: true`, to the letter (SPIFFE Workload Endpoint §4.1).
+fn has_security_header(headers: &http::HeaderMap) -> bool {
+    let mut values = headers.get_all("workload.spiffe.io").iter();
+    values.next().is_some_and(|value| value.as_bytes() == b"true") && values.next().is_none()
+}
+
+/// A second of frames, weighed.
+#[derive(Debug, Default)]
+struct Flood {
+    began: Option<Instant>,
+    seen: Tally,
+}
+
+/// Frames without a request that a connection may send in a second, beside two for each frame with one.
+const IDLE_FRAMES_MAX: u32 = 1_000;
+/// Frames with requests that a connection may send in a second. The limit of requests answers Unavailable long before.
+const USEFUL_FRAMES_MAX: u32 = 60_000;
+
+impl Flood {
+    fn is_one(&mut self, tally: Tally, now: Instant) -> bool {
+        if tally.frames == 0 {
+            return false;
+        }
+        if self.began.is_none_or(|began| now.duration_since(began) >= Duration::from_secs(1)) {
+            *self = Self { began: Some(now), seen: Tally::default() };
+        }
+        self.seen.frames = self.seen.frames.saturating_add(tally.frames);
+        self.seen.useful = self.seen.useful.saturating_add(tally.useful);
+        let idle = self.seen.frames.saturating_sub(self.seen.useful);
+        idle > IDLE_FRAMES_MAX.saturating_add(self.seen.useful.saturating_mul(2))
+            || self.seen.useful > USEFUL_FRAMES_MAX
+    }
+}
+
+/// Runs hyper's streams where they are counted.
+#[derive(Clone)]
+struct Tracked(TaskTracker);
+
+impl<F> Executor<F> for Tracked
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn the_header_is_one_exact_value() {
+        let headers = |values: &[&str]| {
+            let pairs = values
+                .iter()
+                .map(|value| (http::HeaderName::from_static("workload.spiffe.io"), value.parse().unwrap()));
+            pairs.collect::<Vec<_>>().into_iter().fold(http::HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            })
+        };
+        assert!(has_security_header(&headers(&["true"])));
+        for values in [
+            &[][..],
+            &["True"],
+            &["TRUE"],
+            &["1"],
+            &["yes"],
+            &[""],
+            &["false"],
+            &["true", "true"],
+            &["true", "false"],
+            &["false", "true"],
+            &["true,true"],
+        ] {
+            assert!(!has_security_header(&headers(values)), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn many_frames_and_few_requests_are_a_flood() {
+        let now = Instant::now();
+        let pings = Tally { frames: 100, useful: 0 };
+        let calls = Tally { frames: 100, useful: 50 };
+        let mut flood = Flood::default();
+        assert!((0..10).all(|_| !flood.is_one(pings, now)));
+        assert!(flood.is_one(pings, now));
+        let mut flood = Flood::default();
+        assert!((0..1_000).all(|_| !flood.is_one(calls, now)), "a busy client is none");
+        let mut flood = Flood::default();
+        assert!((0..100).all(|second| !flood.is_one(pings, now + Duration::from_secs(second))), "nor is a slow one");
+    }
+}

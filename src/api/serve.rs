@@ -1,0 +1,184 @@
+//! Accepting connections: who is at the door, is there room, and then a task for each.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    connection::{self, End, Service},
+    limits::{Gate, Over},
+};
+use crate::{
+    attest::{Attestor, Caller},
+    audit::{self, Record, Urgency},
+    issuance::chain,
+    sys::{
+        kernel::Kernel,
+        listener::Listener,
+        peer::{Fault, Peer},
+        process,
+        stream::guard,
+    },
+};
+
+/// What all doors of a daemon share.
+pub(crate) struct Doorkeeper {
+    pub(crate) attestor: Arc<Attestor>,
+    pub(crate) kernel: Kernel,
+    pub(crate) log: audit::Log,
+    pub(crate) memory: Memory,
+}
+
+/// A socket and what is served on it.
+pub(crate) struct Door {
+    pub(crate) listener: Listener,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) service: Service,
+}
+
+/// How long to wait when there is no descriptor left. Connections that end meanwhile make room.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+impl Door {
+    /// Accepts until the daemon stops, or until the socket breaks.
+    ///
+    /// # Errors
+    /// When the socket cannot be accepted from at all.
+    pub(crate) async fn run(mut self, keeper: Arc<Doorkeeper>) -> io::Result<()> {
+        let stopping = self.service.stopping.clone();
+        loop {
+            let accepted = tokio::select! {
+                () = stopping.cancelled() => return Ok(()),
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok(socket) => self.admit(socket, &keeper),
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+                    ) =>
+                {
+                    self.service.counters.limit_met("descriptors");
+                    tracing::warn!(error = %error, "no descriptor left for a connection");
+                    tokio::time::sleep(BACK_OFF).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Limits first, then who it is: neither reads a byte.
+    fn admit(&self, socket: tokio::net::UnixStream, keeper: &Arc<Doorkeeper>) {
+        let counters = &self.service.counters;
+        let peer = match Peer::of(&socket, keeper.kernel) {
+            Ok(peer) => Arc::new(peer),
+            Err(fault) => {
+                let caller = noted(&socket);
+                return keeper.refuse(caller, &fault, counters);
+            }
+        };
+        let slot = match self.gate.connect(peer.uid(), Instant::now()) {
+            Ok(slot) => slot,
+            Err(over) => {
+                counters.limit_met(over.code());
+                return keeper.note_over(&peer, over);
+            }
+        };
+        counters.connected();
+        keeper.memory.opened();
+        let (stream, line) = guard(socket, peer.clone(), keeper.attestor.lens().clone());
+        let caller = Arc::new(Caller::new(line, keeper.attestor.clone()));
+        let (keeper, service) = (keeper.clone(), self.service.clone());
+        self.service.tracker.spawn(async move {
+            let counters = service.counters.clone();
+            match connection::serve(stream, caller, slot, service).await {
+                // A process that exits is the ordinary end of a connection.
+                End::Closed | End::Fault(Fault::Gone) => {}
+                End::Fault(fault) => keeper.refuse(recorded(&peer), &fault, &counters),
+                End::Evicted => counters.connection_ended("evicted"),
+                End::Silent => counters.connection_ended("silent"),
+                End::Flood => {
+                    counters.connection_ended("flood");
+                    tracing::warn!(pid = peer.pid(), uid = peer.uid(), "connection closed: a flood of frames");
+                    keeper.record(recorded(&peer), "flood");
+                }
+            }
+            counters.disconnected();
+            keeper.memory.closed();
+        });
+    }
+}
+
+impl Doorkeeper {
+    fn refuse(&self, caller: audit::Caller, fault: &Fault, counters: &crate::sys::counters::Counters) {
+        counters.connection_refused(fault.code());
+        tracing::warn!(pid = caller.pid, uid = caller.uid, reason = fault.code(), cause = %chain(fault), "connection closed");
+        self.record(caller, fault.code());
+    }
+
+    fn note_over(&self, peer: &Peer, over: Over) {
+        tracing::debug!(pid = peer.pid(), uid = peer.uid(), limit = over.code(), "connection over a limit");
+        self.record(recorded(peer), over.code());
+    }
+
+    fn record(&self, caller: audit::Caller, reason: &'static str) {
+        let record = Record::Refused { caller, what: "connection", reasons: vec![reason], detail: None };
+        if let Err(error) = self.log.append(&record, Urgency::Ordinary) {
+            tracing::error!(error = %chain(&error), "audit log takes no record");
+        }
+    }
+}
+
+fn recorded(peer: &Peer) -> audit::Caller {
+    audit::Caller { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), exe: None }
+}
+
+/// What SO_PEERCRED alone says, for a caller that could not be pinned down.
+fn noted(socket: &tokio::net::UnixStream) -> audit::Caller {
+    let (pid, uid, gid) =
+        socket.peer_cred().map_or((0, u32::MAX, u32::MAX), |cred| (cred.pid().unwrap_or(0), cred.uid(), cred.gid()));
+    audit::Caller { pid, uid, gid, exe: None }
+}
+
+/// Gives memory back to the system when many connections have left, which glibc does not do by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    open: AtomicUsize,
+    /// The most that were open since memory was given back last.
+    peak: AtomicUsize,
+    trimming: Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// Fewer connections than this are not worth it.
+const PEAK_MIN: usize = 64;
+/// Memory is given back at most this often.
+const TRIM_EVERY: Duration = Duration::from_secs(5);
+
+impl Memory {
+    fn opened(&self) {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.peak.fetch_max(open, Ordering::Relaxed);
+    }
+
+    fn closed(&self) {
+        let open = self.open.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
+        let peak = self.peak.load(Ordering::Relaxed);
+        if peak < PEAK_MIN || open > peak / 2 || self.trimming.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let trimming = self.trimming.clone();
+        self.peak.store(open, Ordering::Relaxed);
+        tokio::spawn(async move {
+            // Those that are still leaving leave first.
+            tokio::time::sleep(TRIM_EVERY).await;
+            tokio::task::spawn_blocking(process::give_memory_back).await.ok();
+            trimming.store(false, Ordering::Release);
+        });
+    }
+}

@@ -1,0 +1,181 @@
+//! The process at the other end of one connection, attested as often as it matters.
+//!
+//! What is known is kept under everything that could make it untrue: the process, its ids and groups, its cgroup, its
+//! image and where that lies. All of it is read again on each request and before each push; another key means to
+//! attest anew.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::{Attestor, Error};
+use crate::{
+    registry::{ImageSet, Selectors, Snapshot},
+    sys::{
+        image::{Image, Lack, Spot},
+        peer::{Facts, Peer},
+        stream::{Line, Question},
+    },
+};
+
+/// How often a process that changes while it is looked at is looked at again.
+const LOOKS_MAX: usize = 8;
+
+/// What was true of a caller, and under which circumstances.
+#[derive(Debug)]
+pub(crate) struct Attested {
+    pub(crate) facts: Facts,
+    /// All selectors that hold.
+    pub(crate) selectors: Selectors,
+    /// The image that answered; absent when none was asked, or it lacks something.
+    pub(crate) image: Option<Image>,
+    /// What the image lacks, if one was asked for and cannot be shown.
+    pub(crate) lack: Option<Lack>,
+    wanted: ImageSet,
+    with_names: bool,
+}
+
+impl Attested {
+    /// Whether the entries of `snapshot` ask nothing more than was looked at.
+    pub(crate) fn is_enough_for(&self, snapshot: &Snapshot) -> bool {
+        self.with_names == snapshot.names_wanted() && self.wanted == snapshot.images_wanted(&self.selectors)
+    }
+}
+
+/// A caller of the daemon. One for each connection.
+pub(crate) struct Caller {
+    line: Line,
+    attestor: Arc<Attestor>,
+    memo: Mutex<Memo>,
+}
+
+#[derive(Default)]
+struct Memo {
+    last: Option<Arc<Attested>>,
+    /// The image that answered the challenge on this connection.
+    proved: Option<Spot>,
+    /// Whether any challenge was answered on this connection.
+    writer_proved: bool,
+}
+
+impl Caller {
+    /// The caller at the end of a line.
+    pub(crate) fn new(line: Line, attestor: Arc<Attestor>) -> Self {
+        Self { line, attestor, memo: Mutex::default() }
+    }
+
+    /// The process that connected.
+    pub(crate) fn peer(&self) -> &Peer {
+        self.line.peer()
+    }
+
+    /// Closes the connection of a caller that is not its own any more.
+    pub(crate) fn condemn(&self, fault: crate::sys::peer::Fault) {
+        self.line.condemn(fault);
+    }
+
+    /// What is true of the caller now, as far as the entries of `snapshot` could ask.
+    ///
+    /// # Errors
+    /// When it is gone, not the process that connected, does not answer, or cannot be looked at.
+    pub(crate) async fn attest(&self, snapshot: &Snapshot) -> Result<Arc<Attested>, Error> {
+        for _ in 0..LOOKS_MAX {
+            match self.attest_once(snapshot).await {
+                Err(Error::Unsteady) => {}
+                settled => return settled,
+            }
+        }
+        Err(Error::Unsteady)
+    }
+
+    async fn attest_once(&self, snapshot: &Snapshot) -> Result<Arc<Attested>, Error> {
+        let facts = self.peer().facts()?;
+        let with_names = snapshot.names_wanted();
+        let last = self.memo().last.clone().filter(|last| last.facts == facts && last.with_names == with_names);
+        let plain = match &last {
+            Some(last) if last.wanted.is_empty() => last.selectors.clone(),
+            _ => self.attestor.plain(&facts, with_names).await?,
+        };
+        let wanted = snapshot.images_wanted(&plain);
+        if let Some(last) = last
+            && last.wanted == wanted
+            && self.is_as_before(&last)?
+        {
+            return Ok(last);
+        }
+        let (image, lack) = if wanted.is_empty() { (None, None) } else { self.prove_image().await? };
+        if !self.peer().is_exact() && !self.memo().writer_proved {
+            // The process was found by its number, which may be a successor's: only an answer shows that it is the one.
+            self.ask(Question::Writer).await?.ok();
+        }
+        let mut selectors = plain;
+        if let Some(image) = &image {
+            selectors.extend(self.attestor.imaged(self.peer(), image, wanted).await?);
+        }
+        let attested = Attested { facts, selectors, image, lack, wanted, with_names };
+        // What took time to read must still be so.
+        if !self.holds(&attested)? {
+            return Err(Error::Unsteady);
+        }
+        let attested = Arc::new(attested);
+        self.memo().last = Some(attested.clone());
+        Ok(attested)
+    }
+
+    /// The image that runs and has answered on this connection.
+    async fn prove_image(&self) -> Result<(Option<Image>, Option<Lack>), Error> {
+        let image = match self.attestor.lens.image(self.peer())? {
+            Ok(image) => image,
+            Err(lack) => return Ok((None, Some(lack))),
+        };
+        if self.memo().proved == Some(image.spot) {
+            return Ok((Some(image), None));
+        }
+        match self.ask(Question::Image).await? {
+            Ok(Some(spot)) if spot == image.spot => {
+                self.memo().proved = Some(spot);
+                Ok((Some(image), None))
+            }
+            Ok(_) => Err(Error::Unsteady),
+            Err(lack) => Ok((None, Some(lack))),
+        }
+    }
+
+    async fn ask(&self, question: Question) -> Result<Result<Option<Spot>, Lack>, Error> {
+        let wait: Duration = self.attestor.waits.ping;
+        match tokio::time::timeout(wait, self.line.challenge(question)).await {
+            Ok(Some(answer)) => {
+                if answer.is_ok() {
+                    self.memo().writer_proved = true;
+                }
+                Ok(answer)
+            }
+            Ok(None) => Err(Error::Ended),
+            Err(_) => Err(Error::Unanswered { seconds: wait.as_secs() }),
+        }
+    }
+
+    /// Whether all that was attested is still so: the process lives, its ids, groups and cgroup are as they were, and
+    /// the same image lies where it lay. To be asked last, before anything leaves.
+    ///
+    /// # Errors
+    /// When the process is gone, or not the one that connected.
+    pub(crate) fn holds(&self, attested: &Attested) -> Result<bool, Error> {
+        Ok(self.peer().facts()? == attested.facts && self.is_as_before(attested)?)
+    }
+
+    fn is_as_before(&self, attested: &Attested) -> Result<bool, Error> {
+        if attested.wanted.is_empty() {
+            return Ok(self.peer().is_alive());
+        }
+        Ok(match self.attestor.lens.spot(self.peer())? {
+            Ok(spot) => attested.image.as_ref().is_some_and(|image| image.spot == spot),
+            Err(lack) => attested.lack == Some(lack),
+        })
+    }
+
+    fn memo(&self) -> std::sync::MutexGuard<'_, Memo> {
+        self.memo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,364 @@
+//! SHA-256 of executables: once per file, one at a time per file and per user, off the request path.
+//!
+//! The content is read from the descriptor that was opened, with the file's facts equal before and after. A running
+//! executable cannot be written (ETXTBSY), so the same facts mean the same content; a file whose ctime is younger
+//! than two seconds may still change within one tick of its clock and is not remembered.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use tokio::sync::{Semaphore, watch};
+
+use crate::sys::proc::FileId;
+
+/// How many digests are remembered.
+pub(crate) const DIGESTS_MAX: usize = 4_096;
+/// How many callers may wait for hashes in all.
+pub(crate) const WAITING_MAX: usize = 1_024;
+const READ_BYTES: usize = 64 * 1024;
+/// A file that changed within this time before it was read is not remembered.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// Why there is no digest now. The caller may ask again.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The file could not be read.
+    #[error("the executable cannot be read")]
+    Io(#[source] Arc<io::Error>),
+    /// It took longer than it may.
+    #[error("hashing took longer than {} s", .0.as_secs())]
+    Late(Duration),
+    /// The file changed while it was read.
+    #[error("the executable changed while it was hashed")]
+    Changed,
+    /// More than [`WAITING_MAX`] callers wait already.
+    #[error("too many callers wait for hashes")]
+    Busy,
+}
+
+/// Why a file has no digest at all; not an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unhashed {
+    /// Larger than the limit.
+    TooLarge,
+    /// Its file system is answered by another process, when that likes.
+    Foreign,
+}
+
+/// A digest in lower-case hex, or why there is none.
+pub(crate) type Outcome = Result<Result<String, Unhashed>, Error>;
+
+/// What may be spent on hashing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) bytes_max: u64,
+    pub(crate) wait: Duration,
+    pub(crate) at_once: usize,
+}
+
+/// A file in one state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Version {
+    file: FileId,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// An outcome that comes.
+#[derive(Clone, Debug)]
+struct Pending(watch::Receiver<Option<Outcome>>);
+
+/// The digests that are known, and those being made.
+#[derive(Debug)]
+pub(crate) struct Hasher {
+    limits: Limits,
+    known: Mutex<HashMap<Version, String>>,
+    making: Mutex<HashMap<(u32, Version), Pending>>,
+    slots: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Hasher {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            known: Mutex::default(),
+            making: Mutex::default(),
+            slots: Semaphore::new(limits.at_once),
+            waiting: Semaphore::new(WAITING_MAX),
+        }
+    }
+
+    /// The digest of an executable. `open` opens its content; it is called on a thread that may block, and only for
+    /// files on file systems that no user answers for.
+    ///
+    /// # Errors
+    /// When the file cannot be read, changes meanwhile, or takes too long.
+    pub(crate) async fn sha256(
+        self: &Arc<Self>,
+        uid: u32,
+        path_only: &impl std::os::fd::AsFd,
+        open: impl FnOnce() -> io::Result<File> + Send + 'static,
+        now: SystemTime,
+    ) -> Outcome {
+        let failed = |error: io::Error| Error::Io(Arc::new(error));
+        let kind = FileSystem::of(path_only).map_err(failed)?;
+        if kind == FileSystem::User {
+            return Ok(Err(Unhashed::Foreign));
+        }
+        let version = Version::of(&nix::sys::stat::fstat(path_only).map_err(|error| failed(error.into()))?);
+        if version.size > self.limits.bytes_max {
+            return Ok(Err(Unhashed::TooLarge));
+        }
+        if kind == FileSystem::Local
+            && let Some(digest) = self.known().get(&version)
+        {
+            return Ok(Ok(digest.clone()));
+        }
+        let _waiting = self.waiting.try_acquire().map_err(|_| Error::Busy)?;
+        let Pending(mut outcome) = self.join_or_begin(uid, version, kind, open, now);
+        let wait = tokio::time::timeout(self.limits.wait, outcome.wait_for(Option::is_some)).await;
+        match wait {
+            Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(Error::Late(self.limits.wait))),
+            Ok(Err(_)) | Err(_) => Err(Error::Late(self.limits.wait)),
+        }
+    }
+
+    /// One hashing for each file and user at a time; whoever comes meanwhile waits for the same.
+    fn join_or_begin(
+        self: &Arc<Self>,
+        uid: u32,
+        version: Version,
+        kind: FileSystem,
+        open: impl FnOnce() -> io::Result<File> + Send + 'static,
+        now: SystemTime,
+    ) -> Pending {
+        let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outcome) = making.get(&(uid, version)) {
+            return outcome.clone();
+        }
+        let (done, outcome) = watch::channel(None);
+        let outcome = Pending(outcome);
+        making.insert((uid, version), outcome.clone());
+        let hasher = self.clone();
+        tokio::spawn(async move {
+            let made = hasher.clone().make(version, kind, open, now).await;
+            done.send_replace(Some(made));
+            hasher.making.lock().unwrap_or_else(PoisonError::into_inner).remove(&(uid, version));
+        });
+        outcome
+    }
+
+    async fn make(
+        self: Arc<Self>,
+        version: Version,
+        kind: FileSystem,
+        open: impl FnOnce() -> io::Result<File> + Send + 'static,
+        now: SystemTime,
+    ) -> Outcome {
+        let wait = self.limits.wait;
+        let slot = tokio::time::timeout(wait, self.slots.acquire()).await;
+        let Ok(Ok(_slot)) = slot else { return Err(Error::Late(wait)) };
+        let digest = tokio::task::spawn_blocking(move || {
+            open().map_err(|error| Error::Io(Arc::new(error))).and_then(|file| read(file, version, wait))
+        })
+        .await
+        .unwrap_or(Err(Error::Changed))?;
+        if kind == FileSystem::Local && version.is_settled(now) {
+            let mut known = self.known();
+            if known.len() >= DIGESTS_MAX {
+                // Which one goes hardly matters: a digest costs one hashing.
+                if let Some(any) = known.keys().next().copied() {
+                    known.remove(&any);
+                }
+            }
+            known.insert(version, digest.clone());
+        }
+        Ok(Ok(digest))
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Version, String>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(mut file: File, version: Version, wait: Duration) -> Result<String, Error> {
+    let failed = |error: io::Error| Error::Io(Arc::new(error));
+    let began = Instant::now();
+    let same = |file: &File| {
+        nix::sys::stat::fstat(file).map(|stat| Version::of(&stat) == version).map_err(|error| failed(error.into()))
+    };
+    if !same(&file)? {
+        return Err(Error::Changed);
+    }
+    let mut context = Context::new(&SHA256);
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let count = file.read(&mut buffer).map_err(failed)?;
+        if count == 0 {
+            break;
+        }
+        context.update(buffer.get(..count).unwrap_or_default());
+        if began.elapsed() > wait {
+            return Err(Error::Late(wait));
+        }
+    }
+    if !same(&file)? {
+        return Err(Error::Changed);
+    }
+    Ok(hex(context.finish().as_ref()))
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String does not fail.
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}
+
+impl Version {
+    fn of(stat: &libc::stat) -> Self {
+        Self {
+            file: FileId { device: stat.st_dev, inode: stat.st_ino },
+            size: u64::try_from(stat.st_size).unwrap_or(u64::MAX),
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
+
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let (seconds, _) = self.changed;
+        let changed = u64::try_from(seconds).ok().map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        changed.and_then(|changed| now.duration_since(changed).ok()).is_some_and(|age| age > SETTLED)
+    }
+}
+
+/// Who answers for a file's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileSystem {
+    /// This kernel alone.
+    Local,
+    /// Another machine: its facts may lag behind its content, so nothing is remembered.
+    Remote,
+    /// A process on this machine, perhaps the caller's own (FUSE).
+    User,
+}
+
+impl FileSystem {
+    pub(crate) fn of(file: &impl std::os::fd::AsFd) -> io::Result<Self> {
+        // <linux/magic.h>
+        const FUSE: i64 = 0x6573_5546;
+        const LOCAL: [i64; 9] = [
+            0xEF53,      // ext2, ext3, ext4
+            0x5846_5342, // xfs
+            0x9123_683E, // btrfs
+            0x0102_1994, // tmpfs
+            0xF2F5_2010, // f2fs
+            0x2FC1_2FC1, // zfs
+            0x7371_7368, // squashfs
+            0xE0F5_E1E2, // erofs
+            0x794C_7630, // overlayfs
+        ];
+        Ok(match nix::sys::statfs::fstatfs(file)?.filesystem_type().0 {
+            FUSE => Self::User,
+            kind if LOCAL.contains(&kind) => Self::Local,
+            _ => Self::Remote,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::{
+        fs,
+        path::PathBuf,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use super::*;
+    use crate::sys::scratch::Scratch;
+
+    const LIMITS: Limits = Limits { bytes_max: 1 << 20, wait: Duration::from_secs(30), at_once: 2 };
+
+    struct Subject {
+        hasher: Arc<Hasher>,
+        path: PathBuf,
+        opened: Arc<AtomicU32>,
+        _dir: Scratch,
+    }
+
+    impl Subject {
+        fn new(content: &[u8]) -> Self {
+            let dir = Scratch::new();
+            let path = dir.path().join("program");
+            fs::write(&path, content).unwrap();
+            Self { hasher: Arc::new(Hasher::new(LIMITS)), path, opened: Arc::default(), _dir: dir }
+        }
+
+        async fn hash(&self, later: Duration) -> Outcome {
+            let (path, opened) = (self.path.clone(), self.opened.clone());
+            let file = File::open(&path).unwrap();
+            let open = move || {
+                opened.fetch_add(1, Ordering::Relaxed);
+                File::open(path)
+            };
+            self.hasher.sha256(1000, &file, open, crate::sys::Clock::system().now() + later).await
+        }
+    }
+
+    const LATER: Duration = Duration::from_secs(10);
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[tokio::test]
+    async fn a_settled_file_is_read_once() {
+        let subject = Subject::new(b"abc");
+        for _ in 0..3 {
+            assert_eq!(subject.hash(LATER).await.unwrap(), Ok(ABC.to_owned()));
+        }
+        assert_eq!(subject.opened.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_changed_just_now_is_read_each_time() {
+        let subject = Subject::new(b"abc");
+        for _ in 0..3 {
+            assert_eq!(subject.hash(Duration::ZERO).await.unwrap(), Ok(ABC.to_owned()));
+        }
+        assert_eq!(subject.opened.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn new_content_has_a_new_digest() {
+        let subject = Subject::new(b"abc");
+        subject.hash(LATER).await.unwrap().unwrap();
+        fs::write(&subject.path, b"abd").unwrap();
+        assert_ne!(subject.hash(LATER).await.unwrap(), Ok(ABC.to_owned()));
+    }
+
+    #[tokio::test]
+    async fn callers_at_once_share_one_reading() {
+        let subject = Subject::new(b"abc");
+        let all = futures_util::future::join_all((0..20).map(|_| subject.hash(LATER))).await;
+        assert!(all.into_iter().all(|outcome| outcome.unwrap() == Ok(ABC.to_owned())));
+        assert_eq!(subject.opened.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_file_beyond_the_limit_has_no_digest() {
+        let subject = Subject::new(&vec![0; (1 << 20) + 1]);
+        assert_eq!(subject.hash(LATER).await.unwrap(), Err(Unhashed::TooLarge));
+        assert_eq!(subject.opened.load(Ordering::Relaxed), 0);
+    }
+}

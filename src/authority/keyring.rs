@@ -1,0 +1,225 @@
+//! What signs now, and what is trusted now: one immutable whole.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+
+use super::{
+    Algorithm, AuthorityId, Error, Serial, Signer,
+    certificate::{BACKDATE, leaf},
+    signer::Key,
+};
+use crate::{
+    policy::Permit,
+    spiffe::{
+        Id,
+        x509::{Bundle, Bundles, Purpose, check_profile, verify},
+    },
+    sys::Secret,
+};
+
+/// A certificate that would live shorter than this is not signed.
+pub(crate) const LIFE_MIN: Duration = Duration::from_secs(1);
+
+/// The signing authority and the bundle, as they are at one moment.
+#[derive(Debug)]
+pub(crate) struct Keyring {
+    active: Arc<Signer>,
+    bundle: Bundle,
+}
+
+/// An X.509-SVID with its key.
+#[derive(Debug)]
+pub(crate) struct Svid {
+    pub(crate) id: Id,
+    /// The leaf, then what links it to the bundle: DER, one after the other.
+    pub(crate) chain: Bytes,
+    /// PKCS#8, DER.
+    pub(crate) key: Secret,
+    /// Lower-case hex.
+    pub(crate) serial: String,
+    pub(crate) not_before: SystemTime,
+    pub(crate) not_after: SystemTime,
+    /// Who signed it.
+    pub(crate) authority: AuthorityId,
+}
+
+impl Keyring {
+    /// Signs with `active`; trusts `bundle`, in which `active` or its issuer is.
+    pub(crate) fn new(active: Arc<Signer>, bundle: Bundle) -> Self {
+        Self { active, bundle }
+    }
+
+    /// The authorities of our own trust domain.
+    pub(crate) fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Who signs now.
+    pub(crate) fn issuer(&self) -> &AuthorityId {
+        &self.active.id
+    }
+
+    /// Signs a new key pair for the bearer of a permit. Lives as long as the permit says, and no longer than the
+    /// authority. What does not pass our own checks does not leave.
+    ///
+    /// # Errors
+    /// When nothing could be signed, or what was signed is not right.
+    pub(crate) fn sign_x509(&self, permit: Permit, now: SystemTime) -> Result<Svid, Error> {
+        if permit.id().trust_domain() != *self.bundle.trust_domain() {
+            return Err(Error::ForeignTrustDomain);
+        }
+        let (not_before, not_after) = self.lifetime(&permit, now)?;
+        let (key, serial) = (Key::generate(Algorithm::P256)?, Serial::random()?);
+        let params = leaf(permit.id().as_str(), permit.dns_names(), serial, not_before, not_after)?;
+        let certificate = params.signed_by(&key, &self.active.issuer)?;
+        let found = check_profile(certificate.der()).map_err(Error::Profile)?;
+        if found.id != *permit.id() {
+            return Err(Error::Profile(crate::spiffe::x509::Error::Profile("its name is not the permit's")));
+        }
+        let mut chain = certificate.der().to_vec();
+        if !self.active.is_anchor {
+            chain.extend_from_slice(&self.active.certificate);
+        }
+        let svid = Svid {
+            id: permit.id().clone(),
+            chain: chain.into(),
+            key: key.to_pkcs8()?,
+            serial: serial.hex(),
+            not_before: found.not_before,
+            not_after: found.not_after,
+            authority: self.active.id.clone(),
+        };
+        if self.active.is_sample() {
+            self.verify(&svid, now)?;
+        }
+        Ok(svid)
+    }
+
+    fn lifetime(&self, permit: &Permit, now: SystemTime) -> Result<(SystemTime, SystemTime), Error> {
+        let ends = [Some(now + permit.ttl()), permit.expires_at(), Some(self.active.not_after)];
+        let not_after = ends.into_iter().flatten().min().unwrap_or(now);
+        if not_after.duration_since(now).unwrap_or_default() < LIFE_MIN {
+            return Err(Error::Expiring);
+        }
+        Ok(((now - BACKDATE).max(self.active.not_before), not_after))
+    }
+
+    /// With our own verifier, as a stranger would.
+    fn verify(&self, svid: &Svid, now: SystemTime) -> Result<(), Error> {
+        let mut bundles = Bundles::empty();
+        bundles.insert(self.bundle.clone());
+        let chain = crate::spiffe::x509::split(&svid.chain).map_err(Error::Unverified)?;
+        verify(&chain, &bundles, Purpose::Any, now).map(drop).map_err(Error::Unverified)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::{
+        authority::{issuing_certificate, root_certificate},
+        policy::{Judgement, Request, Rules, judge},
+        registry::{Draft, Entry, EntryId},
+        spiffe::TrustDomain,
+    };
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    }
+
+    fn domain() -> TrustDomain {
+        TrustDomain::parse("example.org").unwrap()
+    }
+
+    fn rooted(algorithm: Algorithm, issuing_life: Duration) -> Keyring {
+        let (root, issuing) = (Key::generate(algorithm).unwrap(), Key::generate(algorithm).unwrap());
+        let anchor = root_certificate(&domain(), &root, 1, now(), 1_000 * HOUR).unwrap();
+        let root = Signer::new(root, anchor.clone(), true).unwrap();
+        let certificate = issuing_certificate(&domain(), &issuing, &root, now(), issuing_life).unwrap();
+        let active = Signer::new(issuing, certificate, false).unwrap();
+        Keyring::new(Arc::new(active), Bundle::new(domain(), vec![anchor]).unwrap())
+    }
+
+    fn permit(id: &str, ttl: Duration) -> Permit {
+        let rules = Rules { trust_domain: domain(), x509_ttl_default: ttl, x509_ttl_max: ttl };
+        let draft = Draft {
+            spiffe_id: id.to_owned(),
+            selectors: vec!["unix:uid:1".to_owned()],
+            dns_names: vec!["db.example.org".to_owned()],
+            ..Draft::default()
+        };
+        let spec = draft.check(&domain()).unwrap();
+        let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: 1, created_at: now() };
+        match judge(&Request { entry: &entry }, &rules, now()) {
+            Judgement::Permit(permit) => permit,
+            Judgement::Refuse(reasons) => panic!("{reasons:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_signed_verifies_with_the_bundle_alone() {
+        for algorithm in [Algorithm::P256, Algorithm::P384] {
+            let keyring = rooted(algorithm, 24 * HOUR);
+            for _ in 0..3 {
+                let svid = keyring.sign_x509(permit("spiffe://example.org/a", HOUR), now()).unwrap();
+                keyring.verify(&svid, now()).unwrap();
+                assert_eq!(crate::spiffe::x509::split(&svid.chain).unwrap().len(), 2);
+                assert_eq!(svid.not_after, now() + HOUR);
+                assert_eq!(svid.not_before, now() - BACKDATE);
+            }
+        }
+    }
+
+    #[test]
+    fn one_tier_signs_leaves_alone() {
+        let key = Key::generate(Algorithm::P256).unwrap();
+        let anchor = root_certificate(&domain(), &key, 0, now(), 24 * HOUR).unwrap();
+        let active = Arc::new(Signer::new(key, anchor.clone(), true).unwrap());
+        let keyring = Keyring::new(active, Bundle::new(domain(), vec![anchor]).unwrap());
+        let svid = keyring.sign_x509(permit("spiffe://example.org/a", HOUR), now()).unwrap();
+        keyring.verify(&svid, now()).unwrap();
+        assert_eq!(crate::spiffe::x509::split(&svid.chain).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_leaf_does_not_outlive_its_issuer() {
+        let keyring = rooted(Algorithm::P256, HOUR / 2);
+        let svid = keyring.sign_x509(permit("spiffe://example.org/a", HOUR), now()).unwrap();
+        assert_eq!(svid.not_after, now() + HOUR / 2);
+        let late = now() + HOUR / 2;
+        assert!(matches!(keyring.sign_x509(permit("spiffe://example.org/a", HOUR), late), Err(Error::Expiring)));
+    }
+
+    #[test]
+    fn every_serial_and_key_is_new() {
+        let keyring = rooted(Algorithm::P256, 24 * HOUR);
+        let svids: Vec<_> =
+            (0..200).map(|_| keyring.sign_x509(permit("spiffe://example.org/a", HOUR), now()).unwrap()).collect();
+        let serials: HashSet<_> = svids.iter().map(|svid| svid.serial.clone()).collect();
+        let keys: HashSet<_> = svids.iter().map(|svid| svid.key.expose().to_vec()).collect();
+        assert_eq!((serials.len(), keys.len()), (200, 200));
+    }
+
+    #[test]
+    fn another_trust_domain_is_refused_at_the_signer() {
+        let keyring = rooted(Algorithm::P256, 24 * HOUR);
+        let other = Keyring {
+            active: keyring.active.clone(),
+            bundle: Bundle::new(TrustDomain::parse("other.test").unwrap(), Vec::new()).unwrap(),
+        };
+        assert!(matches!(
+            other.sign_x509(permit("spiffe://example.org/a", HOUR), now()),
+            Err(Error::ForeignTrustDomain)
+        ));
+    }
+}

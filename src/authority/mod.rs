@@ -1,0 +1,16 @@
+//! A permit becomes a signature here, and nowhere else.
+//!
+//! The embedded authority has a root (in the bundle, years) and an issuing CA (online, replaced daily), or one tier
+//! that is both. What signs now is an immutable [`Keyring`]; its owner task replaces it whole.
+
+mod algorithm;
+mod certificate;
+mod error;
+mod keyring;
+mod signer;
+
+pub(crate) use algorithm::Algorithm;
+pub(crate) use certificate::{Serial, issuing_certificate, root_certificate};
+pub(crate) use error::Error;
+pub(crate) use keyring::{Keyring, Svid};
+pub(crate) use signer::{AuthorityId, Key, Signer};

@@ -1,0 +1,303 @@
+//! What an operator decides, read strictly: every problem of the file is found at once and told with its line.
+//!
+//! A [`Config`] that exists is a right one: each value in its range, and all of them fit together. The shipped
+//! `packaging/dayfly.toml` names every key with its default.
+
+mod problems;
+mod read;
+mod section;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use problems::Problems;
+pub use read::Overrides;
+
+use crate::{daemon::Paths, spiffe::TrustDomain, sys::kernel::Feature};
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The trust domain that this daemon issues for. It cannot be changed once state exists.
+    pub trust_domain: TrustDomain,
+    /// The sockets that workloads open: at least one, absolute paths, at most 107 bytes each.
+    pub workload_sockets: Vec<PathBuf>,
+    /// The socket that admin verbs open.
+    pub admin_socket: PathBuf,
+    /// The group that may open the admin socket, beside the daemon's user and root.
+    pub admin_group: Option<AdminGroup>,
+    /// The folder of the database, the keys and the audit log.
+    pub state_dir: PathBuf,
+    /// Where the host's root is seen by the daemon: `/`, or `/proc/1/root` in a container.
+    pub host_root: PathBuf,
+    /// Kernel features that count as absent. The daemon acts as on an older kernel, never weaker.
+    pub(crate) without_kernel: Vec<Feature>,
+    /// X.509-SVIDs.
+    pub x509: X509,
+    /// The embedded certificate authority.
+    pub authority: Authority,
+    /// The record of what was done.
+    pub audit: Audit,
+    /// The listener of probes and Prometheus.
+    pub ops: Ops,
+    /// What is logged, and how.
+    pub log: Log,
+    /// What one caller, and all of them, may take.
+    pub limits: Limits,
+    /// The threads that serve.
+    pub runtime: Runtime,
+}
+
+/// A group of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminGroup {
+    /// Its name as configured.
+    pub name: String,
+    /// Its id.
+    pub gid: u32,
+}
+
+/// Lifetimes of X.509-SVIDs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct X509 {
+    /// Of one whose entry says nothing. Never longer than `ttl_max`.
+    pub ttl: Duration,
+    /// The longest that an entry can ask for.
+    pub ttl_max: Duration,
+}
+
+/// The embedded certificate authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// One tier or two.
+    pub layout: Layout,
+    /// Of the authority's own keys.
+    pub algorithm: Algorithm,
+    /// Lifetime of the certificate that signs SVIDs. At least twice `x509.ttl`.
+    pub issuing_ttl: Duration,
+    /// Lifetime of the root. At least twice `issuing_ttl`. Not used where the layout is self-signed.
+    pub root_ttl: Duration,
+}
+
+/// How many tiers the authority has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// A root in the bundle, and an issuing CA that is replaced daily without anybody noticing.
+    Rooted,
+    /// One certificate that is both, as SPIRE's.
+    SelfSigned,
+}
+
+/// The curve of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// NIST P-256 with SHA-256.
+    P256,
+    /// NIST P-384 with SHA-384.
+    P384,
+}
+
+/// The record of what was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Whether a credential waits for the disk.
+    pub durability: Durability,
+    /// When a new segment file is begun, in bytes.
+    pub segment_bytes: u64,
+    /// All segments together, in bytes. At least four segments. When they are full, nothing is issued.
+    pub total_bytes: u64,
+    /// Refusals written one by one for a uid in a minute; the rest of the minute becomes one counted record.
+    pub refusals_per_uid_minute: u32,
+}
+
+/// When a record counts as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// When the kernel has it; the disk has it within 50 ms.
+    Normal,
+    /// When the disk has it.
+    Strict,
+}
+
+/// The listener of probes and Prometheus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ops {
+    /// Where it listens; not at all by default.
+    pub address: Option<OpsAddress>,
+    /// Whether an address that other machines reach is wanted.
+    pub allow_remote: bool,
+}
+
+/// Where the ops listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpsAddress {
+    /// A TCP address; loopback, unless `allow_remote`.
+    Tcp(SocketAddr),
+    /// A Unix socket's absolute path, at most 107 bytes.
+    Unix(PathBuf),
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least urgent that is written.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How urgent a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Someone must act.
+    Error,
+    /// It heals, but look.
+    Warn,
+    /// Once a start, a stop, a rotation.
+    Info,
+    /// Once a request.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What one caller, and all of them, may take. What is beyond is answered Unavailable, or closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of one uid.
+    pub connections_per_uid: u32,
+    /// Connections of uid 0, as which containers run.
+    pub connections_uid_0: u32,
+    /// Connections in all; `None` is half of the descriptor limit, less a reserve.
+    pub connections_total: Option<u32>,
+    /// Open calls on one connection.
+    pub streams_per_connection: u32,
+    /// Open calls of one uid.
+    pub streams_per_uid: u32,
+    /// Open calls of uid 0.
+    pub streams_uid_0: u32,
+    /// Open calls in all.
+    pub streams_total: u32,
+    /// New connections of one uid in a second.
+    pub connects_per_second: u32,
+    /// Requests of one uid in a second.
+    pub requests_per_second: u32,
+    /// A request's headers, in bytes.
+    pub header_list_bytes: u32,
+    /// A request's message, in bytes.
+    pub request_message_bytes: u32,
+    /// How long a new connection may take to say what it speaks.
+    pub preface: Duration,
+    /// How long the look at a caller may take.
+    pub attestation: Duration,
+    /// How long the answer to a PING may take.
+    pub ping: Duration,
+    /// How long taking the digest of an executable may take.
+    pub hash: Duration,
+    /// The largest executable of which a digest is taken, in bytes.
+    pub hash_bytes_max: u64,
+    /// Digests being taken at once.
+    pub hashes_at_once: u32,
+}
+
+/// The threads that serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runtime {
+    /// How many.
+    pub worker_threads: u32,
+}
+
+impl Config {
+    /// The defaults, for a trust domain and its places.
+    #[must_use]
+    pub fn new(trust_domain: TrustDomain, paths: &Paths) -> Self {
+        Self {
+            trust_domain,
+            workload_sockets: vec![paths.workload_socket.clone()],
+            admin_socket: paths.admin_socket.clone(),
+            admin_group: None,
+            state_dir: paths.state_dir.clone(),
+            host_root: "/".into(),
+            without_kernel: Vec::new(),
+            x509: X509 { ttl: HOUR, ttl_max: DAY },
+            authority: Authority {
+                layout: Layout::Rooted,
+                algorithm: Algorithm::P256,
+                issuing_ttl: DAY,
+                root_ttl: YEAR.saturating_mul(5),
+            },
+            audit: Audit {
+                durability: Durability::Normal,
+                segment_bytes: 16 << 20,
+                total_bytes: 1 << 30,
+                refusals_per_uid_minute: 120,
+            },
+            ops: Ops { address: None, allow_remote: false },
+            log: Log { level: LogLevel::Info, format: LogFormat::Text },
+            limits: Limits::default(),
+            runtime: Runtime { worker_threads: 1 },
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_per_uid: 1_024,
+            connections_uid_0: 4_096,
+            connections_total: None,
+            streams_per_connection: 200,
+            streams_per_uid: 4_096,
+            streams_uid_0: 16_384,
+            streams_total: 65_536,
+            connects_per_second: 2_000,
+            requests_per_second: 5_000,
+            header_list_bytes: 16 << 10,
+            request_message_bytes: 64 << 10,
+            preface: Duration::from_secs(10),
+            attestation: Duration::from_secs(3),
+            ping: Duration::from_secs(5),
+            hash: Duration::from_secs(30),
+            hash_bytes_max: 1 << 30,
+            hashes_at_once: 2,
+        }
+    }
+}
+
+impl LogLevel {
+    /// All of them, most urgent first.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+
+    /// The level of that name, in lower case.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);

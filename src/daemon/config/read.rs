@@ -1,0 +1,283 @@
+//! From the file's text to a [`Config`]: syntax, keys, values, then what must fit together.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+    time::Duration,
+};
+
+use toml::de::DeTable;
+
+use super::{
+    Algorithm, Config, Durability, Layout, LogFormat, LogLevel, OpsAddress, Problems, YEAR,
+    problems::{Place, Problem},
+    section::{Findings, Section, line},
+    values,
+};
+use crate::{daemon::Paths, spiffe::TrustDomain};
+
+/// What the command line says; it wins over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--trust-domain`.
+    pub trust_domain: Option<String>,
+    /// `--without-kernel`: added to what the file says. For tests of older kernels.
+    pub without_kernel: Vec<String>,
+}
+
+impl Config {
+    /// Reads `file`, or where it is `None` the default file, which need not exist.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its line.
+    pub fn load(file: Option<&Path>, paths: &Paths, overrides: Overrides) -> Result<Self, Problems> {
+        let path = file.unwrap_or(&paths.config);
+        let text = match read_text(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => String::new(),
+            Err(error) => {
+                return Err(Problems::new(path, vec![Problem::new(Place::File, format!("cannot be read: {error}"))]));
+            }
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => text,
+                Err(error) => {
+                    let good = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                    let place = line(&good, error.utf8_error().valid_up_to());
+                    return Err(Problems::new(path, vec![Problem::new(place, "is not UTF-8 text")]));
+                }
+            },
+        };
+        Self::parse(&text, path, paths, overrides).0
+    }
+
+    /// The second is every key that there is, as `table.key`.
+    pub(super) fn parse(
+        text: &str,
+        path: &Path,
+        paths: &Paths,
+        overrides: Overrides,
+    ) -> (Result<Self, Problems>, Vec<String>) {
+        let (table, faults) = DeTable::parse_recoverable(text);
+        let mut reading = Reading::default();
+        let config = reading.config(Section::root(text, table.into_inner()), paths, overrides);
+        let Findings { mut problems, places } = reading.findings;
+
+        // What a broken line seems to say, or seems to leave out, is not a second problem.
+        let at = |fault: &toml::de::Error| line(text, fault.span().map_or(0, |span| span.start));
+        let broken: Vec<_> = faults.iter().map(at).collect();
+        let spurious = |place| broken.contains(&place) || (!broken.is_empty() && place == Place::File);
+        problems.retain(|problem| !spurious(problem.place));
+        problems.extend(faults.iter().map(|fault| Problem::new(at(fault), fault.message())));
+
+        let config = config.filter(|_| problems.is_empty()).ok_or_else(|| Problems::new(path, problems));
+        (config, places.into_keys().collect())
+    }
+}
+
+/// The file's bytes. What is larger than any configuration is refused before it is read.
+fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    match u64::try_from(bytes.len()) {
+        Ok(0..=FILE_BYTES_MAX) => Ok(bytes),
+        _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB")),
+    }
+}
+
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+#[derive(Default)]
+struct Reading {
+    findings: Findings,
+}
+
+impl Reading {
+    /// `None` only together with a problem.
+    fn config(&mut self, mut root: Section<'_>, paths: &Paths, overrides: Overrides) -> Option<Config> {
+        let mut name = None;
+        root.read("trust_domain", &mut name, values::trust_domain);
+        match overrides.trust_domain.as_deref().map(values::own_trust_domain) {
+            Some(Ok(flag)) => name = Some(flag),
+            Some(Err(words)) => self.wrong(Place::Flag("--trust-domain"), words),
+            None => {}
+        }
+        // With a stand-in for a missing name, all the rest is judged too.
+        let mut config = Config::new(name.clone().or_else(|| TrustDomain::parse("unknown").ok())?, paths);
+        self.values(root, &mut config);
+        for name in &overrides.without_kernel {
+            match values::feature_named(name) {
+                Ok(feature) => config.without_kernel.push(feature),
+                Err(words) => self.wrong(Place::Flag("--without-kernel"), words),
+            }
+        }
+        if self.place("trust_domain") == Place::File && overrides.trust_domain.is_none() {
+            self.wrong(Place::File, "trust_domain is missing: set it here, or give --trust-domain");
+        }
+        self.fit(&config);
+        name.map(|_| config)
+    }
+
+    fn values(&mut self, mut root: Section<'_>, config: &mut Config) {
+        root.read_list("workload_sockets", &mut config.workload_sockets, values::socket);
+        root.read("admin_socket", &mut config.admin_socket, values::socket);
+        root.read("admin_group", &mut config.admin_group, values::admin_group);
+        root.read("state_dir", &mut config.state_dir, values::path);
+        root.read("host_root", &mut config.host_root, values::path);
+        root.read_list("without_kernel", &mut config.without_kernel, values::feature);
+        self.x509(root.table("x509"), config);
+        self.authority(root.table("authority"), config);
+        self.audit(root.table("audit"), config);
+        self.ops(root.table("ops"), config);
+        self.log(root.table("log"), config);
+        self.limits(root.table("limits"), config);
+        let mut runtime = root.table("runtime");
+        runtime.read("worker_threads", &mut config.runtime.worker_threads, values::number(1..=256));
+        runtime.finish(&mut self.findings);
+        root.finish(&mut self.findings);
+    }
+
+    fn x509(&mut self, mut section: Section<'_>, config: &mut Config) {
+        section.read("ttl", &mut config.x509.ttl, values::length(TTL_MIN..=YEAR));
+        section.read("ttl_max", &mut config.x509.ttl_max, values::length(TTL_MIN..=YEAR));
+        section.finish(&mut self.findings);
+    }
+
+    fn authority(&mut self, mut section: Section<'_>, config: &mut Config) {
+        let authority = &mut config.authority;
+        let layouts = [("rooted", Layout::Rooted), ("self-signed", Layout::SelfSigned)];
+        section.read("layout", &mut authority.layout, values::word(&layouts));
+        let algorithms = [("p256", Algorithm::P256), ("p384", Algorithm::P384)];
+        section.read("algorithm", &mut authority.algorithm, values::word(&algorithms));
+        let range = TTL_MIN..=YEAR.saturating_mul(30);
+        section.read("issuing_ttl", &mut authority.issuing_ttl, values::length(range.clone()));
+        section.read("root_ttl", &mut authority.root_ttl, values::length(range));
+        section.finish(&mut self.findings);
+    }
+
+    fn audit(&mut self, mut section: Section<'_>, config: &mut Config) {
+        let audit = &mut config.audit;
+        let durabilities = [("normal", Durability::Normal), ("strict", Durability::Strict)];
+        section.read("durability", &mut audit.durability, values::word(&durabilities));
+        section.read("segment_bytes", &mut audit.segment_bytes, values::bytes(SEGMENT_MIN..=1 << 30));
+        section.read("total_bytes", &mut audit.total_bytes, values::bytes(SEGMENT_MIN..=1 << 44));
+        let refusals = values::number(1..=1_000_000);
+        section.read("refusals_per_uid_minute", &mut audit.refusals_per_uid_minute, refusals);
+        section.finish(&mut self.findings);
+    }
+
+    fn ops(&mut self, mut section: Section<'_>, config: &mut Config) {
+        section.read("address", &mut config.ops.address, values::ops_address);
+        section.read("allow_remote", &mut config.ops.allow_remote, values::flag);
+        section.finish(&mut self.findings);
+    }
+
+    fn log(&mut self, mut section: Section<'_>, config: &mut Config) {
+        let levels = LogLevel::ALL.map(|level| (level.name(), level));
+        section.read("level", &mut config.log.level, values::word(&levels));
+        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+        section.read("format", &mut config.log.format, values::word(&formats));
+        section.finish(&mut self.findings);
+    }
+
+    fn limits(&mut self, mut section: Section<'_>, config: &mut Config) {
+        let limits = &mut config.limits;
+        section.read("connections_per_uid", &mut limits.connections_per_uid, values::number(COUNT));
+        section.read("connections_uid_0", &mut limits.connections_uid_0, values::number(COUNT));
+        section.read("connections_total", &mut limits.connections_total, values::number_or_auto(COUNT));
+        section.read("streams_per_connection", &mut limits.streams_per_connection, values::number(COUNT));
+        section.read("streams_per_uid", &mut limits.streams_per_uid, values::number(COUNT));
+        section.read("streams_uid_0", &mut limits.streams_uid_0, values::number(COUNT));
+        section.read("streams_total", &mut limits.streams_total, values::number(COUNT));
+        section.read("connects_per_second", &mut limits.connects_per_second, values::number(COUNT));
+        section.read("requests_per_second", &mut limits.requests_per_second, values::number(COUNT));
+        let headers = values::bytes_in_memory(4 << 10..=1 << 20);
+        section.read("header_list_bytes", &mut limits.header_list_bytes, headers);
+        let message = values::bytes_in_memory(4 << 10..=4 << 20);
+        section.read("request_message_bytes", &mut limits.request_message_bytes, message);
+        section.read("preface_seconds", &mut limits.preface, values::seconds(WAIT));
+        section.read("attestation_seconds", &mut limits.attestation, values::seconds(WAIT));
+        section.read("ping_seconds", &mut limits.ping, values::seconds(WAIT));
+        section.read("hash_seconds", &mut limits.hash, values::seconds(WAIT));
+        section.read("hash_bytes_max", &mut limits.hash_bytes_max, values::bytes(1 << 20..=1 << 40));
+        section.read("hashes_at_once", &mut limits.hashes_at_once, values::number(1..=64));
+        section.finish(&mut self.findings);
+    }
+
+    /// What no value alone can show.
+    fn fit(&mut self, config: &Config) {
+        let Config { x509, authority, audit, .. } = config;
+        self.sockets(config);
+        if x509.ttl > x509.ttl_max {
+            self.misfit(&["x509.ttl", "x509.ttl_max"], "cannot be longer than x509.ttl_max");
+        }
+        // An authority is replaced at half its life; what it signs just before must still have room.
+        if authority.issuing_ttl < x509.ttl.saturating_mul(2) {
+            self.misfit(&["authority.issuing_ttl", "x509.ttl"], "must be at least twice x509.ttl");
+        }
+        if authority.layout == Layout::Rooted && authority.root_ttl < authority.issuing_ttl.saturating_mul(2) {
+            let keys = ["authority.root_ttl", "authority.issuing_ttl"];
+            self.misfit(&keys, "must be at least twice authority.issuing_ttl");
+        }
+        if audit.total_bytes < audit.segment_bytes.saturating_mul(4) {
+            let keys = ["audit.total_bytes", "audit.segment_bytes"];
+            self.misfit(&keys, "must be at least four times audit.segment_bytes");
+        }
+        if let Some(OpsAddress::Tcp(address)) = config.ops.address
+            && !address.ip().is_loopback()
+            && !config.ops.allow_remote
+        {
+            let words = format!("other machines can reach {address}; if that is wanted, set ops.allow_remote = true");
+            self.misfit(&["ops.address", "ops.allow_remote"], &words);
+        }
+    }
+
+    fn sockets(&mut self, config: &Config) {
+        let Config { workload_sockets, admin_socket, ops, .. } = config;
+        if workload_sockets.is_empty() {
+            self.misfit(&["workload_sockets"], "must name at least one socket");
+        }
+        let mut named = BTreeSet::new();
+        let of_ops = ops.address.iter().filter_map(|address| match address {
+            OpsAddress::Unix(path) => Some(path),
+            OpsAddress::Tcp(_) => None,
+        });
+        let all = workload_sockets.iter().map(|path| ("workload_sockets", path));
+        for (key, path) in all.chain([("admin_socket", admin_socket)]).chain(of_ops.map(|path| ("ops.address", path))) {
+            if !named.insert(path) {
+                self.misfit(&[key], &format!("the socket {path:?} is named twice"));
+            }
+            // Those of the file were judged where they stand; the default ones follow from folders that may be deep.
+            if let (Place::File, Err(words)) = (self.place(key), values::check_socket(path)) {
+                self.misfit(&[key], &words);
+            }
+        }
+    }
+
+    /// Says that the values of `keys` do not fit together, unless one of them is wrong by itself.
+    fn misfit(&mut self, keys: &[&str], words: &str) {
+        let places = keys.iter().map(|key| self.place(key));
+        let told = |place| place != Place::File && self.findings.problems.iter().any(|problem| problem.place == place);
+        if places.clone().any(told) {
+            return;
+        }
+        // The first of them that is in the file; `keys` is never empty.
+        let place = places.clone().find(|place| *place != Place::File).unwrap_or(Place::File);
+        let key = keys.first().copied().unwrap_or_default();
+        self.wrong(place, format!("{key}: {words}"));
+    }
+
+    fn place(&self, key: &str) -> Place {
+        self.findings.places.get(key).copied().unwrap_or(Place::File)
+    }
+
+    fn wrong(&mut self, place: Place, words: impl Into<String>) {
+        self.findings.problems.push(Problem::new(place, words));
+    }
+}
+
+/// Shorter lives than this are all renewal; tests and demos use a few seconds.
+const TTL_MIN: Duration = Duration::from_secs(2);
+const SEGMENT_MIN: u64 = 64 << 10;
+const COUNT: std::ops::RangeInclusive<u32> = 1..=1_000_000;
+const WAIT: std::ops::RangeInclusive<u64> = 1..=600;

@@ -1,0 +1,293 @@
+//! The file as operators get it wrong, and the reference file as we ship it.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::*;
+
+const REFERENCE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/dayfly.toml"));
+
+fn parse(text: &str) -> Result<Config, Problems> {
+    Config::parse(text, Path::new("dayfly.toml"), &Paths::system(), Overrides::default()).0
+}
+
+fn defaults() -> Config {
+    Config::new(TrustDomain::parse("example.org").unwrap(), &Paths::system())
+}
+
+/// A file that says the trust domain on its first line and `text` from its second on.
+fn named(text: &str) -> String {
+    format!("trust_domain = \"example.org\"\n{text}")
+}
+
+#[test]
+fn the_reference_file_has_the_defaults() {
+    assert_eq!(parse(REFERENCE).unwrap(), defaults());
+}
+
+#[test]
+fn the_reference_file_names_every_key_and_says_why() {
+    let (_, known) = Config::parse("", Path::new("x"), &Paths::system(), Overrides::default());
+    let mut table = String::new();
+    let mut before = "";
+    let mut named = Vec::new();
+    for line in REFERENCE.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            table = format!("{name}.");
+            named.push(name.to_owned());
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            assert!(before.starts_with("# "), "{table}{key} has no word of why");
+            named.push(format!("{table}{key}"));
+        }
+        before = line;
+    }
+    named.sort();
+    assert_eq!(named, known);
+}
+
+#[test]
+fn a_file_with_the_trust_domain_alone_is_enough() {
+    assert_eq!(parse(&named("")).unwrap(), defaults());
+}
+
+#[test]
+fn every_value_of_the_file_is_taken() {
+    let config = parse(&named(
+        r#"workload_sockets = ["/a", "/b"]
+        admin_socket = "/c"
+        admin_group = "0"
+        state_dir = "/d"
+        host_root = "/proc/1/root"
+        without_kernel = ["pidfd_info", "pass_rights"]
+        x509 = { ttl = "90s", ttl_max = "2h" }
+        authority = { layout = "self-signed", algorithm = "p384", issuing_ttl = "7d", root_ttl = "10d" }
+        audit = { durability = "strict", segment_bytes = 1048576, total_bytes = "64MiB", refusals_per_uid_minute = 5 }
+        ops = { address = "0.0.0.0:9464", allow_remote = true }
+        log = { level = "trace", format = "json" }
+        [limits]
+        connections_per_uid = 1
+        connections_uid_0 = 2
+        connections_total = 3
+        streams_per_connection = 4
+        streams_per_uid = 5
+        streams_uid_0 = 6
+        streams_total = 7
+        connects_per_second = 8
+        requests_per_second = 9
+        header_list_bytes = 8192
+        request_message_bytes = "5KiB"
+        preface_seconds = 11
+        attestation_seconds = 12
+        ping_seconds = 13
+        hash_seconds = 14
+        hash_bytes_max = "2MiB"
+        hashes_at_once = 15
+        [runtime]
+        worker_threads = 16"#,
+    ))
+    .unwrap();
+    let expected = Config {
+        workload_sockets: vec!["/a".into(), "/b".into()],
+        admin_socket: "/c".into(),
+        admin_group: Some(AdminGroup { name: "0".into(), gid: 0 }),
+        state_dir: "/d".into(),
+        host_root: "/proc/1/root".into(),
+        without_kernel: vec![Feature::PidfdInfo, Feature::PassRights],
+        x509: X509 { ttl: Duration::from_secs(90), ttl_max: HOUR * 2 },
+        authority: Authority {
+            layout: Layout::SelfSigned,
+            algorithm: Algorithm::P384,
+            issuing_ttl: DAY * 7,
+            root_ttl: DAY * 10,
+        },
+        audit: Audit {
+            durability: Durability::Strict,
+            segment_bytes: 1 << 20,
+            total_bytes: 64 << 20,
+            refusals_per_uid_minute: 5,
+        },
+        ops: Ops { address: Some(OpsAddress::Tcp("0.0.0.0:9464".parse().unwrap())), allow_remote: true },
+        log: Log { level: LogLevel::Trace, format: LogFormat::Json },
+        limits: Limits {
+            connections_per_uid: 1,
+            connections_uid_0: 2,
+            connections_total: Some(3),
+            streams_per_connection: 4,
+            streams_per_uid: 5,
+            streams_uid_0: 6,
+            streams_total: 7,
+            connects_per_second: 8,
+            requests_per_second: 9,
+            header_list_bytes: 8_192,
+            request_message_bytes: 5_120,
+            preface: Duration::from_secs(11),
+            attestation: Duration::from_secs(12),
+            ping: Duration::from_secs(13),
+            hash: Duration::from_secs(14),
+            hash_bytes_max: 2 << 20,
+            hashes_at_once: 15,
+        },
+        runtime: Runtime { worker_threads: 16 },
+        ..defaults()
+    };
+    assert_eq!(config, expected);
+}
+
+/// What stands from line 2 on, the line of the problem (0: the file as a whole), and words of it.
+const WRONG: &[(&str, usize, &str)] = &[
+    ("trust_domian = 1", 2, "unknown key `trust_domian`, did you mean `trust_domain`?"),
+    ("whatever = 1", 2, "unknown key `whatever`"),
+    ("[x509]\ntll = \"1h\"", 3, "unknown key `x509.tll`, did you mean `ttl`?"),
+    ("[nonsense]\na = 1", 2, "unknown key `nonsense`"),
+    ("x509 = 3", 2, "x509: must be a table, not a number"),
+    ("[x509]\nttl = 3600", 3, "x509.ttl: must be a text, not a number"),
+    ("[x509]\nttl = \"1 hour\"", 3, "`1 hour` is not a length of time"),
+    ("[x509]\nttl = \"1s\"", 3, "x509.ttl: must be from 2s to 1y, not 1s"),
+    ("[x509]\nttl = \"2d\"", 3, "x509.ttl: cannot be longer than x509.ttl_max"),
+    ("[x509]\nttl_max = \"10m\"", 3, "x509.ttl: cannot be longer than x509.ttl_max"),
+    ("[authority]\nissuing_ttl = \"90m\"", 3, "authority.issuing_ttl: must be at least twice x509.ttl"),
+    ("[authority]\nroot_ttl = \"36h\"", 3, "authority.root_ttl: must be at least twice authority.issuing_ttl"),
+    ("[authority]\nlayout = \"flat\"", 3, "authority.layout: must be \"rooted\" or \"self-signed\", not \"flat\""),
+    ("[authority]\nalgorithm = \"rsa\"", 3, "authority.algorithm: must be \"p256\" or \"p384\""),
+    ("[audit]\ndurability = true", 3, "audit.durability: must be a text, not true or false"),
+    ("[audit]\nsegment_bytes = \"1GB\"", 3, "`1GB` is not a size"),
+    ("[audit]\n\ntotal_bytes = \"32MiB\"", 4, "audit.total_bytes: must be at least four times audit.segment_bytes"),
+    ("[audit]\nsegment_bytes = \"1GiB\"", 3, "audit.total_bytes: must be at least four times audit.segment_bytes"),
+    ("[audit]\nrefusals_per_uid_minute = 0", 3, "must be from 1 to 1000000, not 0"),
+    ("[ops]\naddress = \"0.0.0.0:9464\"", 3, "other machines can reach 0.0.0.0:9464"),
+    ("[ops]\naddress = \"[::]:9464\"", 3, "other machines can reach [::]:9464"),
+    ("[ops]\naddress = \"localhost\"", 3, "ops.address: must be \"off\""),
+    ("[ops]\naddress = \"/run/dayfly/admin.sock\"", 3, "the socket \"/run/dayfly/admin.sock\" is named twice"),
+    ("[ops]\nallow_remote = \"yes\"", 3, "ops.allow_remote: must be true or false, not a text"),
+    (
+        "[log]\nlevel = \"INFO\"",
+        3,
+        "log.level: must be \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\", not \"INFO\"",
+    ),
+    ("[log]\nformat = 1979-05-27", 3, "log.format: must be a text, not a date"),
+    ("[limits]\nconnections_total = \"all\"", 3, "must be a whole number or \"auto\", not a text"),
+    ("[limits]\nstreams_total = -1", 3, "limits.streams_total: must be from 1 to 1000000, not -1"),
+    ("[limits]\nstreams_total = 4294967297", 3, "limits.streams_total: must be from 1 to 1000000, not 4294967297"),
+    ("[limits]\nstreams_total = 1.5", 3, "must be a whole number, not a number with a fraction"),
+    ("[limits]\nheader_list_bytes = \"2MiB\"", 3, "limits.header_list_bytes: must be from 4KiB to 1MiB, not 2MiB"),
+    ("[limits]\nping_seconds = 0", 3, "limits.ping_seconds: must be from 1 to 600, not 0"),
+    ("[runtime]\nworker_threads = 0", 3, "runtime.worker_threads: must be from 1 to 256, not 0"),
+    ("workload_sockets = []", 2, "workload_sockets: must name at least one socket"),
+    ("workload_sockets = \"/a\"", 2, "workload_sockets: must be a list, not a text"),
+    ("workload_sockets = [\n\"/a\",\n\"b\"]", 4, "workload_sockets: must be an absolute path, not \"b\""),
+    ("workload_sockets = [\"/a\", \"/a\"]", 2, "workload_sockets: the socket \"/a\" is named twice"),
+    (
+        "admin_socket = \"/run/dayfly/workload.sock\"",
+        2,
+        "admin_socket: the socket \"/run/dayfly/workload.sock\" is named twice",
+    ),
+    ("admin_group = \"no such group\"", 2, "admin_group: there is no group `no such group` on this node"),
+    ("state_dir = \"state\"", 2, "state_dir: must be an absolute path"),
+    ("host_root = \"/a\\u0000\"", 2, "host_root: a path cannot hold the character NUL"),
+    (
+        "without_kernel = [\"io_uring\"]",
+        2,
+        "without_kernel: `io_uring` is not one of peer_pidfd, pidfd_inode, pidfd_info, pass_rights",
+    ),
+    ("trust_domain = \"twice.org\"", 2, "duplicate key"),
+    ("= 1", 2, ""),
+    ("[x509", 2, ""),
+    ("a = \"open", 2, ""),
+];
+
+#[test]
+fn each_mistake_is_told_with_its_line_and_nothing_else_is() {
+    for (text, line, words) in WRONG {
+        let problems = parse(&named(text)).unwrap_err();
+        let told = problems.lines();
+        assert!(told.iter().all(|(at, _)| *at == Some(*line)), "{text}: {problems}");
+        assert!(told.iter().any(|(_, said)| said.contains(words)), "{text}: {problems}");
+        assert!(told.len() == 1 || words.is_empty(), "{text}: {problems}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_lines() {
+    let text = "trust_domain = \"Example.Org\"\n[x509]\nttl = \"x\"\n[limits]\nstreams = 1\n[ops]\naddress = \"1.2.3.4:1\"\nhm = [\n";
+    let problems = parse(text).unwrap_err();
+    let lines: Vec<_> = problems.lines().into_iter().map(|(line, _)| line.unwrap()).collect();
+    assert_eq!(lines, [1, 3, 5, 7, 8], "{problems}");
+    let printed = problems.to_string();
+    assert!(printed.starts_with("dayfly.toml:1: trust_domain: `Example.Org` is not a trust domain name"), "{printed}");
+    assert_eq!(printed.lines().count(), problems.count());
+}
+
+#[test]
+fn a_trust_domain_must_be_one_to_issue_under() {
+    for name in ["", "Example.org", "spiffe://example.org", "a..b", "a b", "exämple", "example.org:1"] {
+        let problems = parse(&format!("trust_domain = \"{name}\"")).unwrap_err();
+        assert_eq!(problems.count(), 1, "{problems}");
+        assert!(problems.to_string().starts_with("dayfly.toml:1: trust_domain: "), "{problems}");
+    }
+}
+
+#[test]
+fn a_missing_trust_domain_is_told_without_a_line() {
+    let problems = parse("[log]\nlevel = \"debug\"").unwrap_err();
+    assert_eq!(problems.to_string(), "dayfly.toml: trust_domain is missing: set it here, or give --trust-domain");
+}
+
+#[test]
+fn the_flags_win_and_their_mistakes_are_told_as_theirs() {
+    let load = |overrides| Config::parse(&named(""), Path::new("dayfly.toml"), &Paths::system(), overrides).0;
+    let good = Overrides { trust_domain: Some("other.test".into()), without_kernel: vec!["peer_pidfd".into()] };
+    let config = load(good).unwrap();
+    assert_eq!(config.trust_domain.as_str(), "other.test");
+    assert_eq!(config.without_kernel, [Feature::PeerPidfd]);
+
+    let bad = Overrides { trust_domain: Some("Other".into()), without_kernel: vec!["all".into()] };
+    let printed = load(bad).unwrap_err().to_string();
+    assert!(printed.starts_with("--trust-domain: `Other` is not"), "{printed}");
+    assert!(printed.contains("\n--without-kernel: `all` is not one of"), "{printed}");
+}
+
+#[test]
+fn a_socket_path_of_107_bytes_is_the_longest() {
+    let socket = |bytes: usize| format!("/{}", "s".repeat(bytes - 1));
+    assert!(parse(&named(&format!("admin_socket = \"{}\"", socket(107)))).is_ok());
+    let problems = parse(&named(&format!("admin_socket = \"{}\"", socket(108)))).unwrap_err();
+    assert!(
+        problems.to_string().contains("dayfly.toml:2: admin_socket: a socket's path can have 107 bytes"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_home_too_deep_for_sockets_is_told() {
+    let paths = Paths::below(&PathBuf::from(format!("/{}", "d".repeat(100))));
+    let (config, _) = Config::parse(&named(""), Path::new("dayfly.toml"), &paths, Overrides::default());
+    let problems = config.unwrap_err();
+    assert_eq!(problems.count(), 2, "{problems}");
+    assert!(problems.to_string().contains("dayfly.toml: workload_sockets: a socket's path can have"), "{problems}");
+}
+
+#[test]
+fn the_default_file_may_be_missing_but_a_named_one_may_not() {
+    let home = crate::sys::scratch::Scratch::new();
+    let paths = Paths::below(home.path());
+    let overrides = || Overrides { trust_domain: Some("example.org".into()), ..Overrides::default() };
+    assert!(Config::load(None, &paths, overrides()).is_ok());
+    let problems = Config::load(Some(&paths.config), &paths, overrides()).unwrap_err();
+    assert!(problems.to_string().contains("dayfly.toml: cannot be read: No such file"), "{problems}");
+}
+
+#[test]
+fn a_file_that_is_no_text_or_too_large_is_refused() {
+    let home = crate::sys::scratch::Scratch::new();
+    let paths = Paths::below(home.path());
+    fs::write(&paths.config, b"# one\n# two \xff\n").unwrap();
+    let problems = Config::load(None, &paths, Overrides::default()).unwrap_err();
+    assert!(problems.to_string().ends_with("dayfly.toml:2: is not UTF-8 text"), "{problems}");
+    fs::write(&paths.config, vec![b'\n'; 1 << 20 | 1]).unwrap();
+    let problems = Config::load(None, &paths, Overrides::default()).unwrap_err();
+    assert!(problems.to_string().contains("larger than 1 MiB"), "{problems}");
+}

@@ -1,0 +1,226 @@
+//! The X.509-SVIDs of one caller, for as long as it listens.
+//!
+//! Each stream has keys of its own. A change elsewhere neither signs nor sends anything here: an entry is signed when
+//! it is new to this stream, says something else about the certificate, or is due; a message is sent when it differs
+//! from the last one.
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::{Error, Issuer, issuer::Outcome, jitter};
+use crate::{
+    attest::{Attested, Caller},
+    authority::{Keyring, Svid},
+    policy::Reason,
+    registry::{Entry, EntryId, Snapshot, drop_repeated_hints},
+};
+
+/// How often a caller that changes between attestation and release is attested again for one message.
+const ROUNDS_MAX: usize = 8;
+
+/// One identity of a caller, with everything it needs.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) svid: Arc<Svid>,
+    pub(crate) hint: String,
+}
+
+/// Everything a caller is entitled to at one moment; never a part of it.
+pub(crate) struct Update {
+    /// At least one; the default identity first, and it stays first.
+    pub(crate) identities: Vec<Identity>,
+    /// The authorities of our trust domain, DER, one after the other.
+    pub(crate) bundle: Bytes,
+}
+
+/// What a stream holds of one entry.
+struct Held {
+    entry: Arc<Entry>,
+    svid: Arc<Svid>,
+    renew_at: SystemTime,
+}
+
+/// The state of one stream.
+pub(crate) struct X509Feed {
+    issuer: Arc<Issuer>,
+    caller: Arc<Caller>,
+    registry: watch::Receiver<Arc<Snapshot>>,
+    keyring: watch::Receiver<Arc<Keyring>>,
+    attested: Option<Arc<Attested>>,
+    held: BTreeMap<EntryId, Held>,
+    /// What the last message said: entries with their serials and hints in order, and the bundle.
+    sent: Option<(Vec<(String, String)>, Bytes)>,
+}
+
+impl X509Feed {
+    pub(super) fn new(issuer: Arc<Issuer>, caller: Arc<Caller>) -> Self {
+        let (registry, keyring) = (issuer.registry(), issuer.keyring());
+        Self { issuer, caller, registry, keyring, attested: None, held: BTreeMap::new(), sent: None }
+    }
+
+    /// The next message: at once the first time, then when something has changed for this caller.
+    ///
+    /// # Errors
+    /// When the caller is entitled to nothing (any more), is gone, or the daemon cannot answer.
+    pub(crate) async fn next(&mut self) -> Result<Update, Error> {
+        loop {
+            if self.sent.is_some() {
+                self.wait().await?;
+            }
+            if let Some(update) = self.compute().await? {
+                return Ok(update);
+            }
+        }
+    }
+
+    /// Sleeps until something may have changed for this caller.
+    async fn wait(&mut self) -> Result<(), Error> {
+        loop {
+            let due = self.held.values().map(|held| held.renew_at).min();
+            tokio::select! {
+                () = self.issuer.stopping().cancelled() => return Err(Error::Stopping),
+                Ok(()) = self.registry.changed() => if self.is_concerned() { return Ok(()) },
+                Ok(()) = self.keyring.changed() => return Ok(()),
+                () = sleep_until(&self.issuer, due) => return Ok(()),
+                else => return Err(Error::Stopping),
+            }
+        }
+    }
+
+    /// Whether the registry as it is now says anything else to this caller than what it holds.
+    fn is_concerned(&self) -> bool {
+        let snapshot = self.registry.borrow().clone();
+        let Some(attested) = &self.attested else { return true };
+        if !attested.is_enough_for(&snapshot) {
+            return true;
+        }
+        let now: Vec<_> = drop_repeated_hints(snapshot.matching(&attested.selectors));
+        now.len() != self.held.len()
+            || now.iter().any(|entry| self.held.get(&entry.id).is_none_or(|held| held.entry.revision != entry.revision))
+    }
+
+    /// The state now; `None` when it is what was sent last.
+    async fn compute(&mut self) -> Result<Option<Update>, Error> {
+        for _ in 0..ROUNDS_MAX {
+            // Before anything is read, so that no change is lost.
+            let snapshot = self.registry.borrow_and_update().clone();
+            let keyring = self.keyring.borrow_and_update().clone();
+            let attested = self.issuer.attest(&self.caller, &snapshot).await?;
+            let entries = drop_repeated_hints(snapshot.matching(&attested.selectors));
+            let identities = self.renew(&attested, &entries)?;
+            self.attested = Some(attested.clone());
+            let content = (
+                identities.iter().map(|one| (one.svid.serial.clone(), one.hint.clone())).collect(),
+                keyring.bundle().der().clone(),
+            );
+            let is_news = self.sent.as_ref() != Some(&content);
+            // The bundle was read before the leaves were signed; if a new issuer came meanwhile, begin again, so that
+            // no message has a leaf that its own bundle does not verify.
+            if self.keyring.has_changed().unwrap_or(false) {
+                continue;
+            }
+            // Last of all: it is still the process that was attested.
+            if self.issuer.holds(&self.caller, &attested)? {
+                let bundle = content.1.clone();
+                self.sent = Some(content);
+                return Ok(is_news.then_some(Update { identities, bundle }));
+            }
+        }
+        Err(Error::Attest(crate::attest::Error::Unsteady))
+    }
+
+    /// Signs what is new or due, keeps the rest, and forgets what is not granted any more.
+    fn renew(&mut self, attested: &Attested, entries: &[Arc<Entry>]) -> Result<Vec<Identity>, Error> {
+        self.held.retain(|id, _| entries.iter().any(|entry| entry.id == *id));
+        let (mut refusals, mut failure) = (Vec::new(), None);
+        for entry in entries {
+            let now = self.issuer.clock().now();
+            let held = self.held.get(&entry.id);
+            if let Some(held) = held
+                && held.is_fresh(entry, now)
+            {
+                self.update(entry);
+                continue;
+            }
+            match self.issuer.sign(&self.caller, attested, entry, held.is_some(), now) {
+                Outcome::Signed(svid) => {
+                    let renew_at = jitter::renewal(now, svid.not_after);
+                    let held = Held { entry: entry.clone(), svid: Arc::new(svid), renew_at };
+                    self.held.insert(entry.id.clone(), held);
+                }
+                Outcome::Refused(reasons) => {
+                    self.held.remove(&entry.id);
+                    refusals.extend(reasons);
+                }
+                // One entry that cannot be signed takes nothing from the others. What is still good is repeated,
+                // unless it says something the entry does not say any more.
+                Outcome::Failed(error) => {
+                    failure = Some(error);
+                    self.postpone(entry, now);
+                }
+            }
+        }
+        let identities: Vec<_> =
+            entries.iter().filter_map(|entry| self.held.get(&entry.id)).map(Held::identity).collect();
+        match (identities.is_empty(), failure) {
+            (false, _) => Ok(identities),
+            (true, Some(error)) => Err(error),
+            (true, None) => {
+                if refusals.is_empty() {
+                    refusals.push(Reason::NoEntry);
+                }
+                Err(self.issuer.refuse(&self.caller, attested, refusals))
+            }
+        }
+    }
+
+    /// Takes over what an entry says beside the certificate.
+    fn update(&mut self, entry: &Arc<Entry>) {
+        if let Some(held) = self.held.get_mut(&entry.id) {
+            held.entry = entry.clone();
+        }
+    }
+
+    /// Keeps a credential that could not be renewed while it is good, and tries again halfway to its end.
+    fn postpone(&mut self, entry: &Entry, now: SystemTime) {
+        let keep = self.held.get(&entry.id).is_some_and(|held| held.svid.not_after > now && held.says_the_same(entry));
+        if !keep {
+            self.held.remove(&entry.id);
+        } else if let Some(held) = self.held.get_mut(&entry.id) {
+            held.renew_at = jitter::renewal(now, held.svid.not_after).max(now + RETRY_MIN).min(held.svid.not_after);
+        }
+    }
+}
+
+/// How soon a failed renewal is tried again at the earliest.
+const RETRY_MIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Held {
+    fn is_fresh(&self, entry: &Entry, now: SystemTime) -> bool {
+        now < self.renew_at && self.says_the_same(entry)
+    }
+
+    /// Whether the entry says the same about the certificate as when it was signed.
+    fn says_the_same(&self, entry: &Entry) -> bool {
+        let (then, now) = (&self.entry.spec, &entry.spec);
+        self.entry.revision == entry.revision
+            || (then.spiffe_id == now.spiffe_id
+                && then.dns_names == now.dns_names
+                && then.x509_ttl == now.x509_ttl
+                && then.expires_at == now.expires_at)
+    }
+
+    fn identity(&self) -> Identity {
+        Identity { svid: self.svid.clone(), hint: self.entry.spec.hint.clone() }
+    }
+}
+
+/// Sleeps until `due`; for ever when nothing is.
+async fn sleep_until(issuer: &Issuer, due: Option<SystemTime>) {
+    match due {
+        Some(due) => issuer.clock().sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

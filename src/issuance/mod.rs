@@ -1,0 +1,5 @@
+//! The spine.
+
+mod standing;
+
+pub(crate) use standing::{AuthorityStanding, Stand, Standing};

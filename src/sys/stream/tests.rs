@@ -1,0 +1,197 @@
+//! A real socket between this process and itself: the peer is the test, its children are strangers.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::{
+    future::poll_fn,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream as Client,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use nix::sys::socket::{ControlMessage, sendmsg};
+
+use super::*;
+use crate::sys::{
+    kernel::{Feature, Kernel},
+    listener::Listener,
+    scratch::Scratch,
+};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+
+struct Pair {
+    client: Client,
+    stream: Stream,
+    line: Line,
+    _dir: Scratch,
+}
+
+async fn pair(kernel: Kernel) -> Pair {
+    let dir = Scratch::new();
+    let path = dir.path().join("s");
+    let mut listener = Listener::bind(&path, 0o600, kernel).unwrap();
+    let client = Client::connect(&path).unwrap();
+    let socket = listener.accept().await.unwrap();
+    let peer = Arc::new(Peer::of(&socket, kernel).unwrap());
+    let address = path.as_os_str().as_encoded_bytes().to_vec();
+    let (stream, line) = guard(socket, peer, Lens::new("/".into(), vec![address]).unwrap());
+    Pair { client, stream, line, _dir: dir }
+}
+
+fn kernel() -> Kernel {
+    Kernel::probe(&[]).unwrap()
+}
+
+async fn write(stream: &mut Stream, bytes: &[u8]) {
+    let sent = poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, bytes)).await.unwrap();
+    assert_eq!(sent, bytes.len());
+}
+
+/// Drives the connection as its task would, until it has to end.
+async fn drive(stream: &Stream) {
+    poll_fn(|cx| stream.poll_challenge(cx)).await;
+}
+
+/// Answers the first PING that comes, after SETTINGS.
+fn answer_ping(client: &mut Client) -> [u8; 17] {
+    let mut frame = [0; 17];
+    let mut settings = [0; SETTINGS.len()];
+    client.read_exact(&mut settings).unwrap();
+    client.read_exact(&mut frame).unwrap();
+    assert_eq!((&settings[..], frame[3]), (SETTINGS, 6));
+    let mut ack = frame;
+    ack[4] = 1;
+    client.write_all(&ack).unwrap();
+    frame
+}
+
+#[tokio::test]
+async fn the_running_image_answers_for_itself() {
+    for kernel in [kernel(), Kernel::probe(&Feature::ALL).unwrap()] {
+        let Pair { mut client, mut stream, line, _dir } = pair(kernel).await;
+        client.write_all(PREFACE).unwrap();
+        write(&mut stream, SETTINGS).await;
+        let answering = tokio::task::spawn_blocking(move || {
+            answer_ping(&mut client);
+            client
+        });
+        let answer = tokio::select! {
+            answer = line.challenge(Question::Image) => answer,
+            () = drive(&stream) => None,
+        };
+        assert!(matches!(answer, Some(Ok(Some(_)))), "{answer:?}");
+        answering.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_asked_before_our_settings_and_inside_a_header_block() {
+    let Pair { mut client, mut stream, line, _dir } = pair(kernel()).await;
+    client.write_all(PREFACE).unwrap();
+    client.set_nonblocking(true).unwrap();
+    let quiet = |mut client: &Client| client.read(&mut [0; 64]).unwrap_err().kind() == io::ErrorKind::WouldBlock;
+    let mut challenge = Box::pin(line.challenge(Question::Writer));
+    let mut step = async |stream: &Stream| {
+        tokio::select! {
+            biased;
+            _ = &mut challenge => unreachable_answer(),
+            () = drive(stream) => unreachable_answer(),
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    };
+    step(&stream).await;
+    assert!(quiet(&client), "no PING before SETTINGS");
+    // HEADERS without END_HEADERS, in the same write as SETTINGS, so that no PING fits between.
+    let both = [SETTINGS, b"\0\0\x01\x01\0\0\0\0\x01x"].concat();
+    poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, &both[..SETTINGS.len()])).await.unwrap();
+    step(&stream).await;
+    let mut seen = [0; 64];
+    assert_eq!(client.read(&mut seen).unwrap(), SETTINGS.len() + 17, "the PING follows SETTINGS");
+}
+
+fn unreachable_answer() {
+    assert!(std::hint::black_box(false), "nobody answered");
+}
+
+#[tokio::test]
+async fn a_childs_bytes_end_the_connection() {
+    let Pair { client, mut stream, _dir, .. } = pair(kernel()).await;
+    let mut child = Command::new("printf").arg("PRI").stdout(Stdio::from(OwnedFd::from(client))).spawn().unwrap();
+    let mut storage = [0; 64];
+    let mut buf = hyper::rt::ReadBuf::new(&mut storage);
+    poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, buf.unfilled())).await.unwrap_err();
+    assert!(matches!(stream.close(), Some(Fault::ForkedClient | Fault::SenderDiffers)));
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_byte_out_of_band_ends_the_connection() {
+    let Pair { client, mut stream, _dir, .. } = pair(kernel()).await;
+    nix::sys::socket::send(client.as_raw_fd(), b"!", MsgFlags::MSG_OOB).unwrap();
+    let mut storage = [0; 64];
+    let mut buf = hyper::rt::ReadBuf::new(&mut storage);
+    poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, buf.unfilled())).await.unwrap_err();
+    assert!(matches!(stream.close(), Some(Fault::OutOfBand)));
+}
+
+#[tokio::test]
+async fn descriptors_are_refused_or_end_the_connection() {
+    for kernel in [kernel(), Kernel::probe(&[Feature::PassRights]).unwrap()] {
+        let Pair { client, mut stream, _dir, .. } = pair(kernel).await;
+        let fds = [client.as_raw_fd()];
+        let iov = [io::IoSlice::new(b"x")];
+        let sent = sendmsg::<()>(client.as_raw_fd(), &iov, &[ControlMessage::ScmRights(&fds)], MsgFlags::empty(), None);
+        if kernel.has(Feature::PassRights) {
+            assert_eq!(sent, Err(nix::errno::Errno::EPERM));
+            continue;
+        }
+        let mut storage = [0; 64];
+        let mut buf = hyper::rt::ReadBuf::new(&mut storage);
+        poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, buf.unfilled())).await.unwrap_err();
+        assert!(matches!(stream.close(), Some(Fault::Descriptors)));
+    }
+}
+
+#[tokio::test]
+async fn bytes_written_before_accept_have_their_writer() {
+    let Pair { mut client, mut stream, _dir, .. } = pair(kernel()).await;
+    client.write_all(PREFACE).unwrap();
+    let mut storage = [0; 256];
+    let mut buf = hyper::rt::ReadBuf::new(&mut storage);
+    poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, buf.unfilled())).await.unwrap();
+    assert_eq!(buf.filled(), PREFACE);
+}
+
+#[tokio::test]
+async fn more_waiters_than_there_is_room_for_are_turned_away() {
+    let Pair { line, _dir, .. } = pair(kernel()).await;
+    let mut waiting: Vec<_> = (0..WAITERS_MAX).map(|_| Box::pin(line.challenge(Question::Writer))).collect();
+    for one in &mut waiting {
+        assert!(futures_util::poll!(one).is_pending());
+    }
+    assert!(line.challenge(Question::Writer).await.is_none());
+}
+
+#[tokio::test]
+async fn a_client_that_floods_while_asked_is_kept_up_to_the_limit() {
+    let Pair { mut client, mut stream, line, _dir } = pair(kernel()).await;
+    client.write_all(PREFACE).unwrap();
+    write(&mut stream, SETTINGS).await;
+    client.set_nonblocking(true).unwrap();
+    let noise = vec![0; 4 * KEPT_BYTES_MAX];
+    assert!(client.write(&noise).unwrap() > 0);
+    let asking = line.clone();
+    let asked = tokio::spawn(async move { asking.challenge(Question::Writer).await });
+    for _ in 0..20 {
+        tokio::select! {
+            () = drive(&stream) => {}
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+        while client.write(&noise).is_ok() {}
+    }
+    asked.abort();
+    let state = stream.0.state();
+    assert!(state.kept.len() - state.given <= KEPT_BYTES_MAX + READ_BYTES);
+}

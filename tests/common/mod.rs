@@ -1,0 +1,182 @@
+//! The built daemon in a folder of its own, as tests use it.
+#![allow(dead_code, unreachable_pub, reason = "each test target uses its own part of this")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+/// The daemon's program.
+pub const DAYFLY: &str = env!("CARGO_BIN_EXE_dayfly");
+/// How long anything that should happen at once may take on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder that is removed when dropped; its path is short, since socket paths are.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("df-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::DirBuilder::new().mode(0o755).create(&path).expect("a folder for the test");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// A running daemon, killed when dropped.
+pub struct Daemon {
+    home: PathBuf,
+    child: Child,
+    _folder: Option<Folder>,
+}
+
+impl Daemon {
+    /// A daemon for `example.org` with these lines of configuration.
+    pub fn start(config: &str) -> Self {
+        let folder = Folder::new();
+        let home = folder.path().to_owned();
+        fs::write(home.join("dayfly.toml"), config).expect("a configuration");
+        let mut daemon = Self::start_in(&home, &[]);
+        daemon._folder = Some(folder);
+        daemon
+    }
+
+    /// A daemon in a folder that stays.
+    pub fn start_in(home: &Path, more: &[&str]) -> Self {
+        let log = fs::File::options().create(true).append(true).open(home.join("log")).expect("a log");
+        let child = Command::new(DAYFLY)
+            .args(["daemon", "--home"])
+            .arg(home)
+            .args(["--trust-domain", "example.org"])
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the daemon starts");
+        let daemon = Self { home: home.to_owned(), child, _folder: None };
+        daemon.wait_ready();
+        daemon
+    }
+
+    fn wait_ready(&self) {
+        eventually("the daemon is ready", || self.try_cli(&["healthcheck"]).status.success());
+    }
+
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a pid")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.home.join("workload.sock")
+    }
+
+    /// As clients of the ecosystem want it.
+    pub fn endpoint(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home.join("log")).unwrap_or_default()
+    }
+
+    /// Runs a verb against this daemon.
+    pub fn try_cli(&self, args: &[&str]) -> Output {
+        Command::new(DAYFLY).args(args).arg("--home").arg(&self.home).output().expect("the command line runs")
+    }
+
+    /// Runs a verb that must succeed; answers its output.
+    pub fn cli(&self, args: &[&str]) -> String {
+        let output = self.try_cli(args);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(
+            output.status.success(),
+            "dayfly {args:?}: {}{}\n{}",
+            text(&output.stdout),
+            text(&output.stderr),
+            self.log()
+        );
+        text(&output.stdout).trim().to_owned()
+    }
+
+    /// Registers an entry; answers its id.
+    pub fn entry(&self, id: &str, selectors: &[&str], more: &[&str]) -> String {
+        let mut args = vec!["entry", "add", id];
+        selectors.iter().for_each(|selector| args.extend(["-s", selector]));
+        args.extend(more);
+        self.cli(&args)
+    }
+
+    /// All audit records, oldest first.
+    pub fn audit(&self) -> Vec<serde_json::Value> {
+        let mut segments: Vec<_> = fs::read_dir(self.home.join("state/audit"))
+            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default();
+        segments.retain(|path: &PathBuf| path.extension().is_some_and(|extension| extension == "jsonl"));
+        segments.sort();
+        let lines = segments.iter().flat_map(|path| BufReader::new(fs::File::open(path).expect("a segment")).lines());
+        lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect()
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
+    /// Asks it to stop; answers whether it ended well.
+    pub fn stop(&mut self) -> bool {
+        let pid = nix::unistd::Pid::from_raw(self.pid());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).ok();
+        self.child.wait().is_ok_and(|status| status.success())
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Waits until something holds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Our own uid as a selector.
+pub fn own_uid() -> String {
+    format!("unix:uid:{}", nix::unistd::getuid())
+}
+
+/// Tries: a tenth of `full` unless the run is a full one (`tests/run --full`).
+pub fn rounds(full: usize) -> usize {
+    if std::env::var_os("DAYFLY_TESTS_FULL").is_some() { full } else { (full / 10).max(1) }
+}

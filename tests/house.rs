@@ -1,0 +1,174 @@
+//! The rules of the house that a machine can keep: who imports whom, and what the pure rooms never touch.
+#![expect(clippy::panic, reason = "tests")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Which rooms a room may import. What is not listed here is not a room.
+const ROOMS: [(&str, &[&str]); 12] = [
+    ("spiffe", &[]),
+    ("registry", &["spiffe"]),
+    ("policy", &["spiffe", "registry"]),
+    ("sys", &[]),
+    ("attest", &["registry", "sys"]),
+    ("authority", &["spiffe", "registry", "policy", "sys", "store"]),
+    ("store", &["spiffe", "registry", "policy", "sys"]),
+    ("audit", &["spiffe", "sys"]),
+    ("issuance", &["spiffe", "registry", "policy", "sys", "attest", "authority", "store", "audit"]),
+    ("api", &["spiffe", "registry", "policy", "sys", "pb", "issuance", "attest", "authority", "audit"]),
+    (
+        "daemon",
+        &["spiffe", "registry", "policy", "sys", "attest", "authority", "store", "audit", "issuance", "api", "pb"],
+    ),
+    ("cli", &["spiffe", "registry", "sys", "pb", "daemon", "audit"]),
+];
+
+/// Rooms without async, files, environment or clock: they take what they need as arguments.
+const PURE: [&str; 3] = ["spiffe", "registry", "policy"];
+const IMPURE: [&str; 9] = [
+    "async fn",
+    ".await",
+    "tokio::",
+    "std::fs",
+    "std::env",
+    "std::net",
+    "SystemTime::now",
+    "Instant::now",
+    "std::thread",
+];
+
+struct Source {
+    path: PathBuf,
+    room: String,
+    text: String,
+}
+
+#[test]
+fn rooms_import_only_what_they_may() {
+    for source in sources() {
+        let Some((_, allowed)) = ROOMS.iter().find(|(room, _)| *room == source.room) else {
+            assert!(
+                ["lib.rs", "main.rs", "pb.rs", "fuzzing.rs"].contains(&source.room.as_str()),
+                "{} is in no room",
+                source.path.display()
+            );
+            continue;
+        };
+        for (number, line) in code(&source.text) {
+            for import in imports(&line) {
+                assert!(
+                    import == source.room || allowed.contains(&import.as_str()),
+                    "{}:{number}: {} may not import {import}",
+                    source.path.display(),
+                    source.room,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn pure_rooms_touch_nothing() {
+    for source in sources().into_iter().filter(|source| PURE.contains(&source.room.as_str())) {
+        for (number, line) in code(&source.text) {
+            for word in IMPURE {
+                assert!(!line.contains(word), "{}:{number}: `{word}` in a pure room", source.path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_in_sys_alone_and_printing_in_one_file() {
+    for source in sources() {
+        for (number, line) in code(&source.text) {
+            let at = format!("{}:{number}", source.path.display());
+            assert!(source.room == "sys" || !line.contains("unsafe {"), "{at}: unsafe outside sys");
+            let prints = ["println!", "print!(", "eprintln!", "eprint!("].iter().any(|word| line.contains(word));
+            assert!(!prints || source.path.ends_with("cli/print.rs"), "{at}: only cli/print.rs prints");
+            assert!(!line.contains("super::super"), "{at}: super::super");
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    for source in sources() {
+        assert!(source.text.starts_with("//! "), "{} does not begin with //!", source.path.display());
+    }
+}
+
+#[test]
+fn the_url_crate_stays_outside() {
+    let manifest = read(&root().join("Cargo.toml"));
+    assert!(
+        !manifest.lines().any(|line| line.starts_with("url ") || line.starts_with("url=")),
+        "SPIFFE IDs are parsed by hand"
+    );
+}
+
+/// The rooms that a line names, in `crate::room` and at the top of `use crate::{…}`.
+fn imports(line: &str) -> Vec<String> {
+    let names = line.split("crate::").skip(1).filter(|_| !line.contains("pub(crate::"));
+    names
+        .map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// Lines of code with their numbers: no comments, and `use crate::{a::x, b::y}` over several lines written out.
+fn code(text: &str) -> Vec<(usize, String)> {
+    let mut lines = Vec::new();
+    let mut grouped: Option<i32> = None;
+    for (number, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())) {
+        if line.starts_with("//") {
+            continue;
+        }
+        let mut line = line.to_owned();
+        if let Some(depth) = &mut grouped {
+            let opened = i32::try_from(line.matches('{').count()).unwrap_or(0);
+            let closed = i32::try_from(line.matches('}').count()).unwrap_or(0);
+            if *depth == 1 && !line.starts_with('}') {
+                line = format!("crate::{line}");
+            }
+            *depth += opened - closed;
+            if *depth <= 0 {
+                grouped = None;
+            }
+        } else if line == "use crate::{" {
+            grouped = Some(1);
+        }
+        lines.push((number, line));
+    }
+    lines
+}
+
+fn sources() -> Vec<Source> {
+    let src = root().join("src");
+    let mut folders = vec![src.clone()];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())).flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let room = path.strip_prefix(&src).ok().and_then(|below| below.iter().next());
+                let room = room.map(|room| room.to_string_lossy().into_owned()).unwrap_or_default();
+                found.push(Source { room, text: read(&path), path });
+            }
+        }
+    }
+    assert!(found.len() > 20, "the sources were not found");
+    found
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

@@ -1,0 +1,63 @@
+import io.spiffe.workloadapi.DefaultWorkloadApiClient;
+import io.spiffe.workloadapi.Watcher;
+import io.spiffe.workloadapi.WorkloadApiClient;
+import io.spiffe.workloadapi.X509Context;
+import java.math.BigInteger;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+
+/** java-spiffe, unmodified, as a caller: Peer fetch | watch | loop N. */
+public class Peer {
+    public static void main(String[] args) throws Exception {
+        switch (args[0]) {
+            case "fetch" -> fetch();
+            case "watch" -> watch();
+            case "loop" -> loop(Integer.parseInt(args[1]));
+            default -> System.exit(2);
+        }
+        System.exit(0);
+    }
+
+    static void fetch() throws Exception {
+        try (WorkloadApiClient client = DefaultWorkloadApiClient.newClient()) {
+            client.fetchX509Context().getX509Svids()
+                .forEach(svid -> System.out.println("x509 " + svid.getSpiffeId() + " " + svid.getChain().size()));
+            client.fetchX509Bundles().getBundles()
+                .forEach((domain, bundle) -> System.out.println("bundle " + domain.getName() + " " + bundle.getX509Authorities().size()));
+        }
+    }
+
+    static void watch() throws Exception {
+        Set<BigInteger> seen = ConcurrentHashMap.newKeySet();
+        CountDownLatch done = new CountDownLatch(3);
+        try (WorkloadApiClient client = DefaultWorkloadApiClient.newClient()) {
+            client.watchX509Context(new Watcher<X509Context>() {
+                public void onUpdate(X509Context context) {
+                    BigInteger serial = context.getDefaultSvid().getLeaf().getSerialNumber();
+                    if (seen.add(serial)) {
+                        System.out.println("update " + serial);
+                        done.countDown();
+                    }
+                }
+
+                public void onError(Throwable error) {
+                    System.out.println("error " + error);
+                }
+            });
+            if (!done.await(60, TimeUnit.SECONDS)) {
+                System.exit(1);
+            }
+        }
+    }
+
+    static void loop(int count) throws Exception {
+        for (int round = 0; round < count; round++) {
+            try (WorkloadApiClient client = DefaultWorkloadApiClient.newClient()) {
+                client.fetchX509Context();
+            }
+        }
+        System.out.println("served " + count);
+    }
+}
