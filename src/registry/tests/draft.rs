@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::super::{Draft, EntryId, Error, Problem, SelectorError};
 use super::{draft, id, own, spec};
+use crate::registry::{Draft, EntryId, Error, Problem, SelectorError};
 use crate::spiffe::{IdError, TrustDomain};
 
 fn problems(draft: Draft) -> Vec<Problem> {

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::super::{Change, Entry, EntryId, Image, ImageSet, Selector, Selectors, Snapshot};
 use super::{entry, have, id};
+use crate::registry::{Change, Entry, EntryId, Image, ImageSet, Selector, Selectors, Snapshot};
 
 /// Numbers that look random and are the same in each run (PCG).
 struct Numbers(u64);

@@ -1,7 +1,7 @@
 //! What is a selector, and what is a typing error.
 
-use super::super::{Image, ImageSet, Selector, SelectorError, SelectorError as E, Selectors};
 use super::have;
+use crate::registry::{Image, ImageSet, Selector, SelectorError, SelectorError as E, Selectors};
 
 const HEX_64: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

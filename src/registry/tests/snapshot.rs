@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::super::{Change, Entry, Error, Image, ImageSet, Selectors, Snapshot, drop_repeated_hints};
 use super::{entry, have, id, paths};
+use crate::registry::{Change, Entry, Error, Image, ImageSet, Selectors, Snapshot, drop_repeated_hints};
 
 const SHA256: &str = "unix:sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const VERITY: &str = "dayfly:verity:sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
