@@ -14,3 +14,7 @@ pub(crate) mod pb;
 pub(crate) mod policy;
 pub(crate) mod registry;
 pub(crate) mod sys;
+
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
