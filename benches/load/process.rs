@@ -38,13 +38,15 @@ pub(crate) fn moment() -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// What a process has in memory now. Its share of shared pages is shown to root alone: the daemon lets nobody look.
 pub(crate) fn memory(pid: i32) -> Result<Memory> {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let field = |name: &str| {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let field = |text: &str, name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
     };
-    Ok(Memory { rss: field("Rss:"), pss: field("Pss:"), anonymous: field("Anonymous:") })
+    Ok(Memory { rss: field(&text, "VmRSS:"), pss: field(&rollup, "Pss:"), anonymous: field(&text, "RssAnon:") })
 }
 
 /// The process that listens on a socket.
