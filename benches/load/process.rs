@@ -38,15 +38,20 @@ pub(crate) fn moment() -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What a process has in memory now. Its share of shared pages is shown to root alone: the daemon lets nobody look.
+/// What a process has in memory now. The exact sums are shown to root alone, since the daemon lets nobody look.
 pub(crate) fn memory(pid: i32) -> Result<Memory> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let field = |text: &str, name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+    let field = |name: &str| {
+        let line = rollup.lines().chain(status.lines()).find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok())
     };
-    Ok(Memory { rss: field(&text, "VmRSS:"), pss: field(&rollup, "Pss:"), anonymous: field(&text, "RssAnon:") })
+    let (rss, anonymous) = (field("Rss:").or(field("VmRSS:")), field("Anonymous:").or(field("RssAnon:")));
+    Ok(Memory {
+        rss: rss.unwrap_or_default(),
+        pss: field("Pss:").unwrap_or_default(),
+        anonymous: anonymous.unwrap_or_default(),
+    })
 }
 
 /// The process that listens on a socket.
