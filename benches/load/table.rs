@@ -115,8 +115,8 @@ impl Table {
 
     pub(crate) fn failed(&mut self, part: &str, error: &anyhow::Error) {
         self.failed = true;
-        let first = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
-        self.rows.push([part.into(), "failed".into(), first, String::new(), "NO".into()]);
+        self.rows.push([part.into(), "failed".into(), String::new(), String::new(), "NO".into()]);
+        self.note(format!("{part} failed: {}", format!("{error:#}").lines().next().unwrap_or_default()));
     }
 
     pub(crate) fn has_failed(&self) -> bool {
