@@ -8,9 +8,11 @@ pub mod spiffe;
 
 pub(crate) mod api;
 pub(crate) mod attest;
+pub(crate) mod audit;
 pub(crate) mod authority;
 pub(crate) mod issuance;
 pub(crate) mod pb;
 pub(crate) mod policy;
 pub(crate) mod registry;
+pub(crate) mod store;
 pub(crate) mod sys;

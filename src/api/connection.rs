@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, service::Routes};
 use tower::Service as _;
 
-use super::{body::Guarded, limits::ConnectionSlot, status};
+use super::{admin::AdminCaller, body::Guarded, limits::ConnectionSlot, status};
 use crate::{
     attest::Caller,
     sys::{counters::Counters, frames::Tally, peer::Fault, stream::Stream},
@@ -39,12 +39,19 @@ pub(crate) struct Terms {
     pub(crate) preface: Duration,
 }
 
+impl Terms {
+    /// The same for admins, whose requests are few and may be large.
+    pub(crate) fn for_admins(self) -> Self {
+        Self { preface: self.preface.max(Duration::from_secs(10)), ..self }
+    }
+}
+
 /// What a connection is served with.
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) routes: Routes,
-    /// Whether `workload.spiffe.io: true` is asked of every request.
-    pub(crate) needs_header: bool,
+    /// Whether it is the admin socket. On every other, each request must carry `workload.spiffe.io: true`.
+    pub(crate) is_admin: bool,
     pub(crate) terms: Terms,
     pub(crate) counters: Arc<Counters>,
     pub(crate) stopping: CancellationToken,
@@ -152,7 +159,7 @@ async fn answer(
         status.into_http().map(|body: tonic::body::Body| Guarded::new(body, counters.clone(), None))
     };
     // Before attestation, before the body is read, and for every service: no method can get round it.
-    if service.needs_header && !has_security_header(request.headers()) {
+    if !service.is_admin && !has_security_header(request.headers()) {
         return Ok(refused(Status::invalid_argument(status::NO_HEADER)));
     }
     let place = match slot.stream(Instant::now().into_std()) {
@@ -163,7 +170,11 @@ async fn answer(
         }
     };
     let mut request = request.map(tonic::body::Body::new);
-    request.extensions_mut().insert(caller);
+    if service.is_admin {
+        request.extensions_mut().insert(AdminCaller::of(caller.peer()));
+    } else {
+        request.extensions_mut().insert(caller);
+    }
     // grpc-timeout is the client's to keep: tonic would end a slow call with Cancelled, which ends a watch for good.
     request.headers_mut().remove("grpc-timeout");
     let answered = AssertUnwindSafe(async { routes.call(request).await }).catch_unwind().await;

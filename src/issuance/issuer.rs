@@ -12,7 +12,7 @@ use crate::{
     authority::{Keyring, Svid},
     policy::{self, Judgement, Reason, Request, Rules},
     registry::{Entry, Snapshot},
-    sys::{Clock, counters::Counters},
+    sys::{Clock, chain, counters::Counters},
 };
 
 /// The way from a caller to a credential. One for the daemon.
@@ -193,16 +193,4 @@ impl Issuer {
             exe: attested.image.as_ref().map(|image| image.path.clone()),
         }
     }
-}
-
-/// An error and its causes in one line, for the operator's log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

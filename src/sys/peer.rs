@@ -182,6 +182,11 @@ impl Peer {
         self.gid
     }
 
+    /// The supplementary groups it connected with, sorted.
+    pub(crate) fn groups(&self) -> &[u32] {
+        &self.groups
+    }
+
     /// Whether the kernel itself named the process that connected. Otherwise its number was looked up after
     /// accept(2), may be a successor's, and the first answer waits for a challenge.
     pub(crate) fn is_exact(&self) -> bool {
