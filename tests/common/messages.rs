@@ -56,6 +56,20 @@ pub struct Create {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub struct Update {
+    #[prost(message, optional, tag = "1")]
+    pub entry: Option<Entry>,
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Apply {
+    #[prost(message, repeated, tag = "1")]
+    pub create: Vec<Entry>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct Delete {
     #[prost(string, tag = "1")]
     pub id: String,

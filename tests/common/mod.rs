@@ -167,6 +167,11 @@ impl Daemon {
         self.child.wait().is_ok_and(|status| status.success())
     }
 
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("its end")
+    }
+
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }

@@ -57,7 +57,7 @@ pub(super) fn send(order: &Order) -> Tally {
 fn lingering(sink: &TcpListener, accepted: &mut Vec<TcpStream>) -> TcpStream {
     let mut socket = TcpStream::connect(sink.local_addr().expect("an address")).expect("a connection");
     accepted.push(sink.accept().expect("its other end").0);
-    let linger = nix::libc::linger { l_onoff: 1, l_linger: 30 };
+    let linger = libc::linger { l_onoff: 1, l_linger: 30 };
     nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::Linger, &linger).expect("linger");
     socket.set_nonblocking(true).expect("not to block");
     while socket.write(&[0; 65_536]).is_ok() {}

@@ -38,8 +38,6 @@ impl Tally {
 pub(super) struct Order {
     pub(super) socket: PathBuf,
     pub(super) end: Instant,
-    /// Which of its threads this is.
-    pub(super) thread: usize,
 }
 
 impl Order {
@@ -110,8 +108,8 @@ pub(super) fn obey() {
     let end = Instant::now() + Duration::from_millis(length);
     raise_descriptors();
     let threads: Vec<_> = (0..kind.threads)
-        .map(|thread| {
-            let order = Order { socket: socket.clone(), end, thread };
+        .map(|_| {
+            let order = Order { socket: socket.clone(), end };
             thread::spawn(move || (kind.flood)(&order))
         })
         .collect();
