@@ -41,8 +41,6 @@ pub(crate) enum Style {
     Note,
     /// Something goes, or failed.
     Bad,
-    /// What is known already.
-    Faint,
 }
 
 impl Printer {
@@ -136,11 +134,6 @@ impl Printer {
         self.words(&clean_lines(&words.to_string()));
     }
 
-    /// Words for the person, styled.
-    pub(crate) fn say_styled(&self, style: Style, words: impl fmt::Display) {
-        self.words(&self.style(style, &clean_lines(&words.to_string())));
-    }
-
     /// Something that does not stop the verb, but that the person should know.
     pub(crate) fn warn(&self, words: impl fmt::Display) {
         self.words(&format!("{} {}", self.style(Style::Note, "warning:"), clean_lines(&words.to_string())));
@@ -195,7 +188,6 @@ fn code(style: Style) -> &'static str {
         Style::Good => "\x1b[32m",
         Style::Note => "\x1b[33m",
         Style::Bad => "\x1b[1;31m",
-        Style::Faint => "\x1b[2m",
     }
 }
 
