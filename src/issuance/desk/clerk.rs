@@ -74,6 +74,7 @@ impl Clerk {
         });
         let mut plan = planned.await.unwrap_or(Err(Error::Fault)).inspect_err(|error| {
             if let Error::Audit(_) = error {
+                tracing::error!(error = %chain(error), "audit log takes no record, so nothing is changed");
                 self.counters.audit_failed();
             }
         })?;
@@ -82,6 +83,7 @@ impl Clerk {
         }
         let revision = plan.next.revision();
         if let Err(error) = self.store.commit_entries(revision, std::mem::take(&mut plan.changes)).await {
+            tracing::error!(error = %chain(&error), "a change could not be written");
             self.counters.store_failed();
             plan.take_back(&self.log, author, usize::MAX);
             return Err(Error::Store(error));
