@@ -80,6 +80,10 @@ pub(crate) fn time(text: &str) -> Result<u64, ()> {
 mod tests {
     use super::*;
 
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
     #[test]
     fn times_are_written_in_utc() {
         assert_eq!(text(0), "1970-01-01T00:00:00Z");

@@ -106,6 +106,11 @@ impl Printer {
         self.aligned(Some(header), rows)
     }
 
+    /// Columns without a header.
+    pub(crate) fn table_of<const N: usize>(&self, rows: impl IntoIterator<Item = [String; N]>) -> Result<(), Failure> {
+        self.aligned(None, rows)
+    }
+
     /// Names and their values, without a header.
     pub(crate) fn pairs<'n>(&self, rows: impl IntoIterator<Item = (&'n str, String)>) -> Result<(), Failure> {
         self.aligned(None, rows.into_iter().map(|(name, value)| [name.to_owned(), value]))
