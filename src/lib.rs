@@ -3,6 +3,7 @@
 //! A daemon on each node asks the kernel who is calling on a Unix socket, matches that against registered
 //! entries, judges by policy, and issues credentials that live minutes.
 
+#[doc(hidden)]
 pub mod cli;
 pub mod daemon;
 pub mod spiffe;

@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_health::server::HealthReporter;
 
 use super::{
-    config::{self, Config, LogLevel, OpsAddress},
+    config::{Config, LogLevel, OpsAddress},
     settings,
     telemetry::Telemetry,
 };
@@ -108,9 +108,10 @@ impl Daemon {
         let addresses = listeners.iter().map(|one| one.path().as_os_str().as_encoded_bytes().to_vec()).collect();
         let lens =
             Lens::new(config.host_root.clone(), addresses).context("the daemon's user namespace cannot be seen")?;
-        let attestor = Arc::new(Attestor::new(lens, settings::waits(&config.limits), kernel, clock.clone()));
+        let attestor =
+            Arc::new(Attestor::new(lens, settings::waits(&config.limits), kernel, clock.clone(), counters.clone()));
         let gates = settings::gates(&config.limits, descriptors);
-        let stand = stand(owner.listed());
+        let stand = stand(owner.listed(), log.clone());
         let health = HealthReporter::new();
         let terms = settings::terms(&config.limits);
         let service = |routes, is_admin| Service {
@@ -258,7 +259,7 @@ fn tell(log: audit::Log) -> Box<dyn Fn(&crate::authority::Event) + Send + Sync> 
 }
 
 /// How the daemon stands, from its authorities: without one that signs it is not ready.
-fn stand(listed: watch::Receiver<Arc<[Listed]>>) -> Stand {
+fn stand(listed: watch::Receiver<Arc<[Listed]>>, log: audit::Log) -> Stand {
     let clock = Clock::system();
     Arc::new(move || {
         let authorities: Arc<[Listed]> = listed.borrow().clone();
@@ -272,7 +273,12 @@ fn stand(listed: watch::Receiver<Arc<[Listed]>>) -> Stand {
             not_before: one.not_before,
             not_after: one.not_after,
         };
-        Standing { is_ready, problems, authorities: authorities.iter().map(standing).collect() }
+        Standing {
+            is_ready,
+            problems,
+            authorities: authorities.iter().map(standing).collect(),
+            audit_records: log.last().0,
+        }
     })
 }
 
@@ -305,7 +311,7 @@ fn explain(attestor: Arc<Attestor>, desk: &Desk) -> Explain {
 fn log_switch(telemetry: Option<Telemetry>) -> LogSwitch {
     let present = telemetry.clone();
     LogSwitch {
-        present: Box::new(move || present.as_ref().map_or(config::LogLevel::Info, Telemetry::level).name()),
+        present: Box::new(move || present.as_ref().map_or(LogLevel::Info, Telemetry::level).name()),
         change: Box::new(move |word| {
             let (level, telemetry) = (LogLevel::named(word)?, telemetry.as_ref()?);
             Some(telemetry.set_level(level).name())

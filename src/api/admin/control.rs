@@ -91,7 +91,7 @@ impl control_server::Control for Control {
             state_dir: self.about.state_dir.display().to_string(),
             log_level: (self.log.present)().into(),
             rss_bytes: memory::resident_bytes().unwrap_or_default(),
-            audit_records: self.desk.records(),
+            audit_records: standing.audit_records,
         }))
     }
 

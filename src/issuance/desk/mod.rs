@@ -151,11 +151,6 @@ impl Desk {
         &self.own
     }
 
-    /// How many records the audit log has taken since it was begun.
-    pub(crate) fn records(&self) -> u64 {
-        self.log.last().0
-    }
-
     /// What changes from now on.
     ///
     /// # Errors

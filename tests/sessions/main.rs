@@ -1,0 +1,2 @@
+//! The built binary as a person uses it.
+fn main() {}
