@@ -18,3 +18,7 @@ pub(crate) mod policy;
 pub(crate) mod registry;
 pub(crate) mod store;
 pub(crate) mod sys;
+
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;

@@ -27,3 +27,6 @@ pub(crate) use image::{Image, ImageSet};
 pub(crate) use selector::Selector;
 pub(crate) use selectors::Selectors;
 pub(crate) use snapshot::Snapshot;
+
+#[cfg(test)]
+mod tests;
