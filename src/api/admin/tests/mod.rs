@@ -125,7 +125,7 @@ fn standing() -> Standing {
         is_ready: true,
         problems: vec!["the clock is odd".into()],
         authorities: vec![authority],
-        audit_records: 7,
+        audit_records: 9,
     }
 }
 
