@@ -13,6 +13,12 @@ pub(crate) enum Error {
         path.display()
     )]
     DatabaseMissing { path: PathBuf },
+    /// The same, with an empty file where the database was.
+    #[error(
+        "{} is empty, and there are keys beside it: restore it from a backup, or move the keys away to begin with a new CA",
+        path.display()
+    )]
+    DatabaseEmpty { path: PathBuf },
     /// Another process uses it.
     #[error("the database is locked by another process")]
     Locked,

@@ -76,10 +76,11 @@ impl Store {
     /// When it is locked, corrupt, from a newer version, of another trust domain, or missing beside its keys.
     pub(crate) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<(Self, Loaded), Error> {
         let path = state.join(FILE);
-        if !path.exists() && has_keys(&state.join("keys")) {
+        let has_keys = has_keys(&state.join("keys"));
+        if !path.exists() && has_keys {
             return Err(Error::DatabaseMissing { path });
         }
-        let connection = schema::open(&path, trust_domain)?;
+        let connection = schema::open(&path, trust_domain, has_keys)?;
         let loaded = rows::load(&connection, trust_domain)?;
         Ok((Self { jobs: writer::start(connection)? }, loaded))
     }

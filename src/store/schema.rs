@@ -30,8 +30,9 @@ const STEPS: [&str; 1] = ["
 /// How long another process may hold the database before it counts as locked.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
-/// Opens the database, or makes it, and brings it to this program's version.
-pub(super) fn open(path: &Path, trust_domain: &TrustDomain) -> Result<Connection, Error> {
+/// Opens the database, or makes it, and brings it to this program's version. With keys beside it, one that is empty has
+/// lost what was in it: the database is whole before the first key is written.
+pub(super) fn open(path: &Path, trust_domain: &TrustDomain, has_keys: bool) -> Result<Connection, Error> {
     // SQLite gives its other files the mode of this one.
     OpenOptions::new()
         .read(true)
@@ -55,12 +56,12 @@ pub(super) fn open(path: &Path, trust_domain: &TrustDomain) -> Result<Connection
     if found != "ok" {
         return Err(Error::Corrupt(found));
     }
-    migrate(&mut connection, path, trust_domain)?;
+    migrate(&mut connection, path, trust_domain, has_keys)?;
     check_trust_domain(&connection, trust_domain)?;
     Ok(connection)
 }
 
-fn migrate(connection: &mut Connection, path: &Path, trust_domain: &TrustDomain) -> Result<(), Error> {
+fn migrate(connection: &mut Connection, path: &Path, domain: &TrustDomain, has_keys: bool) -> Result<(), Error> {
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
@@ -71,11 +72,14 @@ fn migrate(connection: &mut Connection, path: &Path, trust_domain: &TrustDomain)
     if found > known {
         return Err(Error::Newer { found, known });
     }
+    if found == 0 && has_keys {
+        return Err(Error::DatabaseEmpty { path: path.to_owned() });
+    }
     for (version, step) in STEPS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0)) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(step)?;
         if version == 0 {
-            transaction.execute("INSERT INTO meta VALUES ('trust_domain', ?1)", [trust_domain.as_str()])?;
+            transaction.execute("INSERT INTO meta VALUES ('trust_domain', ?1)", [domain.as_str()])?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
         transaction.pragma_update(None, "user_version", i64::try_from(version + 1).unwrap_or(known))?;
