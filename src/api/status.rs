@@ -38,6 +38,7 @@ impl From<desk::Error> for Status {
             Error::Stale { .. } => Self::new(Code::Aborted, error.to_string()),
             Error::TooManyEntries(_) => Self::new(Code::Unavailable, error.to_string()),
             Error::Busy => over("admin_orders"),
+            _ if error.is_disk_full() => fault("the disk is full, nothing was changed", &error),
             Error::Store(_) => fault("the change could not be written, nothing was changed", &error),
             Error::Audit(_) => fault("the change could not be recorded, nothing was changed", &error),
             Error::Random | Error::Fault => fault("internal fault, nothing was changed", &error),
