@@ -21,6 +21,7 @@ mod print;
 mod service;
 mod shown;
 mod status;
+mod up;
 
 use std::{future::Future, path::PathBuf, process::ExitCode};
 
@@ -61,6 +62,8 @@ struct Cli {
 enum Verb {
     /// See the whole story in a throw-away folder, with real processes, in seconds
     Demo(demo::Demo),
+    /// Run a daemon for yourself, now: your user registered, and a word on what to try next
+    Up(up::Up),
     /// Run the daemon as a service
     Daemon(service::Service),
     /// Fetch what this process is, as a workload
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
 fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Daemon(service) => service::run(context, service),
+        Verb::Up(up) => up::run(context, up),
         Verb::Demo(demo) => wait(demo::run(context, demo)),
         Verb::DemoRole(role) => wait(demo::play(role)),
         Verb::Fetch(fetch) => wait(fetch::run(context, fetch)),
@@ -177,7 +181,7 @@ mod tests {
                     argument.get_id()
                 );
             }
-            for verb in command.get_subcommands() {
+            for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
                 assert!(verb.get_about().is_some(), "{}", verb.get_name());
                 check(verb);
             }

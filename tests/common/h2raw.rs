@@ -3,6 +3,7 @@
 //! The reader is a good client: it answers SETTINGS and PING, and its windows never close. Its HPACK has no dynamic
 //! table and of the static one only what answers of ours use.
 #![allow(dead_code, unreachable_pub, reason = "each test target uses its own part of this")]
+#![expect(clippy::indexing_slicing, reason = "tests")]
 
 use std::{
     collections::BTreeMap,

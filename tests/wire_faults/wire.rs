@@ -1,7 +1,10 @@
 //! Bytes that are no gRPC, or too much of it (ADV-RPC 24, 25).
 
 use super::{
-    common::h2raw::{DATA, END_HEADERS, END_STREAM, FETCH_SVID, HEADERS, Head, RESOURCE_EXHAUSTED, Raw, UNIMPLEMENTED, frame, message},
+    common::h2raw::{
+        DATA, END_HEADERS, END_STREAM, FETCH_SVID, HEADERS, Head, RESOURCE_EXHAUSTED, Raw, UNIMPLEMENTED, frame,
+        message,
+    },
     registered,
 };
 
@@ -109,7 +112,10 @@ fn headers_over_16_kib_are_refused_and_their_caller_alone_notices() {
         if let Ok(stream) = raw.call(&head, &message(&[])) {
             let answer = raw.next_message(stream);
             assert!(!matches!(answer, Ok(Ok(_))), "{what}: served");
-            println!("{what}: {:?}", answer.map(|next| next.err().map(|answer| (answer.field(":status").map(str::to_owned), answer.reset))));
+            println!(
+                "{what}: {:?}",
+                answer.map(|next| next.err().map(|answer| (answer.field(":status").map(str::to_owned), answer.reset)))
+            );
         }
         daemon.must_serve(what);
     }

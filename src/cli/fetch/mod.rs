@@ -76,9 +76,9 @@ pub(crate) async fn run(context: &Context, FetchVerb::X509(fetch): FetchVerb) ->
             Ok(update) => update,
             Err(failure) => {
                 context.print.warn(failure.words());
-                let again = reopen(context, &socket).await?;
-                stream = again.0;
-                again.1
+                let (again, update) = reopen(context, &socket).await?;
+                stream = again;
+                update
             }
         };
     }

@@ -85,8 +85,8 @@ impl Target {
                 _ => Err(refused()),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(_) => match fs::read_dir(&self.link).map(Iterator::count) {
-                Ok(0) => Ok(None),
+            Err(_) => match fs::read_dir(&self.link).map(|mut entries| entries.next().is_none()) {
+                Ok(true) => Ok(None),
                 _ => Err(refused()),
             },
         }

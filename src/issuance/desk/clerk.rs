@@ -14,7 +14,7 @@ use super::{Author, Batch, Checked, ENTRIES_MAX, Error, Outcome, Pending, lines}
 use crate::{
     audit::{self, Record, Urgency},
     registry::{self, Change, Entry, EntryId, Snapshot},
-    store::Store,
+    store::{self, Store},
     sys::{Clock, chain, counters::Counters},
 };
 
@@ -74,6 +74,7 @@ impl Clerk {
         });
         let mut plan = planned.await.unwrap_or(Err(Error::Fault)).inspect_err(|error| {
             if let Error::Audit(_) = error {
+                tracing::error!(error = %chain(error), "audit log takes no record, so nothing is changed");
                 self.counters.audit_failed();
             }
         })?;
@@ -82,12 +83,29 @@ impl Clerk {
         }
         let revision = plan.next.revision();
         if let Err(error) = self.store.commit_entries(revision, std::mem::take(&mut plan.changes)).await {
+            tracing::error!(error = %chain(&error), "a change could not be written");
             self.counters.store_failed();
+            if matches!(error, store::Error::Unconfirmed { .. }) && self.was_written(revision).await {
+                return Ok(self.publish(author, plan));
+            }
             plan.take_back(&self.log, author, usize::MAX);
             return Err(Error::Store(error));
         }
         self.counters.store_committed();
         Ok(self.publish(author, plan))
+    }
+
+    /// Whether a change that the disk did not confirm in time was written after all. Until the disk says so, nothing
+    /// else is changed.
+    async fn was_written(&self, revision: u64) -> bool {
+        loop {
+            match self.store.load().await {
+                Ok(loaded) => return loaded.registry_revision == revision,
+                Err(store::Error::Closed) => return false,
+                Err(error) => tracing::error!(error = %chain(&error), "the disk does not answer; changes wait for it"),
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
     }
 
     /// From here on it is true for everybody.
@@ -121,6 +139,8 @@ impl Clerk {
     }
 }
 
+/// How soon a disk that does not answer is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// What is between two entries of one order.
 const STEP: Duration = Duration::from_micros(1);
 
