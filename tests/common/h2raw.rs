@@ -321,7 +321,8 @@ impl Raw {
         loop {
             let left = limit.saturating_sub(begin.elapsed()).max(Duration::from_millis(1));
             self.socket.set_read_timeout(Some(left)).expect("a timeout");
-            match self.pump() {
+            // Without an answer to what comes: a silent client stays silent.
+            match self.next_frame() {
                 Ok(_) => {}
                 Err(error) => return !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
             }

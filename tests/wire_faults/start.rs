@@ -47,7 +47,7 @@ fn a_socket_path_that_is_too_long_is_refused() {
     let folder = Folder::new();
     let long = folder.path().join("x".repeat(100)).join("workload.sock");
     let words = refused(folder.path(), &format!("workload_sockets = [\"{}\"]\n", long.display()), "example.org");
-    says(&words, &["too long", "longer than"]);
+    says(&words, &["too long", "can have 107 bytes"]);
 }
 
 #[test]

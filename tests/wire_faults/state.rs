@@ -90,7 +90,7 @@ fn keys_without_their_database_are_refused() {
     for name in ["dayfly.db", "dayfly.db-wal", "dayfly.db-shm"] {
         fs::remove_file(lived.state(name)).ok();
     }
-    lived.refuses(&["database"]);
+    lived.refuses(&["dayfly.db is missing"]);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_database_that_is_none_is_refused() {
         let lived = Lived::new();
         fs::write(lived.database(), bytes).unwrap();
         fs::remove_file(lived.state("dayfly.db-wal")).ok();
-        lived.refuses(&["database", "corrupt"]);
+        lived.refuses(&["not a database", "is empty"]);
     }
 }
 
