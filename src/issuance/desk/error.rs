@@ -61,6 +61,13 @@ pub(crate) enum Error {
     Stopping,
 }
 
+impl Error {
+    /// Whether the disk, or the daemon's share of it, is full: what an admin can mend.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Store(store::Error::Full) | Self::Audit(audit::Error::Full { .. }))
+    }
+}
+
 impl From<registry::Error> for Error {
     fn from(error: registry::Error) -> Self {
         Self::Registry(error)
