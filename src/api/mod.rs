@@ -1,4 +1,17 @@
 //! The doors: they translate between the wire and the spine, and decide nothing.
 
+mod admin;
+mod body;
+mod connection;
+pub(crate) mod limits;
 pub(crate) mod metrics;
 pub(crate) mod ops;
+mod serve;
+mod standard;
+mod status;
+mod workload;
+
+pub(crate) use admin::{About, Admin, LogSwitch, Rights, admin_routes};
+pub(crate) use connection::{Service, Terms};
+pub(crate) use serve::{Door, Doorkeeper, Memory};
+pub(crate) use workload::workload_routes;

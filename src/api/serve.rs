@@ -16,8 +16,8 @@ use super::{
 use crate::{
     attest::{Attestor, Caller},
     audit::{self, Record, Urgency},
-    issuance::chain,
     sys::{
+        chain,
         kernel::Kernel,
         listener::Listener,
         peer::{Fault, Peer},

@@ -5,8 +5,9 @@ use std::{collections::HashMap, pin::Pin, sync::Arc};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status, service::Routes};
+use tonic_health::server::HealthReporter;
 
-use super::status;
+use super::{standard::add_standard, status};
 use crate::{
     attest::Caller,
     authority::Svid,
@@ -25,9 +26,20 @@ struct Workload {
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// What the workload socket serves: the Workload API, health and reflection. All of it asks for the security header.
-pub(crate) fn workload_routes(issuer: Arc<Issuer>, message_bytes_max: usize) -> Routes {
+///
+/// # Errors
+/// When the compiled descriptors are not ours.
+pub(crate) fn workload_routes(
+    issuer: Arc<Issuer>,
+    message_bytes_max: usize,
+    health: &HealthReporter,
+) -> Result<Routes, tonic_reflection::server::Error> {
     let workload = SpiffeWorkloadApiServer::new(Workload { issuer }).max_decoding_message_size(message_bytes_max);
-    Routes::new(workload)
+    let mut routes = Routes::builder();
+    routes.add_service(workload);
+    // The connection has asked for the header already.
+    add_standard(&mut routes, &["SpiffeWorkloadAPI"], health, |request: Request<()>| Ok(request))?;
+    Ok(routes.routes())
 }
 
 /// The caller of a request, put there by the connection.

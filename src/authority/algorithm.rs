@@ -1,12 +1,7 @@
 //! The curve of the authority's own keys. Workloads' keys are P-256.
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaSigningAlgorithm};
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SignatureAlgorithm};
-
-use super::Error;
-use crate::sys::Secret;
 
 /// A curve and its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +11,17 @@ pub(crate) enum Algorithm {
 }
 
 impl Algorithm {
-    /// A new key pair: PKCS#8, DER.
-    ///
-    /// # Errors
-    /// When the crypto library makes none.
-    pub(crate) fn generate(self) -> Result<Secret, Error> {
-        let pair = EcdsaKeyPair::generate(self.signing()).map_err(|_| Error::Key)?;
-        let document = pair.to_pkcs8v1().map_err(|_| Error::Key)?;
-        Ok(Secret::new(document.as_ref().to_vec()))
+    /// Its word in the store and the configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::P256 => "p256",
+            Self::P384 => "p384",
+        }
+    }
+
+    /// The algorithm of that word.
+    pub(crate) fn named_as(name: &str) -> Option<Self> {
+        [Self::P256, Self::P384].into_iter().find(|one| one.name() == name)
     }
 
     pub(super) fn signing(self) -> &'static EcdsaSigningAlgorithm {

@@ -1,6 +1,8 @@
 //! Why nothing was signed.
 
-use crate::spiffe::x509;
+use std::{io, path::PathBuf};
+
+use crate::{spiffe::x509, store, sys::files};
 
 /// How signing, or making the keys for it, fails.
 #[derive(Debug, thiserror::Error)]
@@ -23,4 +25,22 @@ pub(crate) enum Error {
     /// The authority, or the permit, ends too soon to be worth a certificate.
     #[error("the authority expires too soon to sign with")]
     Expiring,
+    /// There is no active root to sign an issuing CA.
+    #[error("there is no active root")]
+    NoRoot,
+    /// A row of the store is not understood.
+    #[error("authority {0} in the store is not understood")]
+    Row(String),
+    /// The key beside a certificate is another one.
+    #[error("{} is not the key of its certificate", path.display())]
+    WrongKey { path: PathBuf },
+    /// A key file could not be read, written, or trusted.
+    #[error(transparent)]
+    File(#[from] files::Error),
+    /// A key file could not be listed or removed.
+    #[error("{} cannot be listed or removed", path.display())]
+    KeyFile { path: PathBuf, source: io::Error },
+    /// The store took no change; nothing was changed.
+    #[error("the store took no change of the authorities")]
+    Store(#[from] store::Error),
 }

@@ -7,10 +7,13 @@ mod algorithm;
 mod certificate;
 mod error;
 mod keyring;
+mod owner;
 mod signer;
+pub(crate) mod slots;
 
 pub(crate) use algorithm::Algorithm;
 pub(crate) use certificate::{Serial, issuing_certificate, root_certificate};
 pub(crate) use error::Error;
 pub(crate) use keyring::{Keyring, Svid};
+pub(crate) use owner::{Event, Layout, Listed, Owner, Settings};
 pub(crate) use signer::{AuthorityId, Key, Signer};

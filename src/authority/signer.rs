@@ -70,6 +70,15 @@ impl Key {
         Ok(Self { pair, algorithm })
     }
 
+    /// Whether this is the key that a certificate (DER) is about.
+    ///
+    /// # Errors
+    /// When the certificate is not understood.
+    pub(crate) fn is_of(&self, certificate: &[u8]) -> Result<bool, Error> {
+        let named = crate::spiffe::x509::public_key(certificate).map_err(Error::Profile)?;
+        Ok(named == self.subject_public_key_info())
+    }
+
     /// Its PKCS#8, DER.
     ///
     /// # Errors

@@ -1,9 +1,13 @@
 //! Assembly: what an operator decides becomes a daemon that serves.
 
+mod assembly;
 pub mod config;
 mod paths;
-pub(crate) mod telemetry;
+mod settings;
+mod telemetry;
 pub(crate) mod units;
 
+pub use assembly::{Bound, Daemon};
 pub use config::Config;
 pub use paths::{Paths, PathsError};
+pub use telemetry::Telemetry;

@@ -25,7 +25,7 @@ use super::config::{Log, LogFormat, LogLevel};
 
 /// Changes the level of the log. Cloning shares it.
 #[derive(Clone)]
-pub(crate) struct Telemetry {
+pub struct Telemetry {
     handle: reload::Handle<Targets, Registry>,
     level: Arc<Mutex<LogLevel>>,
 }
@@ -35,7 +35,7 @@ impl Telemetry {
     ///
     /// # Errors
     /// When somebody logs already.
-    pub(crate) fn start(log: Log) -> Result<Self, SetGlobalDefaultError> {
+    pub fn start(log: Log) -> Result<Self, SetGlobalDefaultError> {
         // Whether a terminal wants colour (`NO_COLOR`) is the subscriber's own default.
         let (subscriber, telemetry) = build(log, io::stderr, io::stderr().is_terminal());
         tracing::subscriber::set_global_default(subscriber)?;
@@ -43,12 +43,12 @@ impl Telemetry {
     }
 
     /// The present level.
-    pub(crate) fn level(&self) -> LogLevel {
+    pub fn level(&self) -> LogLevel {
         *self.level.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the level; answers the one before.
-    pub(crate) fn set_level(&self, level: LogLevel) -> LogLevel {
+    pub fn set_level(&self, level: LogLevel) -> LogLevel {
         let mut present = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         // It fails only when the log is gone, and then no level matters.
         if self.handle.reload(targets(level)).is_ok() {

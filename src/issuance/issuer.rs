@@ -12,7 +12,7 @@ use crate::{
     authority::{Keyring, Svid},
     policy::{self, Judgement, Reason, Request, Rules},
     registry::{Entry, Snapshot},
-    sys::{Clock, counters::Counters},
+    sys::{Clock, chain, counters::Counters},
 };
 
 /// The way from a caller to a credential. One for the daemon.
@@ -69,8 +69,9 @@ impl Issuer {
         &self.clock
     }
 
-    pub(super) fn counters(&self) -> &Counters {
-        &self.counters
+    /// A message leaves on a stream that has had one.
+    pub(super) fn pushed(&self) {
+        self.counters.pushed();
     }
 
     pub(super) fn stopping(&self) -> &CancellationToken {
@@ -149,7 +150,7 @@ impl Issuer {
             return Outcome::Failed(Error::Audit(error));
         }
         self.counters.issued(renewal);
-        tracing::debug!(id = %svid.id, serial = svid.serial, pid = caller.peer().pid(), renewal, "issued");
+        tracing::debug!(id = %svid.id, serial = svid.serial, authority = %svid.authority, pid = caller.peer().pid(), renewal, "issued");
         Outcome::Signed(svid)
     }
 
@@ -193,16 +194,4 @@ impl Issuer {
             exe: attested.image.as_ref().map(|image| image.path.clone()),
         }
     }
-}
-
-/// An error and its causes in one line, for the operator's log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

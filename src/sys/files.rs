@@ -8,7 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::unistd::geteuid;
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+    unistd::geteuid,
+};
 use zeroize::Zeroizing;
 
 use super::Secret;
@@ -31,6 +35,9 @@ pub(crate) enum Error {
     /// More than [`PRIVATE_BYTES_MAX`].
     #[error("{} is larger than {PRIVATE_BYTES_MAX} bytes", path.display())]
     TooLarge { path: PathBuf },
+    /// Another daemon has it.
+    #[error("{} is held by another process: is another daemon running on this state?", path.display())]
+    InUse { path: PathBuf },
     /// The system said no.
     #[error("{} cannot be {verb}", path.display())]
     Io { path: PathBuf, verb: &'static str, source: io::Error },
@@ -40,11 +47,6 @@ impl Error {
     fn io(path: &Path, verb: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, verb, source }
-    }
-
-    /// Whether the disk, or the daemon's share of it, was full.
-    pub(crate) fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 }
 
@@ -113,6 +115,30 @@ pub(crate) fn create_private_dir(path: &Path) -> Result<(), Error> {
         return Err(Error::WrongKind { path: path.to_owned(), what: "a folder" });
     }
     check_owner(path, &meta, 0o700)
+}
+
+/// Held for as long as nobody else may use a folder.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "held for its drop")] Flock<File>);
+
+/// Takes a lock file for this process; it goes when the process ends, however it ends.
+///
+/// # Errors
+/// [`Error::InUse`] when another process holds it.
+pub(crate) fn lock(path: &Path) -> Result<Lock, Error> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(path)
+        .map_err(Error::io(path, "locked"))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Lock(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Err(Error::InUse { path: path.to_owned() }),
+        Err((_, errno)) => Err(Error::io(path, "locked")(errno.into())),
+    }
 }
 
 /// Makes what was created, renamed or removed in a folder last.
@@ -190,6 +216,16 @@ mod tests {
         let path = dir.path().join("big");
         write_private(&path, &vec![0; usize::try_from(PRIVATE_BYTES_MAX).unwrap() + 1]).unwrap();
         assert!(matches!(read_private(&path), Err(Error::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one() {
+        let dir = Scratch::new();
+        let path = dir.path().join("lock");
+        let held = lock(&path).unwrap();
+        assert!(matches!(lock(&path), Err(Error::InUse { .. })));
+        drop(held);
+        lock(&path).unwrap();
     }
 
     #[test]

@@ -99,6 +99,15 @@ impl Listener {
         &self.path
     }
 
+    /// Lets a group open it too.
+    ///
+    /// # Errors
+    /// When the daemon may not give files to that group.
+    pub(crate) fn give_to_group(&self, gid: u32) -> Result<(), Error> {
+        let failed = |source| Error::Io { path: self.path.clone(), verb: "given to the group", source };
+        std::os::unix::fs::chown(&self.path, None, Some(gid)).map_err(failed)
+    }
+
     /// The next connection.
     ///
     /// # Errors

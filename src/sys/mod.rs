@@ -23,6 +23,8 @@ pub(crate) mod scratch;
 pub(crate) mod secret;
 pub(crate) mod stream;
 pub(crate) mod verity;
+mod words;
 
 pub(crate) use clock::Clock;
 pub(crate) use secret::Secret;
+pub(crate) use words::chain;

@@ -106,7 +106,7 @@ pub struct Audit {
     pub durability: Durability,
     /// When a new segment file is begun, in bytes.
     pub segment_bytes: u64,
-    /// All segments together, in bytes. At least four segments. When they are full, nothing is issued.
+    /// All segments together, in bytes: at least four segments. Beyond it the oldest are removed.
     pub total_bytes: u64,
     /// Refusals written one by one for a uid in a minute; the rest of the minute becomes one counted record.
     pub refusals_per_uid_minute: u32,
@@ -239,7 +239,7 @@ impl Config {
             },
             audit: Audit {
                 durability: Durability::Normal,
-                segment_bytes: 16 << 20,
+                segment_bytes: 64 << 20,
                 total_bytes: 1 << 30,
                 refusals_per_uid_minute: 120,
             },

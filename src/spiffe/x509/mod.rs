@@ -75,6 +75,14 @@ pub fn validity(certificate: &[u8]) -> Result<(SystemTime, SystemTime), Error> {
     Ok((read.not_before, read.not_after))
 }
 
+/// The public key that a certificate (DER) is about: its SubjectPublicKeyInfo, DER.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn public_key(certificate: &[u8]) -> Result<Bytes, Error> {
+    Ok(Bytes::copy_from_slice(certificate::Certificate::read(certificate)?.public_key))
+}
+
 /// Cuts concatenated DER certificates (as in the Workload API's fields) apart, without reading them.
 /// Nothing gives an empty list.
 ///

@@ -1,0 +1,150 @@
+//! The daemon itself on the wire: `dayfly.v1.Control`.
+
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
+
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{caller, wire};
+use crate::{
+    api::status,
+    issuance::{AuthorityStanding, Explain, Stand, desk::Desk},
+    pb::admin::{self as pb, control_server},
+    sys::{
+        counters::Counters,
+        kernel::{Feature, Kernel},
+        memory,
+    },
+};
+
+/// What is true of the daemon from its start to its end.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    pub(crate) started_at: SystemTime,
+    pub(crate) workload_sockets: Vec<PathBuf>,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) kernel: Kernel,
+}
+
+/// The level of the log, by its word.
+pub(crate) struct LogSwitch {
+    /// The present one.
+    pub(crate) present: Box<dyn Fn() -> &'static str + Send + Sync>,
+    /// Changes it and answers the one before; `None` for a word that is no level.
+    pub(crate) change: Box<ChangeLevel>,
+}
+
+type ChangeLevel = dyn Fn(&str) -> Option<&'static str> + Send + Sync;
+
+/// The service.
+pub(super) struct Control {
+    about: About,
+    desk: Desk,
+    stand: Stand,
+    explain: Explain,
+    log: LogSwitch,
+    counters: Arc<Counters>,
+}
+
+impl Control {
+    pub(super) fn new(
+        about: About,
+        desk: Desk,
+        stand: Stand,
+        explain: Explain,
+        log: LogSwitch,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self { about, desk, stand, explain, log, counters }
+    }
+}
+
+#[async_trait]
+impl control_server::Control for Control {
+    async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+        let standing = (self.stand)();
+        let snapshot = self.desk.registry().borrow().clone();
+        let mut counters = Vec::new();
+        self.counters.each(|sample| {
+            counters.push(pb::Counter { name: sample.metric(), labels: sample.labels_text(), value: sample.value });
+        });
+        let kernel = Feature::ALL.into_iter().map(|feature| pb::KernelFeature {
+            name: feature.name().into(),
+            present: self.about.kernel.has(feature),
+            without: feature.without().into(),
+        });
+        let is_well = standing.is_ready && standing.problems.is_empty();
+        Ok(Response::new(pb::StatusResponse {
+            version: env!("CARGO_PKG_VERSION").into(),
+            trust_domain: self.desk.trust_domain().to_string(),
+            pid: std::process::id(),
+            started_at: wire::unix_seconds(self.about.started_at),
+            state: if is_well { "ready" } else { "degraded" }.into(),
+            problems: standing.problems,
+            entries: u64::try_from(snapshot.len()).unwrap_or(u64::MAX),
+            registry_revision: snapshot.revision(),
+            connections: self.counters.connections(),
+            streams: self.counters.streams(),
+            authorities: standing.authorities.into_iter().map(authority).collect(),
+            kernel: kernel.collect(),
+            counters,
+            workload_sockets: self.about.workload_sockets.iter().map(|path| path.display().to_string()).collect(),
+            state_dir: self.about.state_dir.display().to_string(),
+            log_level: (self.log.present)().into(),
+            rss_bytes: memory::resident_bytes().unwrap_or_default(),
+            audit_records: standing.audit_records,
+        }))
+    }
+
+    async fn explain(&self, request: Request<pb::ExplainRequest>) -> Result<Response<pb::ExplainResponse>, Status> {
+        let pid = request.get_ref().pid;
+        if pid == 0 {
+            return Err(status::invalid("the pid is missing"));
+        }
+        let seen = (self.explain)(pid).await?;
+        let snapshot = self.desk.registry().borrow().clone();
+        // The nearest are found by walking over all entries.
+        let compared = tokio::task::spawn_blocking(move || (seen.against(&snapshot), seen)).await;
+        let ((matching, near), seen) = compared.map_err(|_| status::panicked())?;
+        let selectors = seen.selectors.into_iter().map(|(selector, condition)| pb::ExplainedSelector {
+            selector: selector.to_string(),
+            condition: condition.unwrap_or_default(),
+        });
+        let near = near.into_iter().map(|(entry, missing)| pb::NearEntry {
+            entry: Some(wire::encode(&entry)),
+            missing: missing.iter().map(ToString::to_string).collect(),
+        });
+        Ok(Response::new(pb::ExplainResponse {
+            pid: seen.pid,
+            uid: seen.uid,
+            gid: seen.gid,
+            executable: seen.executable,
+            selectors: selectors.collect(),
+            matching: matching.iter().map(|entry| wire::encode(entry)).collect(),
+            near: near.collect(),
+            notes: seen.notes,
+        }))
+    }
+
+    async fn set_log_level(
+        &self,
+        request: Request<pb::SetLogLevelRequest>,
+    ) -> Result<Response<pb::SetLogLevelResponse>, Status> {
+        let author = caller(&request)?.into();
+        let level = &request.get_ref().level;
+        let before = (self.log.change)(level)
+            .ok_or_else(|| status::invalid("the level must be error, warn, info, debug or trace"))?;
+        // How much is logged must be in an admin's hand also when the disk is full.
+        self.desk.note(author, "log_level", level.clone()).ok();
+        Ok(Response::new(pb::SetLogLevelResponse { before: before.into() }))
+    }
+}
+
+fn authority(one: AuthorityStanding) -> pb::AuthorityStatus {
+    pb::AuthorityStatus {
+        id: one.id,
+        kind: one.kind.into(),
+        slot: one.slot.into(),
+        not_before: wire::unix_seconds(one.not_before),
+        not_after: wire::unix_seconds(one.not_after),
+    }
+}

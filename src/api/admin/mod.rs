@@ -1,0 +1,119 @@
+//! The admin socket: entries, and the daemon itself. It asks who is calling, translates, and decides nothing.
+
+mod control;
+mod entries;
+mod list;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod wire;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Status,
+    service::{InterceptorLayer, Routes},
+};
+use tonic_health::server::HealthReporter;
+use tower::Layer as _;
+
+pub(crate) use control::{About, LogSwitch};
+
+use super::{standard::add_standard, status};
+use crate::{
+    issuance::{
+        Explain, Stand,
+        desk::{Author, Desk},
+    },
+    pb::admin::{control_server::ControlServer, entries_server::EntriesServer},
+    sys::{counters::Counters, peer::Peer},
+};
+
+/// The longest request: ten thousand entries in one apply.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// The process at the other end of the admin socket. The connection puts it into each request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AdminCaller {
+    /// In the daemon's pid namespace.
+    pub(crate) pid: i32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Its supplementary groups: most people are in the admin group only by these.
+    pub(crate) groups: Arc<[u32]>,
+}
+
+/// Who may ask anything at all, beside root.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rights {
+    /// The daemon's own uid.
+    pub(crate) uid: u32,
+    /// The admin group's gid, where there is one.
+    pub(crate) gid: Option<u32>,
+}
+
+/// What the services stand on.
+pub(crate) struct Admin {
+    pub(crate) rights: Rights,
+    pub(crate) desk: Desk,
+    pub(crate) about: About,
+    pub(crate) stand: Stand,
+    pub(crate) explain: Explain,
+    pub(crate) log: LogSwitch,
+    pub(crate) counters: Arc<Counters>,
+    /// Ends watches.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) health: HealthReporter,
+}
+
+/// All services of the admin socket, behind one gate.
+///
+/// # Errors
+/// When the compiled descriptors are not ours.
+pub(crate) fn admin_routes(admin: Admin) -> Result<Routes, tonic_reflection::server::Error> {
+    let Admin { rights, desk, about, stand, explain, log, counters, stopping, health } = admin;
+    let doorkeeper = desk.clone();
+    let gate = move |request: Request<()>| {
+        let caller = caller(&request)?;
+        if rights.cover(caller) {
+            return Ok(request);
+        }
+        tracing::warn!(pid = caller.pid, uid = caller.uid, "refused at the admin socket");
+        doorkeeper.note_stranger(caller.into());
+        Err(status::stranger())
+    };
+    let control = control::Control::new(about, desk.clone(), stand, explain, log, counters.clone());
+    let entries = entries::Entries::new(desk, counters, stopping);
+    let mut routes = Routes::builder();
+    add_standard(&mut routes, &["dayfly.v1.Entries", "dayfly.v1.Control"], &health, gate.clone())?;
+    let gate = InterceptorLayer::new(gate);
+    routes.add_service(gate.layer(EntriesServer::new(entries).max_decoding_message_size(MESSAGE_BYTES_MAX)));
+    routes.add_service(gate.layer(ControlServer::new(control)));
+    Ok(routes.routes())
+}
+
+impl AdminCaller {
+    /// As the kernel noted it at connect(2).
+    pub(crate) fn of(peer: &Peer) -> Self {
+        Self { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), groups: peer.groups().into() }
+    }
+}
+
+impl Rights {
+    fn cover(self, caller: &AdminCaller) -> bool {
+        let in_group = |group| caller.gid == group || caller.groups.contains(&group);
+        caller.uid == self.uid || caller.uid == 0 || self.gid.is_some_and(in_group)
+    }
+}
+
+impl From<&AdminCaller> for Author {
+    fn from(caller: &AdminCaller) -> Self {
+        Self { pid: caller.pid, uid: caller.uid, gid: caller.gid }
+    }
+}
+
+/// The caller of a request. A connection that says none is a fault of ours, and nothing is done for it.
+fn caller<T>(request: &Request<T>) -> Result<&AdminCaller, Status> {
+    request.extensions().get::<AdminCaller>().ok_or_else(status::panicked)
+}

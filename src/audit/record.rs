@@ -1,0 +1,157 @@
+//! What is recorded. Never a key, a token, an environment or a command line.
+
+use std::{path::PathBuf, time::SystemTime};
+
+use serde::{Serialize, Serializer};
+
+use crate::spiffe::Id;
+
+use super::{Error, chain};
+
+/// The longest record, in bytes of JSON. An executable's path of 4,096 hostile bytes takes 24 KiB.
+pub(super) const RECORD_BYTES_MAX: usize = 128 * 1024;
+
+/// One thing that was done, or not.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Record {
+    /// A credential was issued, and leaves after this.
+    Issued {
+        /// Who gets it.
+        caller: Caller,
+        /// Its kind: `x509-svid`.
+        credential: &'static str,
+        /// Whose it is.
+        #[serde(serialize_with = "as_text")]
+        spiffe_id: Id,
+        /// The entry that gives it.
+        entry: String,
+        /// That entry's revision.
+        revision: u64,
+        /// Lower-case hex.
+        serial: String,
+        /// The last second of its life.
+        #[serde(serialize_with = "as_time")]
+        not_after: SystemTime,
+        /// Whether the caller had one before.
+        renewal: bool,
+    },
+    /// A caller got nothing. Beyond a number for each uid and minute these are counted, not written.
+    Refused {
+        /// Who asked.
+        caller: Caller,
+        /// For what: a kind of credential, or `connection` when it came no further.
+        what: &'static str,
+        /// Stable codes.
+        reasons: Vec<&'static str>,
+        /// More for people.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// An admin did something, or was not allowed to.
+    Admin {
+        /// Who.
+        caller: Caller,
+        /// What: `entry_create`.
+        verb: &'static str,
+        /// To what: an entry's id.
+        object: String,
+        /// `ok`, or a stable code of why not.
+        result: &'static str,
+        /// What is different now, a line each.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<String>,
+    },
+    /// A signing authority changed its place.
+    Authority {
+        /// `prepared`, `activated`, `retired`, `removed`.
+        event: &'static str,
+        /// Its key's identifier, lower-case hex.
+        id: String,
+        /// The last second of its life.
+        #[serde(serialize_with = "as_time")]
+        not_after: SystemTime,
+    },
+    /// The daemon itself.
+    Daemon {
+        /// `started`, `stopped`, …
+        event: &'static str,
+        /// More for people.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+}
+
+/// A process on this node, as it was attested.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Caller {
+    /// In the daemon's pid namespace.
+    pub(crate) pid: i32,
+    /// The kernel's word.
+    pub(crate) uid: u32,
+    /// The kernel's word.
+    pub(crate) gid: u32,
+    /// The image that answered, where one was asked. Bytes that are no UTF-8 are replaced.
+    #[serde(serialize_with = "as_lossy", skip_serializing_if = "Option::is_none")]
+    pub(crate) exe: Option<PathBuf>,
+}
+
+/// Whether a record may use the reserve when the disk is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// It must not.
+    Ordinary,
+    /// It may: its subject has an identity already, and must keep it.
+    Renewal,
+}
+
+/// What the log records of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum Own {
+    /// The first record of each segment.
+    Segment { segment: u64 },
+    /// An old segment goes, as there are more bytes than the log may have. Its last record was `through`.
+    Removed { segment: u64, through: Option<u64> },
+    /// Refusals of one uid that were not written one by one; without a uid, of all that had no count of their own.
+    RefusedMore {
+        uid: Option<u32>,
+        count: u64,
+        reasons: std::collections::BTreeMap<&'static str, u64>,
+        #[serde(serialize_with = "as_time")]
+        since: SystemTime,
+    },
+    /// The end of the log was not whole when it was opened, as after a power failure, and these bytes were cut off.
+    TailCut { bytes: u64 },
+    /// Records that were on the disk are not there any more. The numbers go on behind them.
+    RecordsMissing { through: u64 },
+    /// The file that says how far the log had come was not there.
+    HeadMissing,
+}
+
+/// The members of a record's JSON object, without the braces.
+pub(super) fn body(record: &impl Serialize) -> Result<Vec<u8>, Error> {
+    let mut json = Vec::with_capacity(512);
+    serde_json::to_writer(&mut json, record).map_err(Error::Encode)?;
+    if json.len() > RECORD_BYTES_MAX {
+        return Err(Error::TooLarge(json.len()));
+    }
+    json.pop();
+    json.remove(0);
+    Ok(json)
+}
+
+fn as_text<S: Serializer>(value: &Id, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(value.as_str())
+}
+
+fn as_time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&chain::timestamp(*time))
+}
+
+fn as_lossy<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => serializer.serialize_str(&path.to_string_lossy()),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,191 @@
+//! Refusals are written one by one up to a number for each uid and minute; beyond it they are counted, so that no
+//! caller can fill the disk or push others' records out of the log.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, SystemTime},
+};
+
+use super::record::Own;
+
+/// How many uids have a count of their own in one minute. The others share one: with user namespaces a person has
+/// 65,536 uids.
+pub(super) const UIDS_MAX: usize = 1024;
+
+/// The refusals of one minute.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    /// How many of one uid are written in one minute.
+    most: u32,
+    /// Minutes since 1970.
+    minute: u64,
+    /// `None` is everybody who came when the map was full.
+    counts: HashMap<Option<u32>, Count>,
+    /// Whether anything is counted that was not told.
+    has_any: bool,
+}
+
+#[derive(Debug)]
+struct Count {
+    written: u32,
+    more: u64,
+    reasons: BTreeMap<&'static str, u64>,
+    since: SystemTime,
+}
+
+impl Refusals {
+    pub(super) fn new(most: u32) -> Self {
+        Self { most, minute: 0, counts: HashMap::new(), has_any: false }
+    }
+
+    /// Whether this refusal is to be written. If not, it has been counted.
+    pub(super) fn admit(&mut self, uid: u32, reasons: &[&'static str], now: SystemTime) -> bool {
+        let most = self.most;
+        let count = self.count_of(uid, now);
+        if count.written < most {
+            count.written += 1;
+            return true;
+        }
+        count.add(reasons, now);
+        self.has_any = true;
+        false
+    }
+
+    /// Counts a refusal that was to be written and could not be.
+    pub(super) fn count(&mut self, uid: u32, reasons: &[&'static str], now: SystemTime) {
+        self.count_of(uid, now).add(reasons, now);
+        self.has_any = true;
+    }
+
+    /// Whether anything is counted that was not told.
+    pub(super) fn has_any(&self) -> bool {
+        self.has_any
+    }
+
+    /// What was counted, once its minute is over; or at once when everything ends. Whoever takes it and cannot write
+    /// it gives it back.
+    pub(super) fn take_due(&mut self, now: SystemTime, at_once: bool) -> Vec<Own> {
+        if !at_once && minute_of(now) == self.minute {
+            return Vec::new();
+        }
+        self.minute = minute_of(now);
+        self.has_any = false;
+        let mut due: Vec<_> = self
+            .counts
+            .drain()
+            .filter(|(_, count)| count.more > 0)
+            .map(|(uid, Count { more, reasons, since, .. })| Own::RefusedMore { uid, count: more, reasons, since })
+            .collect();
+        due.sort_by_key(|own| match own {
+            Own::RefusedMore { uid, .. } => (uid.is_none(), *uid),
+            _ => (true, None),
+        });
+        due
+    }
+
+    /// Takes back what could not be written.
+    pub(super) fn give_back(&mut self, own: Own) {
+        if let Own::RefusedMore { uid, count: more, reasons, since } = own {
+            let count = self.counts.entry(uid).or_insert_with(|| Count::new(since));
+            self.has_any = true;
+            count.more = count.more.saturating_add(more);
+            count.since = count.since.min(since);
+            for (reason, times) in reasons {
+                *count.reasons.entry(reason).or_default() += times;
+            }
+        }
+    }
+
+    /// How long it is until what was counted is due.
+    pub(super) fn due_in(&self, now: SystemTime) -> Option<Duration> {
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(self.minute.saturating_add(1).saturating_mul(60));
+        // A clock that was set back must not hold a count for hours.
+        self.has_any.then(|| end.duration_since(now).unwrap_or_default().min(Duration::from_secs(60)))
+    }
+
+    fn count_of(&mut self, uid: u32, now: SystemTime) -> &mut Count {
+        let is_known = self.counts.len() < UIDS_MAX || self.counts.contains_key(&Some(uid));
+        self.counts.entry(is_known.then_some(uid)).or_insert_with(|| Count::new(now))
+    }
+}
+
+impl Count {
+    fn new(since: SystemTime) -> Self {
+        Self { written: 0, more: 0, reasons: BTreeMap::new(), since }
+    }
+
+    fn add(&mut self, reasons: &[&'static str], now: SystemTime) {
+        if self.more == 0 {
+            self.since = now;
+        }
+        self.more = self.more.saturating_add(1);
+        for reason in reasons {
+            *self.reasons.entry(reason).or_default() += 1;
+        }
+    }
+}
+
+fn minute_of(now: SystemTime) -> u64 {
+    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() / 60
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn total(due: &[Own]) -> u64 {
+        due.iter().map(|own| if let Own::RefusedMore { count, .. } = own { *count } else { 0 }).sum()
+    }
+
+    #[test]
+    fn those_beyond_the_number_are_counted_and_told_after_the_minute() {
+        let mut refusals = Refusals::new(2);
+        refusals.take_due(at(60), false);
+        let admitted: Vec<_> = (0..5).map(|second| refusals.admit(7, &["no_entry"], at(60 + second))).collect();
+        assert_eq!(admitted, [true, true, false, false, false]);
+        assert!(refusals.admit(8, &["no_entry"], at(65)), "another uid has a count of its own");
+        assert!(refusals.take_due(at(119), false).is_empty());
+        assert_eq!(refusals.due_in(at(100)), Some(Duration::from_secs(20)));
+        let due = refusals.take_due(at(120), false);
+        let reasons = BTreeMap::from([("no_entry", 3)]);
+        assert_eq!(due, [Own::RefusedMore { uid: Some(7), count: 3, reasons, since: at(62) }]);
+        assert!(refusals.admit(7, &["no_entry"], at(121)), "a new minute");
+        assert_eq!(refusals.due_in(at(121)), None);
+    }
+
+    #[test]
+    fn with_more_uids_than_the_limit_nothing_is_lost_and_the_records_are_bounded() {
+        let mut refusals = Refusals::new(1);
+        refusals.take_due(at(60), false);
+        let many = u32::try_from(UIDS_MAX).unwrap_or(u32::MAX) + 500;
+        let written = (0..many).filter(|uid| refusals.admit(*uid, &["no_entry"], at(61))).count();
+        assert_eq!(written, UIDS_MAX + 1);
+        let due = refusals.take_due(at(120), false);
+        assert_eq!((due.len(), total(&due)), (1, 499));
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_told_later() {
+        let mut refusals = Refusals::new(0);
+        refusals.take_due(at(60), false);
+        refusals.admit(7, &["no_entry"], at(61));
+        for own in refusals.take_due(at(120), false) {
+            refusals.give_back(own);
+        }
+        refusals.admit(7, &["no_entry"], at(121));
+        assert_eq!(total(&refusals.take_due(at(180), false)), 2);
+    }
+
+    #[test]
+    fn a_clock_set_back_holds_nothing_up() {
+        let mut refusals = Refusals::new(0);
+        refusals.take_due(at(600_000), false);
+        refusals.admit(7, &["no_entry"], at(600_001));
+        assert!(refusals.due_in(at(1_000)) <= Some(Duration::from_secs(60)));
+        assert_eq!(total(&refusals.take_due(at(1_000), false)), 1);
+    }
+}

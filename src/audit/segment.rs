@@ -1,0 +1,228 @@
+//! One file of the log: lines at its end, and blocks beyond the end that are its own already.
+//!
+//! The blocks beyond the end are the reserve. They belong to the file, so no other process can take them when the disk
+//! fills up; ordinary records leave them alone. A file is never longer than its whole lines: what could only be
+//! written in part is cut off again before anything else happens.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FallocateFlags, fallocate},
+};
+
+use super::{Error, record::Urgency};
+
+/// An open segment.
+#[derive(Debug)]
+pub(super) struct Segment {
+    /// Counts segments from 1.
+    pub(super) number: u64,
+    path: PathBuf,
+    file: Arc<File>,
+    length: u64,
+    /// Up to where the file's blocks are its own; `None` on a file system that cannot tell.
+    allocated: Option<u64>,
+    /// How much beyond the end is kept for renewals.
+    reserve: u64,
+    /// Whether a part of a line may be beyond `length`.
+    is_torn: bool,
+    /// When there was no space last.
+    full_at: Option<SystemTime>,
+}
+
+impl Segment {
+    /// Makes a new file with its reserve; nothing is left of it after an error.
+    pub(super) fn create(dir: &Path, number: u64, reserve: u64) -> Result<Self, Error> {
+        let path = path(dir, number);
+        let file = options().create_new(true).open(&path).map_err(Error::io(&path, "created"))?;
+        let mut segment = Self::new(path, number, file, 0, reserve);
+        match segment.allocate(FIRST_BYTES) {
+            Ok(()) => Ok(segment),
+            Err(error) => {
+                segment.discard();
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens a file again and cuts it to `length`. Space is looked for when a record comes.
+    pub(super) fn open(dir: &Path, number: u64, length: u64, reserve: u64) -> Result<Self, Error> {
+        let path = path(dir, number);
+        let file = options().open(&path).map_err(Error::io(&path, "opened"))?;
+        let on_disk = file.metadata().map_err(Error::io(&path, "read"))?.len();
+        let mut segment = Self::new(path, number, file, length, reserve);
+        segment.is_torn = on_disk > length;
+        segment.mend()?;
+        Ok(segment)
+    }
+
+    fn new(path: PathBuf, number: u64, file: File, length: u64, reserve: u64) -> Self {
+        Self { number, path, file: Arc::new(file), length, allocated: Some(0), reserve, is_torn: false, full_at: None }
+    }
+
+    /// How long it is, in bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The file, to be synced by somebody else.
+    pub(super) fn file(&self) -> Arc<File> {
+        self.file.clone()
+    }
+
+    /// Writes one line at the end, in one call, whole or not at all.
+    pub(super) fn write(&mut self, line: &[u8], urgency: Urgency, now: SystemTime) -> Result<(), Error> {
+        self.mend()?;
+        let size = u64::try_from(line.len()).unwrap_or(u64::MAX);
+        let end = self.length.saturating_add(size);
+        let kept = match urgency {
+            Urgency::Ordinary => self.reserve,
+            Urgency::Renewal => 0,
+        };
+        if self.allocated.is_some_and(|allocated| end.saturating_add(self.reserve) > allocated) {
+            // Who may use the reserve does so only when there is nothing else.
+            if let Err(error) = self.allocate_unless_full(size, now)
+                && self.allocated.is_some_and(|allocated| end.saturating_add(kept) > allocated)
+            {
+                return Err(error);
+            }
+        }
+        match write_once(&self.file, line, self.length) {
+            Ok(()) => {
+                self.length = end;
+                Ok(())
+            }
+            Err(error) => {
+                self.is_torn = true;
+                // What cannot be cut off now is cut off before the next line.
+                self.mend().ok();
+                Err(Error::io(&self.path, "written")(error))
+            }
+        }
+    }
+
+    /// Makes everything written so far last.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(Error::io(&self.path, "synced"))
+    }
+
+    /// Gives the reserve back: nothing more is written here. Best effort, as it costs only space.
+    pub(super) fn close(self) {
+        self.file.set_len(self.length).ok();
+    }
+
+    /// Removes a file that was made in vain.
+    pub(super) fn discard(self) {
+        // A leftover is empty or has one whole header, and is found at the next start.
+        fs::remove_file(&self.path).ok();
+    }
+
+    /// A full file system may take milliseconds to say so; meanwhile renewals wait. So it is not asked each time.
+    fn allocate_unless_full(&mut self, size: u64, now: SystemTime) -> Result<(), Error> {
+        let is_fresh = |at: SystemTime| now.duration_since(at).is_ok_and(|since| since < ASK_AGAIN_AFTER);
+        if self.full_at.is_some_and(is_fresh) {
+            return Err(self.full());
+        }
+        let allocated = self.allocate(size);
+        self.full_at = matches!(allocated, Err(Error::Full { .. })).then_some(now);
+        allocated
+    }
+
+    /// Makes the reserve and `size` bytes more this file's own; with luck a whole chunk, so that it is not asked for
+    /// every line.
+    fn allocate(&mut self, size: u64) -> Result<(), Error> {
+        let need = self.length.saturating_add(size).saturating_add(self.reserve);
+        for end in [need.max(self.length.saturating_add(CHUNK_BYTES).saturating_add(self.reserve)), need] {
+            let (Ok(from), Ok(bytes)) = (i64::try_from(self.length), i64::try_from(end.saturating_sub(self.length)))
+            else {
+                break;
+            };
+            match fallocate(&*self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, bytes) {
+                Ok(()) => {
+                    self.allocated = Some(end);
+                    return Ok(());
+                }
+                // Such a file system has no reserve, and the record finds out by itself whether there is space.
+                Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {
+                    self.allocated = None;
+                    return Ok(());
+                }
+                Err(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG) => {}
+                Err(errno) => return Err(Error::io(&self.path, "allocated")(errno.into())),
+            }
+        }
+        Err(self.full())
+    }
+
+    fn full(&self) -> Error {
+        Error::io(&self.path, "allocated")(io::ErrorKind::StorageFull.into())
+    }
+
+    /// Cuts off what is no whole line.
+    fn mend(&mut self) -> Result<(), Error> {
+        if self.is_torn {
+            self.file.set_len(self.length).map_err(Error::io(&self.path, "cut"))?;
+            self.is_torn = false;
+            // The cut gave the blocks beyond the end back too.
+            self.allocated = self.allocated.map(|_| self.length);
+        }
+        Ok(())
+    }
+}
+
+/// One write, so that nobody reads half a line that is not half on the disk too.
+fn write_once(file: &File, line: &[u8], offset: u64) -> io::Result<()> {
+    loop {
+        match file.write_at(line, offset) {
+            Ok(written) if written == line.len() => return Ok(()),
+            // The kernel writes less than everything to a file only when there is no space for the rest.
+            Ok(_) => return Err(io::ErrorKind::StorageFull.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Where a segment is.
+pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:08}.jsonl"))
+}
+
+/// The numbers of all segments, in order. Other files are nobody's business.
+pub(super) fn list(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for file in fs::read_dir(dir)? {
+        let name = file?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".jsonl")).and_then(|stem| stem.parse().ok());
+        if let Some(number) = number
+            && path(dir, number).file_name() == Some(&name)
+        {
+            numbers.push(number);
+        }
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    options
+}
+
+/// How long a full disk is believed to be full.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// How much is allocated at once, beside the reserve.
+const CHUNK_BYTES: u64 = 256 * 1024;
+
+/// Without this much beside the reserve no segment is begun.
+const FIRST_BYTES: u64 = 4096;

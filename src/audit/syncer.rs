@@ -1,0 +1,114 @@
+//! The thread that makes accepted records last: it syncs within 50 ms after the first record since the last time, all
+//! records together, and sleeps while there are none.
+
+use std::{
+    fs,
+    io::{self},
+    os::unix::fs::FileExt as _,
+    sync::{Arc, MutexGuard},
+    time::Duration,
+};
+
+use super::{
+    head::{Head, Mark},
+    log::{Durability, Shared, State},
+};
+
+/// How long records gather before they are synced together. With the sync itself they are on the disk within 50 ms.
+const GATHER: Duration = Duration::from_millis(40);
+
+/// How soon a disk that did not take the records is asked again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Runs until the log is closed and everything is on the disk, or cannot be brought there.
+pub(super) fn run(shared: &Shared, head: &Head) {
+    // Where the last sync ended: behind it, pages may have to be written again.
+    let mut synced: Option<Mark> = None;
+    let mut state = shared.lock();
+    loop {
+        state = wait_for_work(shared, state);
+        state.write_counts(shared.clock.now());
+        if !state.is_dirty {
+            match state.is_closed {
+                true => return,
+                false => continue,
+            }
+        }
+        if !state.is_closed && shared.limits.durability == Durability::Soon {
+            state = shared.pause(state, GATHER);
+        }
+        let (mark, file) = state.writer.mark();
+        state.is_dirty = false;
+        let is_failing = state.is_failing;
+        drop(state);
+
+        let outcome = match is_failing {
+            false => file.sync_data(),
+            true => write_again(&file, synced.as_ref(), &mark).and_then(|()| file.sync_data()),
+        };
+        let is_synced = outcome.is_ok();
+        if let Err(error) = outcome {
+            tracing::error!(%error, "audit log not synced");
+        } else {
+            if let Err(error) = head.write(&mark) {
+                tracing::warn!(%error, "audit head not written");
+            }
+            synced = Some(mark);
+        }
+
+        state = shared.lock();
+        state.is_failing = !is_synced;
+        if is_synced {
+            state.synced = mark.link.seq;
+        } else {
+            state.is_dirty = true;
+        }
+        shared.done.notify_all();
+        if !is_synced {
+            if state.is_closed {
+                return;
+            }
+            state = shared.pause(state, AGAIN_AFTER);
+            continue;
+        }
+        let doomed = state.writer.take_doomed(mark.link.seq);
+        if !doomed.is_empty() {
+            drop(state);
+            for path in doomed {
+                // A leftover goes when the log is opened next time and is over its cap still.
+                if let Err(error) = fs::remove_file(&path) {
+                    tracing::warn!(%error, path = %path.display(), "old audit segment not removed");
+                }
+            }
+            state = shared.lock();
+        }
+    }
+}
+
+/// Sleeps while there is nothing to do. Counted refusals are due when their minute is over.
+fn wait_for_work<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    while !state.is_dirty && !state.is_closed {
+        let due = state.refusals.due_in(shared.clock.now());
+        if due.is_some_and(|due| due.is_zero()) {
+            break;
+        }
+        state = shared.wait(state, due);
+    }
+    state
+}
+
+/// After a sync that failed, the kernel takes pages for clean that are not on the disk, and the next sync says nothing
+/// about them. So they are made dirty again.
+fn write_again(file: &Arc<fs::File>, synced: Option<&Mark>, mark: &Mark) -> io::Result<()> {
+    let mut offset = synced.filter(|synced| synced.segment == mark.segment).map_or(0, |synced| synced.offset);
+    let mut page = [0; 64 * 1024];
+    while offset < mark.offset {
+        let left = usize::try_from(mark.offset - offset).unwrap_or(usize::MAX);
+        let most = left.min(page.len());
+        let part = page.get_mut(..most).unwrap_or_default();
+        file.read_exact_at(part, offset)?;
+        file.write_all_at(part, offset)?;
+        offset = offset.saturating_add(u64::try_from(most).unwrap_or(u64::MAX));
+    }
+    Ok(())
+}

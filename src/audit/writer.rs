@@ -1,0 +1,183 @@
+//! The log's end: one line after the other, the next segment when one is full, and the oldest out when all are.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use crate::sys::files;
+
+use super::{
+    Error, Limits,
+    chain::{self, Line, Link},
+    head::Mark,
+    record::{self, Own, RECORD_BYTES_MAX, Urgency},
+    segment::{self, Segment},
+};
+
+/// The longest line: a record, its place and its hashes.
+pub(super) const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX + 512;
+
+/// What can be written to.
+#[derive(Debug)]
+pub(super) struct Writer {
+    dir: PathBuf,
+    limits: Limits,
+    /// The end of the chain.
+    link: Link,
+    segment: Segment,
+    /// The segments before, oldest first.
+    older: VecDeque<Older>,
+    /// What the log has to say of itself before anything else is written.
+    pending: VecDeque<Own>,
+    /// Segments whose removal is recorded in the record of that number.
+    doomed: Vec<(u64, PathBuf)>,
+    /// The buffer that lines are made in.
+    line: Vec<u8>,
+}
+
+/// A segment that is full.
+#[derive(Debug)]
+pub(super) struct Older {
+    pub(super) number: u64,
+    pub(super) length: u64,
+}
+
+impl Writer {
+    /// Goes on after `link`, in a segment that ends there. Its header is written if it has none.
+    pub(super) fn new(dir: &Path, limits: &Limits, link: Link, segment: Segment, older: VecDeque<Older>) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            limits: limits.clone(),
+            link,
+            segment,
+            older,
+            pending: VecDeque::new(),
+            doomed: Vec::new(),
+            line: Vec::with_capacity(1024),
+        }
+    }
+
+    /// The number of the last record.
+    pub(super) fn last(&self) -> u64 {
+        self.link.seq
+    }
+
+    /// Something the log has to say of itself, before the next record.
+    pub(super) fn note(&mut self, own: Own) {
+        self.pending.push_back(own);
+    }
+
+    /// Where the log ends now, and the file to sync so that it lasts.
+    pub(super) fn mark(&self) -> (Mark, Arc<File>) {
+        let mark = Mark { segment: self.segment.number, offset: self.segment.length(), link: self.link };
+        (mark, self.segment.file())
+    }
+
+    /// Segments that may go once the log is on the disk up to `synced`.
+    pub(super) fn take_doomed(&mut self, synced: u64) -> Vec<PathBuf> {
+        self.doomed.extract_if(.., |(recorded, _)| *recorded <= synced).map(|(_, path)| path).collect()
+    }
+
+    /// Writes what the log has to say of itself.
+    pub(super) fn write_notes(&mut self, now: SystemTime) -> Result<(), Error> {
+        while let Some(own) = self.pending.front() {
+            let body = record::body(own)?;
+            self.put(&body, Urgency::Ordinary, now)?;
+            self.pending.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Writes a record, given as the members of its JSON object; answers its number.
+    pub(super) fn append(&mut self, body: &[u8], urgency: Urgency, now: SystemTime) -> Result<u64, Error> {
+        if let Err(error) = self.write_notes(now)
+            && urgency == Urgency::Ordinary
+        {
+            return Err(error);
+        }
+        let size = u64::try_from(body.len()).unwrap_or(u64::MAX).saturating_add(LINK_BYTES);
+        if self.segment.length().saturating_add(size) > self.limits.segment_bytes_max
+            && let Err(error) = self.rotate(now)
+            && urgency == Urgency::Ordinary
+        {
+            // A renewal goes into the old segment, over its cap, as far as the reserve reaches.
+            return Err(error);
+        }
+        self.put(body, urgency, now)
+    }
+
+    fn put(&mut self, body: &[u8], urgency: Urgency, now: SystemTime) -> Result<u64, Error> {
+        let next = chain::seal(&mut self.line, &self.link, now, body);
+        self.segment.write(&self.line, urgency, now)?;
+        self.link = next;
+        Ok(next.seq)
+    }
+
+    /// Begins the next segment. The old one is synced first, so only the last segment ever has a torn end.
+    fn rotate(&mut self, now: SystemTime) -> Result<(), Error> {
+        self.segment.sync()?;
+        let number = self.segment.number.saturating_add(1);
+        let mut fresh = Segment::create(&self.dir, number, self.limits.reserve_bytes)?;
+        let header = write_header(&mut fresh, &self.link, &mut self.line, now)
+            .and_then(|link| files::sync_dir(&self.dir).map(|()| link).map_err(Error::Dir));
+        match header {
+            Ok(link) => self.link = link,
+            Err(error) => {
+                fresh.discard();
+                return Err(error);
+            }
+        }
+        let full = std::mem::replace(&mut self.segment, fresh);
+        self.older.push_back(Older { number: full.number, length: full.length() });
+        full.close();
+        self.shed(now)
+    }
+
+    /// Records the removal of the oldest segments, as many as it takes. They go when the record is on the disk.
+    pub(super) fn shed(&mut self, now: SystemTime) -> Result<(), Error> {
+        loop {
+            let kept: u64 = self.older.iter().map(|older| older.length).sum();
+            if kept.saturating_add(self.limits.segment_bytes_max) <= self.limits.total_bytes_max {
+                return Ok(());
+            }
+            let Some(oldest) = self.older.front() else { return Ok(()) };
+            let (number, path) = (oldest.number, segment::path(&self.dir, oldest.number));
+            let next = self.older.get(1).map_or(self.segment.number, |older| older.number);
+            let through = first_line(&self.dir, next).map(|line| line.after.seq);
+            let body = record::body(&Own::Removed { segment: number, through })?;
+            let recorded = self.put(&body, Urgency::Ordinary, now)?;
+            self.doomed.push((recorded, path));
+            self.older.pop_front();
+        }
+    }
+}
+
+/// Writes the first line of a segment; answers the end of the chain after it.
+pub(super) fn write_header(
+    fresh: &mut Segment,
+    after: &Link,
+    line: &mut Vec<u8>,
+    now: SystemTime,
+) -> Result<Link, Error> {
+    let body = record::body(&Own::Segment { segment: fresh.number })?;
+    let link = chain::seal(line, after, now, &body);
+    fresh.write(line, Urgency::Ordinary, now)?;
+    Ok(link)
+}
+
+/// The first line of a segment, if it is one.
+pub(super) fn first_line(dir: &Path, number: u64) -> Option<Line> {
+    let file = File::open(segment::path(dir, number)).ok()?;
+    let mut line = Vec::new();
+    let most = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
+    BufReader::new(file.take(most)).read_until(b'\n', &mut line).ok()?;
+    chain::read(line.strip_suffix(b"\n")?).ok()
+}
+
+/// What a line has beside the record, about.
+const LINK_BYTES: u64 = 240;

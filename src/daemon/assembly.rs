@@ -1,0 +1,322 @@
+//! The whole daemon, put together in the order in which things depend on each other.
+//!
+//! [`Daemon::bind`] opens the state and the sockets, [`Bound::run`] serves until it is told to stop. Whatever owns
+//! state must live: the end of an owner task ends the daemon.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use futures_util::FutureExt as _;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic_health::server::HealthReporter;
+
+use super::{
+    config::{Config, LogLevel, OpsAddress},
+    settings,
+    telemetry::Telemetry,
+};
+use crate::{
+    api::{
+        About, Admin, Door, Doorkeeper, LogSwitch, Memory, Rights, Service, Terms, admin_routes,
+        limits::Gate,
+        metrics::Metrics,
+        ops::{Ops, Socket},
+        workload_routes,
+    },
+    attest::{self, Attestor},
+    audit::{self, Record, Urgency},
+    authority::{Listed, Owner},
+    issuance::{
+        AuthorityStanding, Explain, Explanation, Issuer, Stand, Standing, Unexplained,
+        desk::{self, Clerk, Desk},
+    },
+    registry::Snapshot,
+    store::Store,
+    sys::{
+        Clock,
+        counters::Counters,
+        files,
+        image::Lens,
+        kernel::{Feature, Kernel},
+        listener::Listener,
+        peer::Fault,
+        process,
+    },
+};
+
+/// A node's daemon.
+pub struct Daemon;
+
+/// A daemon whose state and sockets are open.
+pub struct Bound {
+    config: Config,
+    keeper: Arc<Doorkeeper>,
+    doors: Vec<Door>,
+    ops: Option<(Ops, Socket)>,
+    owner: Owner,
+    clerk: Clerk,
+    log: audit::Log,
+    store: Store,
+    stopping: CancellationToken,
+    tracker: TaskTracker,
+    _lock: files::Lock,
+}
+
+/// How long connections may take to end after [`Bound::run`] is told to stop.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+impl Daemon {
+    /// Opens state and sockets. From now on this process leaves no core and cannot be looked into. Without
+    /// `telemetry` the level of the log cannot be changed.
+    ///
+    /// # Errors
+    /// When the state is not whole, not private, or in use; when a socket cannot be served; when the kernel cannot
+    /// prove callers.
+    pub async fn bind(config: Config, telemetry: Option<Telemetry>) -> anyhow::Result<Bound> {
+        process::harden().context("this process cannot be kept from dumping core")?;
+        let descriptors = process::raise_descriptor_limit().context("the limit of descriptors cannot be raised")?;
+        let kernel = Kernel::probe(&config.without_kernel).context("this kernel has no pidfd_open (Linux 5.3)")?;
+        let (clock, counters) = (Clock::system(), Arc::new(Counters::default()));
+        let (stopping, tracker) = (CancellationToken::new(), TaskTracker::new());
+        files::create_private_dir(&config.state_dir)?;
+        let lock = files::lock(&config.state_dir.join("lock"))?;
+        let (store, loaded) = Store::open(&config.state_dir, &config.trust_domain)?;
+        let log = audit::Log::open(&config.state_dir.join("audit"), settings::audit(&config), clock.clone())?;
+        let owner = Owner::open(
+            settings::authority(&config),
+            &config.state_dir,
+            store.clone(),
+            loaded.authorities,
+            clock.clone(),
+            tell(log.clone()),
+        )
+        .await?;
+        let present = Snapshot::build(loaded.registry_revision, loaded.entries.into_iter().map(Arc::new));
+        let domain = config.trust_domain.clone();
+        let (desk, clerk) = desk::open(domain, present, store.clone(), log.clone(), clock.clone(), counters.clone());
+        let issuer = Arc::new(Issuer::new(
+            desk.registry(),
+            owner.keyring(),
+            settings::rules(&config),
+            log.clone(),
+            clock.clone(),
+            counters.clone(),
+            stopping.clone(),
+        ));
+        let listeners = config.workload_sockets.iter().map(|path| listen(path, 0o666, kernel));
+        let listeners = listeners.collect::<anyhow::Result<Vec<_>>>()?;
+        let addresses = listeners.iter().map(|one| one.path().as_os_str().as_encoded_bytes().to_vec()).collect();
+        let lens =
+            Lens::new(config.host_root.clone(), addresses).context("the daemon's user namespace cannot be seen")?;
+        let attestor =
+            Arc::new(Attestor::new(lens, settings::waits(&config.limits), kernel, clock.clone(), counters.clone()));
+        let gates = settings::gates(&config.limits, descriptors);
+        let stand = stand(owner.listed(), log.clone());
+        let health = HealthReporter::new();
+        let terms = settings::terms(&config.limits);
+        let service = |routes, is_admin| Service {
+            routes,
+            is_admin,
+            terms: if is_admin { Terms::for_admins(terms) } else { terms },
+            counters: counters.clone(),
+            stopping: stopping.clone(),
+            tracker: tracker.clone(),
+        };
+        let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
+        let workload = service(workload_routes(issuer, message_bytes_max, &health)?, false);
+        let gate = Arc::new(Gate::new(gates.workload));
+        let workload_door = |listener| Door { listener, gate: gate.clone(), service: workload.clone() };
+        let mut doors: Vec<Door> = listeners.into_iter().map(workload_door).collect();
+        let admin = admin_routes(Admin {
+            rights: Rights {
+                uid: nix::unistd::geteuid().as_raw(),
+                gid: config.admin_group.as_ref().map(|group| group.gid),
+            },
+            about: about(&config, kernel, &clock),
+            stand: stand.clone(),
+            explain: explain(attestor.clone(), &desk),
+            desk,
+            log: log_switch(telemetry),
+            counters: counters.clone(),
+            stopping: stopping.clone(),
+            health,
+        })?;
+        let gate = Arc::new(Gate::new(gates.admin));
+        doors.push(Door { listener: listen_admin(&config, kernel)?, gate, service: service(admin, true) });
+        let ops = match &config.ops.address {
+            Some(address) => {
+                let metrics = Metrics::new(counters.clone(), stand.clone(), clock.now());
+                Some((Ops::new(metrics, stand, counters), listen_ops(address, kernel).await?))
+            }
+            None => None,
+        };
+        let keeper = Arc::new(Doorkeeper { attestor, kernel, log: log.clone(), memory: Memory::default() });
+        say_what_is_missing(kernel);
+        Ok(Bound { config, keeper, doors, ops, owner, clerk, log, store, stopping, tracker, _lock: lock })
+    }
+}
+
+impl Bound {
+    /// What it was made with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Serves until `stop` is cancelled; then ends every stream with Unavailable, and every connection.
+    ///
+    /// # Errors
+    /// When a task that owns state ends by itself, or a socket breaks.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, keeper, doors, ops, owner, clerk, log, store, stopping, tracker, _lock } = self;
+        let mut owners = JoinSet::new();
+        owners.spawn(owner.run(stopping.clone()).map(|()| Ok("authorities")));
+        owners.spawn(clerk.run(stopping.clone()).map(|()| Ok("registry")));
+        for door in doors {
+            owners.spawn(door.run(keeper.clone()).map(|ended| ended.map(|()| "socket")));
+        }
+        if let Some((ops, socket)) = ops {
+            owners.spawn(ops.run(socket, stopping.clone(), tracker.clone()).map(|ended| ended.map(|()| "ops")));
+        }
+        record(&log, "started");
+        tracing::info!(trust_domain = %config.trust_domain, state = %config.state_dir.display(), "serving");
+        let ended = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            Some(ended) = owners.join_next() => Err(anyhow!("a task of the daemon ended: {ended:?}")),
+        };
+        tracing::info!("stopping");
+        stopping.cancel();
+        tracker.close();
+        if tokio::time::timeout(FAREWELL, tracker.wait()).await.is_err() {
+            tracing::warn!(tasks = tracker.len(), "connections did not end in time");
+        }
+        // Dropping a door removes its socket.
+        owners.shutdown().await;
+        record(&log, "stopped");
+        log.close();
+        store.close();
+        ended
+    }
+}
+
+fn listen(path: &Path, mode: u32, kernel: Kernel) -> anyhow::Result<Listener> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    }
+    Ok(Listener::bind(path, mode, kernel)?)
+}
+
+fn listen_admin(config: &Config, kernel: Kernel) -> anyhow::Result<Listener> {
+    let mode = if config.admin_group.is_some() { 0o660 } else { 0o600 };
+    let listener = listen(&config.admin_socket, mode, kernel)?;
+    if let Some(group) = &config.admin_group {
+        listener.give_to_group(group.gid)?;
+    }
+    Ok(listener)
+}
+
+async fn listen_ops(address: &OpsAddress, kernel: Kernel) -> anyhow::Result<Socket> {
+    Ok(match address {
+        OpsAddress::Tcp(address) => {
+            let bound = tokio::net::TcpListener::bind(address).await;
+            Socket::Tcp(bound.with_context(|| format!("the ops listener cannot listen on {address}"))?)
+        }
+        OpsAddress::Unix(path) => Socket::Unix(listen(path, 0o666, kernel)?),
+    })
+}
+
+fn about(config: &Config, kernel: Kernel, clock: &Clock) -> About {
+    About {
+        started_at: clock.now(),
+        workload_sockets: config.workload_sockets.clone(),
+        state_dir: config.state_dir.clone(),
+        kernel,
+    }
+}
+
+/// Says once at start which kernel calls are replaced by dearer ones.
+fn say_what_is_missing(kernel: Kernel) {
+    for feature in Feature::ALL.into_iter().filter(|feature| !kernel.has(*feature)) {
+        tracing::info!(feature = feature.name(), without = feature.without(), "not in this kernel");
+    }
+}
+
+fn record(log: &audit::Log, event: &'static str) {
+    let record = Record::Daemon { event, detail: Some(env!("CARGO_PKG_VERSION").to_owned()) };
+    if let Err(error) = log.append(&record, Urgency::Ordinary) {
+        tracing::error!(error = %crate::sys::chain(&error), "audit log takes no record");
+    }
+}
+
+/// Records what happens to authorities.
+fn tell(log: audit::Log) -> Box<dyn Fn(&crate::authority::Event) + Send + Sync> {
+    Box::new(move |event| {
+        tracing::info!(authority = %event.id, event = event.event, "authority");
+        let record = Record::Authority { event: event.event, id: event.id.to_string(), not_after: event.not_after };
+        if let Err(error) = log.append(&record, Urgency::Renewal) {
+            tracing::error!(error = %crate::sys::chain(&error), "audit log takes no record");
+        }
+    })
+}
+
+/// How the daemon stands, from its authorities: without one that signs it is not ready.
+fn stand(listed: watch::Receiver<Arc<[Listed]>>, log: audit::Log) -> Stand {
+    let clock = Clock::system();
+    Arc::new(move || {
+        let authorities: Arc<[Listed]> = listed.borrow().clone();
+        let now = clock.now();
+        let is_ready = authorities.iter().any(|one| one.slot == "active" && one.not_after > now);
+        let problems = if is_ready { Vec::new() } else { vec!["no authority can sign".to_owned()] };
+        let standing = |one: &Listed| AuthorityStanding {
+            id: one.id.to_string(),
+            kind: one.kind,
+            slot: one.slot,
+            not_before: one.not_before,
+            not_after: one.not_after,
+        };
+        Standing {
+            is_ready,
+            problems,
+            authorities: authorities.iter().map(standing).collect(),
+            audit_records: log.last().0,
+        }
+    })
+}
+
+/// Looks at a process as the attestor would, but for its connection: there is none.
+fn explain(attestor: Arc<Attestor>, desk: &Desk) -> Explain {
+    let registry = desk.registry();
+    Arc::new(move |pid| {
+        let (attestor, snapshot) = (attestor.clone(), registry.borrow().clone());
+        Box::pin(async move {
+            let number = i32::try_from(pid).map_err(|_| Unexplained::NoProcess(pid))?;
+            let look = attestor.look(number, &snapshot).await.map_err(|error| match error {
+                attest::Error::Fault(Fault::Gone) => Unexplained::NoProcess(pid),
+                error => Unexplained::Failed(Box::new(error)),
+            })?;
+            let condition = "if the running image answers on its connection (would be asked)";
+            let plain = look.plain.iter().map(|selector| (selector.clone(), None));
+            let imaged = look.imaged.into_iter().map(|selector| (selector, Some(condition.to_owned())));
+            Ok(Explanation {
+                pid,
+                uid: look.facts.uid,
+                gid: look.facts.gid,
+                executable: look.image.map(|image| image.path.display().to_string()).unwrap_or_default(),
+                selectors: plain.chain(imaged).collect(),
+                notes: look.notes,
+            })
+        })
+    })
+}
+
+fn log_switch(telemetry: Option<Telemetry>) -> LogSwitch {
+    let present = telemetry.clone();
+    LogSwitch {
+        present: Box::new(move || present.as_ref().map_or(LogLevel::Info, Telemetry::level).name()),
+        change: Box::new(move |word| {
+            let (level, telemetry) = (LogLevel::named(word)?, telemetry.as_ref()?);
+            Some(telemetry.set_level(level).name())
+        }),
+    }
+}

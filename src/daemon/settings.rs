@@ -1,0 +1,95 @@
+//! From what an operator decides to what each room is given.
+
+use crate::{
+    api::{
+        Terms,
+        limits::{Limits as GateLimits, Share},
+    },
+    attest::Waits,
+    audit, authority,
+    policy::Rules,
+};
+
+use super::config::{Algorithm, Config, Durability, Layout, Limits};
+
+/// Descriptors that are not for connections: the database, the log, executables being read.
+const DESCRIPTORS_RESERVED: u64 = 256;
+/// What the audit log keeps free for renewals.
+const AUDIT_RESERVE_BYTES: u64 = 4 << 20;
+/// Admins at once.
+const ADMIN: Share = Share { connections: 64, streams: 256 };
+
+/// What both kinds of doors admit.
+pub(super) struct Gates {
+    pub(super) workload: GateLimits,
+    pub(super) admin: GateLimits,
+}
+
+pub(super) fn gates(limits: &Limits, descriptors: u64) -> Gates {
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    // A connection takes two descriptors: the socket and the pidfd.
+    let fit = usize::try_from(descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2).unwrap_or(usize::MAX);
+    let workload = GateLimits {
+        user: Share { connections: size(limits.connections_per_uid), streams: size(limits.streams_per_uid) },
+        root: Share { connections: size(limits.connections_uid_0), streams: size(limits.streams_uid_0) },
+        all: Share { connections: limits.connections_total.map_or(fit, size), streams: size(limits.streams_total) },
+        connects_per_second: limits.connects_per_second,
+        requests_per_second: limits.requests_per_second,
+    };
+    Gates { workload, admin: GateLimits { user: ADMIN, root: ADMIN, all: ADMIN, ..workload } }
+}
+
+pub(super) fn terms(limits: &Limits) -> Terms {
+    Terms {
+        streams_max: limits.streams_per_connection,
+        header_list_bytes_max: limits.header_list_bytes,
+        preface: limits.preface,
+    }
+}
+
+pub(super) fn waits(limits: &Limits) -> Waits {
+    Waits {
+        attestation: limits.attestation,
+        ping: limits.ping,
+        hash: limits.hash,
+        hash_bytes_max: limits.hash_bytes_max,
+        hashes_at_once: usize::try_from(limits.hashes_at_once).unwrap_or(1),
+    }
+}
+
+pub(super) fn rules(config: &Config) -> Rules {
+    Rules {
+        trust_domain: config.trust_domain.clone(),
+        x509_ttl_default: config.x509.ttl,
+        x509_ttl_max: config.x509.ttl_max,
+    }
+}
+
+pub(super) fn audit(config: &Config) -> audit::Limits {
+    audit::Limits {
+        segment_bytes_max: config.audit.segment_bytes,
+        total_bytes_max: config.audit.total_bytes,
+        reserve_bytes: AUDIT_RESERVE_BYTES,
+        refusals_per_minute: config.audit.refusals_per_uid_minute,
+        durability: match config.audit.durability {
+            Durability::Normal => audit::Durability::Soon,
+            Durability::Strict => audit::Durability::Strict,
+        },
+    }
+}
+
+pub(super) fn authority(config: &Config) -> authority::Settings {
+    authority::Settings {
+        trust_domain: config.trust_domain.clone(),
+        layout: match config.authority.layout {
+            Layout::Rooted => authority::Layout::Rooted,
+            Layout::SelfSigned => authority::Layout::SelfSigned,
+        },
+        algorithm: match config.authority.algorithm {
+            Algorithm::P256 => authority::Algorithm::P256,
+            Algorithm::P384 => authority::Algorithm::P384,
+        },
+        issuing_ttl: config.authority.issuing_ttl,
+        root_ttl: config.authority.root_ttl,
+    }
+}

@@ -1,0 +1,282 @@
+//! The owner of the registry. It makes orders one after the other:
+//! check → record → disk → snapshot → watches.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Author, Batch, Checked, ENTRIES_MAX, Error, Outcome, Pending, lines};
+use crate::{
+    audit::{self, Record, Urgency},
+    registry::{self, Change, Entry, EntryId, Snapshot},
+    store::{self, Store},
+    sys::{Clock, chain, counters::Counters},
+};
+
+/// The owner task of the registry.
+pub(crate) struct Clerk {
+    queue: mpsc::Receiver<Pending>,
+    registry: watch::Sender<Arc<Snapshot>>,
+    batches: broadcast::Sender<Arc<Batch>>,
+    store: Store,
+    log: audit::Log,
+    clock: Clock,
+    counters: Arc<Counters>,
+    /// When the youngest entry there ever was came.
+    youngest: SystemTime,
+    /// A plan that the disk neither confirmed nor refused, and whose it is.
+    unsure: Option<(Author, Plan)>,
+}
+
+impl Clerk {
+    pub(super) fn new(
+        queue: mpsc::Receiver<Pending>,
+        registry: watch::Sender<Arc<Snapshot>>,
+        batches: broadcast::Sender<Arc<Batch>>,
+        store: Store,
+        log: audit::Log,
+        clock: Clock,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let youngest = registry.borrow().entries().map(|entry| entry.created_at).max();
+        let youngest = youngest.unwrap_or(SystemTime::UNIX_EPOCH);
+        Self { queue, registry, batches, store, log, clock, counters, youngest, unsure: None }
+    }
+
+    /// Carries out orders until the daemon stops. One that has begun is brought to its end.
+    pub(crate) async fn run(mut self, stopping: CancellationToken) {
+        loop {
+            let pending = tokio::select! {
+                () = stopping.cancelled() => return,
+                pending = self.queue.recv() => pending,
+            };
+            let Some(Pending { author, order, reply }) = pending else { return };
+            // Whoever ordered it may have left; it is done all the same.
+            if let Err(Err(error)) = reply.send(self.carry_out(author, order).await) {
+                tracing::warn!(error = %chain(&error), "a change was not made, and nobody heard why");
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, author: Author, order: Checked) -> Result<Outcome, Error> {
+        self.settle().await?;
+        let (present, log, now) = (self.registry.borrow().clone(), self.log.clone(), self.now());
+        let dry_run = order.dry_run;
+        // Filing many entries takes milliseconds, and so does a strict log: not on a thread that serves.
+        let planned = tokio::task::spawn_blocking(move || {
+            let plan = Plan::of(&present, order, now)?;
+            if !dry_run {
+                plan.record(&log, author)?;
+            }
+            Ok(plan)
+        });
+        let mut plan = planned.await.unwrap_or(Err(Error::Fault)).inspect_err(|error| {
+            if let Error::Audit(_) = error {
+                tracing::error!(error = %chain(error), "audit log takes no record, so nothing is changed");
+                self.counters.audit_failed();
+            }
+        })?;
+        if dry_run || plan.changes.is_empty() {
+            return Ok(plan.outcome);
+        }
+        let revision = plan.next.revision();
+        match self.store.commit_entries(revision, std::mem::take(&mut plan.changes)).await {
+            Ok(()) => Ok(self.publish(author, plan)),
+            Err(error @ store::Error::Unconfirmed { .. }) => {
+                tracing::error!(error = %chain(&error), "it is not known whether a change is on the disk");
+                self.unsure = Some((author, plan));
+                match self.settle().await {
+                    Ok(Some(outcome)) => Ok(outcome),
+                    Ok(None) => Err(Error::Store(error)),
+                    Err(_) => Err(Error::Unsure(error)),
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "a change could not be written");
+                self.counters.store_failed();
+                plan.take_back(&self.log, author, usize::MAX);
+                Err(Error::Store(error))
+            }
+        }
+    }
+
+    /// Asks the store whether a change that it did not confirm was made, and goes on from there. Until that is known
+    /// nothing else is changed: the registry and the disk would part.
+    async fn settle(&mut self) -> Result<Option<Outcome>, Error> {
+        let Some((author, plan)) = self.unsure.take() else { return Ok(None) };
+        match self.store.load().await {
+            Ok(loaded) if loaded.registry_revision >= plan.next.revision() => Ok(Some(self.publish(author, plan))),
+            Ok(_) => {
+                self.counters.store_failed();
+                plan.take_back(&self.log, author, usize::MAX);
+                Ok(None)
+            }
+            Err(error) => {
+                self.unsure = Some((author, plan));
+                Err(Error::Store(error))
+            }
+        }
+    }
+
+    /// From here on it is true for everybody.
+    fn publish(&mut self, author: Author, plan: Plan) -> Outcome {
+        let Plan { next, outcome, .. } = plan;
+        self.counters.store_committed();
+        self.youngest = outcome.created.iter().map(|entry| entry.created_at).fold(self.youngest, SystemTime::max);
+        self.counters.entries_are(next.len());
+        let revision = next.revision();
+        tracing::info!(
+            revision,
+            created = outcome.created.len(),
+            updated = outcome.updated.len(),
+            deleted = outcome.deleted.len(),
+            uid = author.uid,
+            pid = author.pid,
+            "registry changed"
+        );
+        // The snapshot first: see `Desk::watch`. That nobody watches is no error.
+        self.registry.send_replace(Arc::new(next));
+        self.batches.send(Arc::new(Batch { revision, outcome: outcome.clone() })).ok();
+        outcome
+    }
+
+    /// The time for new entries. The oldest entry of a caller is its default identity and stays it, whatever the
+    /// clock does, so none is ever as old as one that was there before.
+    fn now(&self) -> SystemTime {
+        let since_epoch = self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // The store keeps whole microseconds.
+        let whole = Duration::from_micros(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX));
+        (SystemTime::UNIX_EPOCH + whole).max(self.youngest + STEP)
+    }
+}
+
+/// What is between two entries of one order.
+const STEP: Duration = Duration::from_micros(1);
+
+/// An order that fits the registry, worked out to the end.
+struct Plan {
+    next: Snapshot,
+    changes: Vec<Change>,
+    /// A verb, an entry's id, and what is different; one for each change.
+    words: Vec<(&'static str, String, Vec<String>)>,
+    outcome: Outcome,
+}
+
+impl Plan {
+    fn of(present: &Snapshot, order: Checked, now: SystemTime) -> Result<Self, Error> {
+        let mut changes = Vec::new();
+        let mut words = Vec::new();
+        let mut outcome = Outcome::default();
+        let mut named = BTreeSet::new();
+        for id in order.delete.iter().chain(order.update.iter().map(|(id, ..)| id)) {
+            if !named.insert(id.clone()) {
+                return Err(Error::Twice(id.clone()));
+            }
+        }
+        let there = |id: &EntryId| present.entry(id).cloned().ok_or_else(|| registry::Error::UnknownEntry(id.clone()));
+        for id in order.delete {
+            let entry = there(&id)?;
+            words.push(("entry_delete", id.to_string(), lines::whole(&entry.spec)));
+            outcome.deleted.push(entry);
+            changes.push(Change::Delete(id));
+        }
+        let mut updated = Vec::new();
+        for (id, spec, expected) in order.update {
+            let entry = there(&id)?;
+            if let Some(expected) = expected.filter(|expected| *expected != entry.revision) {
+                return Err(Error::Stale { id, expected, present: entry.revision });
+            }
+            words.push(("entry_update", id.to_string(), lines::difference(&entry.spec, &spec)));
+            updated.push(id.clone());
+            let (revision, created_at) = (entry.revision.saturating_add(1), entry.created_at);
+            changes.push(Change::Update(Entry { id, spec, revision, created_at }));
+        }
+        let mut created = Vec::new();
+        for (spec, index) in order.create.into_iter().zip(0..) {
+            let id = new_id()?;
+            words.push(("entry_create", id.to_string(), lines::whole(&spec)));
+            created.push(id.clone());
+            changes.push(Change::Create(Entry { id, spec, revision: 1, created_at: now + STEP * index }));
+        }
+        let next = present.apply(present.revision().saturating_add(1), &changes)?;
+        if next.len() > ENTRIES_MAX {
+            return Err(Error::TooManyEntries(next.len()));
+        }
+        let found = |ids: Vec<EntryId>| ids.iter().filter_map(|id| next.entry(id).cloned()).collect();
+        outcome.created = found(created);
+        outcome.updated = found(updated);
+        Ok(Self { changes, words, outcome, next })
+    }
+
+    /// Records each change before it is made, so that nothing is in effect that the log does not know of.
+    fn record(&self, log: &audit::Log, author: Author) -> Result<(), Error> {
+        for (index, (verb, object, changes)) in self.words.iter().enumerate() {
+            let (object, changes) = (object.clone(), changes.clone());
+            let record = Record::Admin { caller: author.into(), verb, object, result: "ok", changes };
+            if let Err(error) = log.append(&record, Urgency::Ordinary) {
+                self.take_back(log, author, index);
+                return Err(Error::Audit(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says of the first `count` records that what they tell was not made after all.
+    fn take_back(&self, log: &audit::Log, author: Author, count: usize) {
+        for (verb, object, _) in self.words.iter().take(count) {
+            let (caller, object) = (author.into(), object.clone());
+            let record = Record::Admin { caller, verb, object, result: "not_made", changes: Vec::new() };
+            // It may use the reserve. Where that is used up too, the database tells what is so.
+            log.append(&record, Urgency::Renewal).ok();
+        }
+    }
+}
+
+fn new_id() -> Result<EntryId, Error> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Random)?;
+    Ok(EntryId::from_random(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::{
+        issuance::desk::{
+            fixture::{ADMIN, draft, trust_domain},
+            open,
+        },
+        sys::scratch::Scratch,
+    };
+
+    #[tokio::test]
+    async fn what_the_disk_did_not_confirm_is_settled_before_anything_else() {
+        for was_made in [true, false] {
+            let home = Scratch::new();
+            let (store, _) = Store::open(home.path(), &trust_domain()).unwrap();
+            let log = audit::Log::open(&home.path().join("audit"), audit::Limits::default(), Clock::system()).unwrap();
+            let (none, counters) = (Snapshot::empty(), Arc::new(Counters::default()));
+            let (desk, mut clerk) = open(trust_domain(), none.clone(), store.clone(), log, Clock::system(), counters);
+            let create = vec![draft("unsure", 1).check(&trust_domain()).unwrap()];
+            let plan = Plan::of(&none, Checked { create, ..Checked::default() }, clerk.now()).unwrap();
+            if was_made {
+                store.commit_entries(1, plan.changes.clone()).await.unwrap();
+            }
+            clerk.unsure = Some((ADMIN, plan));
+            tokio::spawn(clerk.run(CancellationToken::new()));
+            desk.create(ADMIN, draft("next", 2)).await.unwrap();
+            let seen = desk.registry().borrow().clone();
+            let (entries, revision) = if was_made { (2, 2) } else { (1, 1) };
+            assert_eq!((seen.len(), seen.revision()), (entries, revision));
+            let kept = store.load().await.unwrap();
+            assert_eq!((kept.entries.len(), kept.registry_revision), (entries, revision));
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Where admins change the registry: one owner makes one order after the other, each whole or not at all.
+//!
+//! An order is checked, recorded, written to disk, and only then seen by anybody. Doors hold a [`Desk`]; the
+//! [`Clerk`] owns the registry.
+
+mod clerk;
+mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod lines;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+pub(crate) use clerk::Clerk;
+pub(crate) use error::{Error, Faulty};
+
+use crate::{
+    audit::{self, Record, Urgency},
+    registry::{Draft, Entry, EntryId, Snapshot, Spec},
+    spiffe::TrustDomain,
+    store::Store,
+    sys::{Clock, counters::Counters},
+};
+
+/// The most changes in one order.
+pub(crate) const CHANGES_MAX: usize = 10_000;
+/// The most entries there can be.
+pub(crate) const ENTRIES_MAX: usize = 1_000_000;
+/// Orders that may wait for the one before them.
+pub(crate) const ORDERS_MAX: usize = 64;
+/// How long an order waits for a place among them.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
+/// Orders whose outcome a slow watch may be behind.
+pub(crate) const BATCHES_MAX: usize = 256;
+
+/// Who orders a change: the process at the other end of the admin socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Author {
+    /// In the daemon's pid namespace.
+    pub(crate) pid: i32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// Many changes, to be made together. Entries go before others are changed, and new ones come last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Order {
+    pub(crate) create: Vec<Draft>,
+    pub(crate) update: Vec<Amendment>,
+    pub(crate) delete: Vec<EntryId>,
+    /// Whether everything is only checked.
+    pub(crate) dry_run: bool,
+}
+
+/// What an entry is to say from now on.
+#[derive(Clone, Debug)]
+pub(crate) struct Amendment {
+    pub(crate) id: EntryId,
+    pub(crate) draft: Draft,
+    /// The revision that the admin saw; `None` overwrites whatever is there.
+    pub(crate) expected: Option<u64>,
+}
+
+/// What an order came to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
+    /// In the order's order. After a dry run these have ids that nobody will ever have.
+    pub(crate) created: Vec<Arc<Entry>>,
+    /// In the order's order.
+    pub(crate) updated: Vec<Arc<Entry>>,
+    /// As they were.
+    pub(crate) deleted: Vec<Arc<Entry>>,
+}
+
+/// What one order has changed.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The registry's revision after it.
+    pub(crate) revision: u64,
+    pub(crate) outcome: Outcome,
+}
+
+/// A watch of the registry: where it began, and what came after. Batches up to `revision` are in it already.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// The revision that the watch begins with.
+    pub(crate) revision: u64,
+    /// What comes. A reader who is more than [`BATCHES_MAX`] behind is told so.
+    pub(crate) batches: broadcast::Receiver<Arc<Batch>>,
+}
+
+/// Takes orders. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    own: TrustDomain,
+    orders: mpsc::Sender<Pending>,
+    registry: watch::Receiver<Arc<Snapshot>>,
+    batches: broadcast::WeakSender<Arc<Batch>>,
+    log: audit::Log,
+    counters: Arc<Counters>,
+}
+
+/// An order whose drafts are right.
+#[derive(Debug, Default)]
+struct Checked {
+    create: Vec<Spec>,
+    update: Vec<(EntryId, Spec, Option<u64>)>,
+    delete: Vec<EntryId>,
+    dry_run: bool,
+}
+
+/// An order on its way to the clerk.
+#[derive(Debug)]
+struct Pending {
+    author: Author,
+    order: Checked,
+    reply: oneshot::Sender<Result<Outcome, Error>>,
+}
+
+/// Opens the desk over what the store has. The clerk must run for any order to be carried out.
+pub(crate) fn open(
+    own: TrustDomain,
+    present: Snapshot,
+    store: Store,
+    log: audit::Log,
+    clock: Clock,
+    counters: Arc<Counters>,
+) -> (Desk, Clerk) {
+    counters.entries_are(present.len());
+    let (orders, queue) = mpsc::channel(ORDERS_MAX);
+    let (batches, _) = broadcast::channel(BATCHES_MAX);
+    let (sender, registry) = watch::channel(Arc::new(present));
+    let weak = batches.downgrade();
+    let desk = Desk { own, orders, registry, batches: weak, log: log.clone(), counters: counters.clone() };
+    let clerk = Clerk::new(queue, sender, batches, store, log, clock, counters);
+    (desk, clerk)
+}
+
+impl Desk {
+    /// The registry, now and after each change.
+    pub(crate) fn registry(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.registry.clone()
+    }
+
+    /// The trust domain that entries are in.
+    pub(crate) fn trust_domain(&self) -> &TrustDomain {
+        &self.own
+    }
+
+    /// What changes from now on.
+    ///
+    /// # Errors
+    /// When the daemon is stopping.
+    pub(crate) fn watch(&self) -> Result<Watch, Error> {
+        // Before the snapshot is read: a batch is sent after its snapshot is seen, so none is missed.
+        let batches = self.batches.upgrade().ok_or(Error::Stopping)?.subscribe();
+        let revision = self.registry.borrow().revision();
+        Ok(Watch { revision, batches })
+    }
+
+    /// Registers an entry.
+    ///
+    /// # Errors
+    /// All problems of the draft, a duplicate, or that nothing can be changed now.
+    pub(crate) async fn create(&self, author: Author, draft: Draft) -> Result<Arc<Entry>, Error> {
+        let spec = self.check(draft)?;
+        let outcome = self.order(author, Checked { create: vec![spec], ..Checked::default() }).await?;
+        outcome.created.into_iter().next().ok_or(Error::Stopping)
+    }
+
+    /// Replaces what an entry says.
+    ///
+    /// # Errors
+    /// As [`Desk::create`], and when there is no such entry or it has another revision than expected.
+    pub(crate) async fn update(&self, author: Author, amendment: Amendment) -> Result<Arc<Entry>, Error> {
+        let Amendment { id, draft, expected } = amendment;
+        let change = (id, self.check(draft)?, expected);
+        let outcome = self.order(author, Checked { update: vec![change], ..Checked::default() }).await?;
+        outcome.updated.into_iter().next().ok_or(Error::Stopping)
+    }
+
+    /// Removes an entry.
+    ///
+    /// # Errors
+    /// When there is no such entry, or nothing can be changed now.
+    pub(crate) async fn delete(&self, author: Author, id: EntryId) -> Result<(), Error> {
+        self.order(author, Checked { delete: vec![id], ..Checked::default() }).await.map(|_| ())
+    }
+
+    /// Makes many changes, all or none.
+    ///
+    /// # Errors
+    /// As the three above; problems are told of all drafts, each with its place.
+    pub(crate) async fn apply(&self, author: Author, order: Order) -> Result<Outcome, Error> {
+        let count = order.create.len() + order.update.len() + order.delete.len();
+        if count > CHANGES_MAX {
+            return Err(Error::TooManyChanges(count));
+        }
+        let mut faulty = Faulty::default();
+        let mut create = Vec::with_capacity(order.create.len());
+        for (index, draft) in order.create.into_iter().enumerate() {
+            match draft.check(&self.own) {
+                Ok(spec) => create.push(spec),
+                Err(problems) => faulty.add(&format!("create {}", index + 1), &problems),
+            }
+        }
+        let mut update = Vec::with_capacity(order.update.len());
+        for Amendment { id, draft, expected } in order.update {
+            match draft.check(&self.own) {
+                Ok(spec) => update.push((id, spec, expected)),
+                Err(problems) => faulty.add(&format!("update {id}"), &problems),
+            }
+        }
+        if !faulty.is_empty() {
+            return Err(Error::Drafts(faulty));
+        }
+        let Order { delete, dry_run, .. } = order;
+        self.order(author, Checked { create, update, delete, dry_run }).await
+    }
+
+    /// Records something that an admin did beside entries, before it is done.
+    ///
+    /// # Errors
+    /// When the log takes no record; it must not be done then.
+    pub(crate) fn note(&self, author: Author, verb: &'static str, object: String) -> Result<(), Error> {
+        let record = Record::Admin { caller: author.into(), verb, object, result: "ok", changes: Vec::new() };
+        self.append(&record)
+    }
+
+    /// Records that somebody at the admin socket is no admin.
+    pub(crate) fn note_stranger(&self, author: Author) {
+        self.counters.refused("not_admin");
+        let reasons = vec!["not_admin"];
+        let record = Record::Refused { caller: author.into(), what: "admin", reasons, detail: None };
+        // It is refused with or without a record.
+        self.append(&record).ok();
+    }
+
+    fn append(&self, record: &Record) -> Result<(), Error> {
+        let appended = self.log.append(record, Urgency::Ordinary);
+        appended.map(|_| ()).map_err(|error| {
+            self.counters.audit_failed();
+            Error::Audit(error)
+        })
+    }
+
+    fn check(&self, draft: Draft) -> Result<Spec, Error> {
+        draft.check(&self.own).map_err(|problems| Error::Drafts(Faulty::one(&problems)))
+    }
+
+    /// Once it is in the queue an order is carried out, whether or not anybody waits for its outcome.
+    async fn order(&self, author: Author, order: Checked) -> Result<Outcome, Error> {
+        let place = match tokio::time::timeout(PLACE_WAIT, self.orders.reserve()).await {
+            Ok(Ok(place)) => place,
+            Ok(Err(_)) => return Err(Error::Stopping),
+            Err(_) => {
+                self.counters.limit_met("admin_orders");
+                tracing::warn!(uid = author.uid, pid = author.pid, "too many changes wait");
+                return Err(Error::Busy);
+            }
+        };
+        let (reply, outcome) = oneshot::channel();
+        place.send(Pending { author, order, reply });
+        outcome.await.unwrap_or(Err(Error::Stopping))
+    }
+}
+
+impl From<Author> for audit::Caller {
+    fn from(author: Author) -> Self {
+        Self { pid: author.pid, uid: author.uid, gid: author.gid, exe: None }
+    }
+}

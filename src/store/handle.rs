@@ -1,0 +1,163 @@
+//! The door: what others hold of the database.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crate::{
+    registry::{Change, Entry},
+    spiffe::TrustDomain,
+};
+
+use super::{
+    AuthorityRow, Error, database, keys,
+    writer::{Job, Turn, Work, Writer},
+};
+
+/// How many changes wait for the disk at most.
+pub(super) const QUEUE_MAX: usize = 256;
+
+/// How long a change waits for its turn, and then for the disk.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Everything that the database has.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// How often the registry was changed.
+    pub(crate) registry_revision: u64,
+    /// In no order.
+    pub(crate) entries: Vec<Entry>,
+    /// Those changed first come first.
+    pub(crate) authorities: Vec<AuthorityRow>,
+}
+
+/// The open database. Cloning shares it; it is closed when the last one is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Store(Arc<Open>);
+
+#[derive(Debug)]
+struct Open {
+    jobs: Mutex<Option<SyncSender<Job>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+type Reply = Receiver<Result<Option<Loaded>, Error>>;
+
+impl Store {
+    /// Opens the database in the state folder and reads everything; makes it where nothing was before. Blocks.
+    ///
+    /// # Errors
+    /// When it is another's, newer, damaged, in use, or of another trust domain; when it is missing beside its keys,
+    /// or keys are missing beside it. Nothing was written then.
+    pub(crate) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<(Self, Loaded), Error> {
+        let path = database::path(state);
+        let connection = database::open(state, trust_domain)?;
+        let writer = Writer { connection, path: path.clone(), trust_domain: trust_domain.clone() };
+        let loaded = writer.load()?;
+        let missing = keys::missing(state, &loaded.authorities);
+        if !missing.is_empty() {
+            return Err(Error::KeysMissingBesideDatabase { path, missing });
+        }
+        let (jobs, waiting) = sync_channel(QUEUE_MAX);
+        let thread = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(&waiting));
+        let thread = thread
+            .map_err(|source| Error::Dir(crate::sys::files::Error::Io { path, verb: "written by a thread", source }))?;
+        let open = Open { jobs: Mutex::new(Some(jobs)), writer: Mutex::new(Some(thread)) };
+        Ok((Self(Arc::new(open)), loaded))
+    }
+
+    /// Makes changes of entries, all or none, and the registry's revision that they lead to. They are on the disk when
+    /// this returns.
+    ///
+    /// # Errors
+    /// When nothing was changed, and why; or [`Error::Unconfirmed`], when that cannot be known.
+    pub(crate) async fn commit_entries(&self, revision: u64, changes: Vec<Change>) -> Result<(), Error> {
+        self.ask(Work::Entries { revision, changes }).await.map(drop)
+    }
+
+    /// Writes authorities, each in the place of the one with its id, all or none.
+    ///
+    /// # Errors
+    /// As [`Store::commit_entries`].
+    pub(crate) async fn save_authorities(&self, rows: Vec<AuthorityRow>) -> Result<(), Error> {
+        self.ask(Work::SaveAuthorities(rows)).await.map(drop)
+    }
+
+    /// Forgets an authority. One that is not known is forgotten already.
+    ///
+    /// # Errors
+    /// As [`Store::commit_entries`].
+    pub(crate) async fn remove_authority(&self, id: String) -> Result<(), Error> {
+        self.ask(Work::RemoveAuthority(id)).await.map(drop)
+    }
+
+    /// Reads everything again: after [`Error::Unconfirmed`] it says what is true.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) async fn load(&self) -> Result<Loaded, Error> {
+        self.ask(Work::Load).await?.ok_or(Error::Closed)
+    }
+
+    /// Finishes what waits and closes the database. Blocks until that is done.
+    pub(crate) fn close(&self) {
+        self.0.close();
+    }
+
+    async fn ask(&self, work: Work) -> Result<Option<Loaded>, Error> {
+        let turn = Arc::new(Turn::default());
+        let (reply, answer) = sync_channel(1);
+        self.0.send(Job { work, turn: turn.clone(), reply })?;
+        // A thread waits, not the runtime's clock: a test's clock that jumps must not end a wait for a real disk.
+        let waited = tokio::task::spawn_blocking(move || wait(&turn, &answer, WAIT_MAX)).await;
+        waited.unwrap_or(Err(Error::Closed))
+    }
+}
+
+/// Waits for the turn, and once it has come, for the disk.
+pub(super) fn wait(turn: &Turn, answer: &Reply, most: Duration) -> Result<Option<Loaded>, Error> {
+    let answered = match answer.recv_timeout(most) {
+        Err(RecvTimeoutError::Timeout) if turn.give_up() => {
+            return Err(Error::TimedOut { seconds: most.as_secs() });
+        }
+        Err(RecvTimeoutError::Timeout) => answer.recv_timeout(most),
+        answered => answered,
+    };
+    match answered {
+        Ok(outcome) => outcome,
+        Err(RecvTimeoutError::Timeout) => Err(Error::Unconfirmed { seconds: 2 * most.as_secs() }),
+        Err(RecvTimeoutError::Disconnected) => Err(Error::Closed),
+    }
+}
+
+impl Open {
+    fn send(&self, job: Job) -> Result<(), Error> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        match jobs.as_ref().map(|jobs| jobs.try_send(job)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(TrySendError::Full(_))) => Err(Error::Overloaded),
+            Some(Err(TrySendError::Disconnected(_))) | None => Err(Error::Closed),
+        }
+    }
+
+    fn close(&self) {
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // A writer that panicked has said so itself.
+            writer.join().ok();
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,39 @@
+//! Which keys lie beside the database. Only their names are looked at; what is in them is the authority's.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::sys::files;
+
+use super::{AuthorityRow, Error};
+
+/// Where the keys are.
+pub(super) fn dir(state: &Path) -> PathBuf {
+    state.join("keys")
+}
+
+/// How many there are.
+pub(super) fn count(state: &Path) -> Result<usize, Error> {
+    let dir = dir(state);
+    let failed = |source| Error::Dir(files::Error::Io { path: dir.clone(), verb: "read", source });
+    let listing = match fs::read_dir(&dir) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut count = 0;
+    for file in listing {
+        let path = file.map_err(failed)?.path();
+        count += usize::from(path.extension().is_some_and(|extension| extension == "key"));
+    }
+    Ok(count)
+}
+
+/// The ids of authorities whose key is not there.
+pub(super) fn missing(state: &Path, rows: &[AuthorityRow]) -> Vec<String> {
+    let dir = dir(state);
+    let is_missing = |row: &&AuthorityRow| fs::symlink_metadata(dir.join(format!("{}.key", row.id))).is_err();
+    rows.iter().filter(is_missing).map(|row| row.id.clone()).collect()
+}

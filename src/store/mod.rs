@@ -1,0 +1,22 @@
+//! What must survive a restart: the registry's entries, and the authorities with their certificates.
+//!
+//! One SQLite file, owned by one thread; everything is read once, at the start, and then only written. A change is
+//! either on the disk when its call returns, or was not made and the call says why; after a full disk the same handle
+//! goes on as soon as there is space. A database that is another's, newer, damaged, or without its keys is refused:
+//! nothing is ever begun anew in silence. Keys are not here, they are files of the authority's.
+
+mod authorities;
+mod database;
+mod entries;
+mod error;
+mod handle;
+mod keys;
+mod schema;
+mod writer;
+
+pub(crate) use authorities::{AuthorityKind, AuthorityRow, AuthoritySlot};
+pub(crate) use error::Error;
+pub(crate) use handle::{Loaded, Store};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! What the database looks like, and how older ones become like it.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::spiffe::TrustDomain;
+
+/// Marks the file as ours (`file` and people see it): "Dayf".
+pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
+
+/// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
+const MIGRATIONS: [&str; 1] = [FIRST];
+
+/// The schema that this release writes.
+pub(super) fn version() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
+/// Brings a database from a schema to the present one, a new one with its trust domain; all of it or nothing.
+pub(super) fn migrate(connection: &mut Connection, from: u32, trust_domain: &TrustDomain) -> rusqlite::Result<()> {
+    let transaction = Transaction::new(connection, TransactionBehavior::Exclusive)?;
+    let skip = usize::try_from(from).unwrap_or(usize::MAX);
+    for migration in MIGRATIONS.iter().skip(skip) {
+        transaction.execute_batch(migration)?;
+    }
+    if from == 0 {
+        let insert = "INSERT INTO meta (key, value) VALUES ('trust_domain', ?1), ('registry_revision', '0')";
+        transaction.execute(insert, [trust_domain.as_str()])?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", version())?;
+    transaction.commit()
+}
+
+/// Lists are JSON arrays of text. Times are nanoseconds since 1970 where order matters, else seconds; 0 is none.
+const FIRST: &str = "
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY NOT NULL,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE entry (
+    id                TEXT PRIMARY KEY NOT NULL,
+    spiffe_id         TEXT NOT NULL,
+    selectors         TEXT NOT NULL,
+    x509_ttl_seconds  INTEGER NOT NULL,
+    jwt_ttl_seconds   INTEGER NOT NULL,
+    dns_names         TEXT NOT NULL,
+    hint              TEXT NOT NULL,
+    federates_with    TEXT NOT NULL,
+    admin             INTEGER NOT NULL CHECK (admin IN (0, 1)),
+    downstream        INTEGER NOT NULL CHECK (downstream IN (0, 1)),
+    expires_at        INTEGER NOT NULL,
+    revision          INTEGER NOT NULL CHECK (revision > 0),
+    created_at_nanos  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE authority (
+    id                TEXT PRIMARY KEY NOT NULL,
+    kind              TEXT NOT NULL CHECK (kind IN ('root', 'issuing')),
+    slot              TEXT NOT NULL CHECK (slot IN ('prepared', 'active', 'retired')),
+    algorithm         TEXT NOT NULL,
+    certificate       BLOB NOT NULL,
+    changed_at_nanos  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX one_active_authority ON authority (kind) WHERE slot = 'active';
+";
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn every_older_schema_becomes_the_present_one() {
+        let tables = |connection: &Connection| {
+            let mut statement = connection.prepare("SELECT sql FROM sqlite_schema ORDER BY name").unwrap();
+            let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+            rows.map(Result::unwrap).collect::<Vec<_>>()
+        };
+        let domain = TrustDomain::parse("example.org").unwrap();
+        let mut fresh = Connection::open_in_memory().unwrap();
+        migrate(&mut fresh, 0, &domain).unwrap();
+        for (at, _) in MIGRATIONS.iter().enumerate() {
+            let mut older = Connection::open_in_memory().unwrap();
+            for migration in MIGRATIONS.iter().take(at) {
+                older.execute_batch(migration).unwrap();
+            }
+            migrate(&mut older, u32::try_from(at).unwrap(), &domain).unwrap();
+            assert_eq!(tables(&older), tables(&fresh), "from schema {at}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What is written is read again, and nothing else.
+
+use std::sync::{Arc, mpsc::sync_channel};
+
+use super::{
+    handle::{QUEUE_MAX, wait},
+    writer::{GROUP_MAX, Job, Turn, Work, Writer},
+    *,
+};
+
+#[tokio::test]
+async fn everything_survives_a_restart() {
+    let dir = Scratch::new();
+    let (store, loaded) = open(dir.path());
+    assert_eq!((loaded.registry_revision, loaded.entries.len(), loaded.authorities.len()), (0, 0, 0));
+    let (first, second) = (entry(1), entry(2));
+    let plain = Draft {
+        spiffe_id: "spiffe://example.org/plain".to_owned(),
+        selectors: vec!["unix:uid:9".to_owned()],
+        ..Draft::default()
+    };
+    let plain = Entry { spec: plain.check(&domain()).unwrap(), ..entry(3) };
+    let all = [first.clone(), second.clone(), plain.clone()];
+    store.commit_entries(1, all.clone().map(Change::Create).to_vec()).await.unwrap();
+    let changed = Entry { spec: plain.spec.clone(), revision: 2, ..second };
+    store.commit_entries(2, vec![Change::Update(changed.clone()), Change::Delete(first.id)]).await.unwrap();
+    let root = authority(dir.path(), 1, AuthorityKind::Root, AuthoritySlot::Active);
+    let issuing = authority(dir.path(), 2, AuthorityKind::Issuing, AuthoritySlot::Prepared);
+    store.save_authorities(vec![root.clone(), issuing.clone()]).await.unwrap();
+    drop(store);
+
+    let (store, loaded) = open(dir.path());
+    assert_eq!(loaded.registry_revision, 2);
+    assert_eq!(sorted(loaded.entries), sorted(vec![changed, plain]));
+    assert_eq!(loaded.authorities, [root, issuing]);
+    let again = store.load().await.unwrap();
+    assert_eq!((again.registry_revision, again.entries.len(), again.authorities.len()), (2, 2, 2));
+}
+
+#[tokio::test]
+async fn authorities_succeed_each_other_in_one_write() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    let mut first = authority(dir.path(), 1, AuthorityKind::Issuing, AuthoritySlot::Active);
+    let mut second = authority(dir.path(), 2, AuthorityKind::Issuing, AuthoritySlot::Prepared);
+    let root = authority(dir.path(), 3, AuthorityKind::Root, AuthoritySlot::Active);
+    store.save_authorities(vec![first.clone(), second.clone(), root]).await.unwrap();
+    second.slot = AuthoritySlot::Active;
+    assert!(matches!(store.save_authorities(vec![second.clone()]).await, Err(Error::Rule(_))), "two would be active");
+    first.slot = AuthoritySlot::Retired;
+    store.save_authorities(vec![second, first.clone()]).await.unwrap();
+    store.remove_authority(first.id.clone()).await.unwrap();
+    store.remove_authority(first.id).await.unwrap();
+    assert_eq!(store.load().await.unwrap().authorities.len(), 2);
+}
+
+#[tokio::test]
+async fn a_change_that_does_not_fit_changes_nothing() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    store.commit_entries(5, vec![Change::Create(entry(1))]).await.unwrap();
+    let outcomes = [
+        store.commit_entries(6, vec![Change::Create(entry(2)), Change::Create(entry(1))]).await,
+        store.commit_entries(6, vec![Change::Create(entry(2)), Change::Update(entry(3))]).await,
+        store.commit_entries(6, vec![Change::Delete(entry(1).id), Change::Delete(entry(3).id)]).await,
+    ];
+    for outcome in outcomes {
+        assert!(matches!(outcome, Err(Error::Entry(_))), "{outcome:?}");
+    }
+    for revision in [5, 4, 0] {
+        let outcome = store.commit_entries(revision, vec![Change::Create(entry(2))]).await;
+        assert!(matches!(outcome, Err(Error::Revision { stored: 5, .. })), "{outcome:?}");
+    }
+    let loaded = store.load().await.unwrap();
+    assert_eq!((loaded.registry_revision, loaded.entries), (5, vec![entry(1)]));
+}
+
+#[tokio::test]
+async fn changes_that_wait_are_written_together_and_each_stands_for_itself() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    let tasks: Vec<_> = (1..=200_u8)
+        .map(|number| {
+            let row = authority(dir.path(), number, AuthorityKind::Root, AuthoritySlot::Prepared);
+            let store = store.clone();
+            // Every tenth breaks a rule.
+            let algorithm = row.algorithm.clone();
+            let slot = if number % 10 == 0 { AuthoritySlot::Active } else { row.slot };
+            let row = AuthorityRow { slot, algorithm, ..row };
+            tokio::spawn(async move { store.save_authorities(vec![row]).await.is_ok() })
+        })
+        .collect();
+    let mut made = 0;
+    for task in tasks {
+        made += usize::from(task.await.unwrap());
+    }
+    assert_eq!(made, 181, "all prepared ones, and one active one");
+    assert_eq!(store.load().await.unwrap().authorities.len(), 181);
+}
+
+#[test]
+fn beyond_the_queue_changes_are_turned_away_at_once() {
+    let dir = Scratch::new();
+    let (jobs, waiting) = sync_channel::<Job>(QUEUE_MAX);
+    for _ in 0..QUEUE_MAX {
+        let (reply, _) = sync_channel(1);
+        jobs.try_send(Job { work: Work::Load, turn: Arc::default(), reply }).unwrap();
+    }
+    let (reply, _) = sync_channel(1);
+    assert!(jobs.try_send(Job { work: Work::Load, turn: Arc::default(), reply }).is_err());
+    // Nobody waits for any of them; the writer works them off in groups and ends.
+    drop(jobs);
+    let connection = database::open(dir.path(), &domain()).unwrap();
+    Writer { connection, path: database::path(dir.path()), trust_domain: domain() }.run(&waiting);
+    const { assert!(QUEUE_MAX > GROUP_MAX) };
+}
+
+#[test]
+fn a_change_that_was_given_up_is_never_made() {
+    let dir = Scratch::new();
+    let connection = database::open(dir.path(), &domain()).unwrap();
+    let writer = Writer { connection, path: database::path(dir.path()), trust_domain: domain() };
+    let (jobs, waiting) = sync_channel(2);
+    let send = |revision, number| {
+        let (turn, (reply, answer)) = (Arc::new(Turn::default()), sync_channel(1));
+        let work = Work::Entries { revision, changes: vec![Change::Create(entry(number))] };
+        jobs.try_send(Job { work, turn: turn.clone(), reply }).unwrap();
+        (turn, answer)
+    };
+    let (turn, answer) = send(1, 1);
+    let outcome = wait(&turn, &answer, Duration::ZERO);
+    assert!(matches!(outcome, Err(Error::TimedOut { .. })), "{outcome:?}");
+    let (turn, answer) = send(2, 2);
+    drop(jobs);
+    writer.run(&waiting);
+    wait(&turn, &answer, Duration::from_secs(10)).unwrap();
+    assert_eq!(open(dir.path()).1.entries, [entry(2)]);
+}
+
+#[test]
+fn a_change_that_has_begun_and_is_not_confirmed_says_so() {
+    let (turn, (_reply, answer)) = (Turn::default(), sync_channel(1));
+    assert!(turn.give_up(), "as if it had left the queue");
+    let outcome = wait(&turn, &answer, Duration::ZERO);
+    assert!(matches!(outcome, Err(Error::Unconfirmed { .. })), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_ends_no_wait_for_the_disk() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    let before = tokio::time::Instant::now();
+    tokio::select! {
+        done = store.commit_entries(1, vec![Change::Create(entry(1))]) => done.unwrap(),
+        () = tokio::time::sleep(Duration::from_secs(3_600)) => panic!("the clock did not wait for the disk"),
+    }
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_closed_store_changes_nothing_and_leaves_one_file() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    store.commit_entries(1, vec![Change::Create(entry(1))]).await.unwrap();
+    store.close();
+    assert!(matches!(store.commit_entries(2, vec![Change::Delete(entry(1).id)]).await, Err(Error::Closed)));
+    let files = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name());
+    assert_eq!(files.collect::<Vec<_>>(), ["dayfly.db"]);
+}
+
+#[tokio::test]
+async fn the_log_of_changes_does_not_grow_without_bound() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    for revision in 1..=40 {
+        let numbers = (revision - 1) * 300..revision * 300;
+        let changes = numbers.map(|number| Change::Create(entry(u32::try_from(number).unwrap()))).collect();
+        store.commit_entries(revision, changes).await.unwrap();
+    }
+    // A reply goes out before the log is worked in, so one more is waited for.
+    store.load().await.unwrap();
+    let bytes = std::fs::metadata(dir.path().join("dayfly.db-wal")).unwrap().len();
+    assert!(bytes < 4 << 20, "{bytes} bytes");
+    assert_eq!(store.load().await.unwrap().entries.len(), 12_000);
+}

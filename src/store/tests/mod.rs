@@ -1,0 +1,64 @@
+//! The database with real files.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod changes;
+mod faults;
+mod opening;
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use super::*;
+use crate::{
+    registry::{Change, Draft, Entry, EntryId},
+    spiffe::TrustDomain,
+    sys::{files, scratch::Scratch},
+};
+
+fn domain() -> TrustDomain {
+    TrustDomain::parse("example.org").unwrap()
+}
+
+fn open(state: &Path) -> (Store, Loaded) {
+    Store::open(state, &domain()).unwrap()
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::new(seconds, 123_456_789)
+}
+
+/// An entry with everything in it.
+fn entry(number: u32) -> Entry {
+    let mut bytes = [0; 16];
+    bytes[12..].copy_from_slice(&number.to_be_bytes());
+    let draft = Draft {
+        spiffe_id: format!("spiffe://example.org/workload/{number}"),
+        selectors: vec![format!("unix:uid:{number}"), "unix:path:/opt/a b\"c,d".to_owned()],
+        x509_ttl_seconds: 3600,
+        jwt_ttl_seconds: 300,
+        dns_names: vec!["b.example.org".to_owned(), "a.example.org".to_owned()],
+        hint: "the 'main' one; --".to_owned(),
+        federates_with: vec!["other.test".to_owned()],
+        admin: true,
+        downstream: false,
+        expires_at: 1_900_000_000,
+    };
+    let spec = draft.check(&domain()).unwrap();
+    Entry { id: EntryId::from_random(bytes), spec, revision: 1, created_at: at(u64::from(number)) }
+}
+
+fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.sort_by(|one, other| one.id.cmp(&other.id));
+    entries
+}
+
+/// An authority whose key lies where it must.
+fn authority(state: &Path, number: u8, kind: AuthorityKind, slot: AuthoritySlot) -> AuthorityRow {
+    let id = format!("{number:032x}");
+    files::create_private_dir(&keys::dir(state)).unwrap();
+    files::write_private(&keys::dir(state).join(format!("{id}.key")), b"key").unwrap();
+    AuthorityRow { id, kind, slot, algorithm: "p256".to_owned(), certificate: vec![number; 400], changed_at: at(1) }
+}

@@ -1,0 +1,165 @@
+//! What is refused at the start, and with which words.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use rusqlite::Connection;
+
+use super::*;
+
+/// A state folder with an entry, an authority and its key, closed.
+fn used() -> Scratch {
+    let dir = Scratch::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (store, _) = open(dir.path());
+        store.commit_entries(1, vec![Change::Create(entry(1))]).await.unwrap();
+        let root = authority(dir.path(), 1, AuthorityKind::Root, AuthoritySlot::Active);
+        store.save_authorities(vec![root]).await.unwrap();
+        store.close();
+    });
+    dir
+}
+
+fn refused(state: &Path) -> Error {
+    match Store::open(state, &domain()) {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+fn edit(state: &Path, sql: &str) {
+    Connection::open(database::path(state)).unwrap().execute_batch(sql).unwrap();
+}
+
+#[test]
+fn the_files_are_the_daemons_alone() {
+    let dir = Scratch::new();
+    let (_store, _) = open(dir.path());
+    for file in fs::read_dir(dir.path()).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.file_name());
+    }
+    drop(_store);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(matches!(refused(dir.path()), Error::Dir(files::Error::LooseMode { .. })));
+}
+
+#[test]
+fn a_database_in_use_is_refused() {
+    let dir = used();
+    let (_store, _) = open(dir.path());
+    let error = refused(dir.path());
+    assert!(matches!(error, Error::Locked { .. }), "{error}");
+}
+
+#[test]
+fn a_database_that_another_program_holds_is_refused() {
+    let dir = used();
+    let other = Connection::open(database::path(dir.path())).unwrap();
+    other.pragma_update(None, "locking_mode", "EXCLUSIVE").unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let error = refused(dir.path());
+    assert!(matches!(error, Error::Locked { .. }), "{error}");
+    drop(other);
+    open(dir.path());
+}
+
+#[test]
+fn damaged_bytes_are_refused_and_left_as_they_are() {
+    let whole = used();
+    let bytes = fs::read(database::path(whole.path())).unwrap();
+    for page in 0..bytes.len() / 4096 {
+        let dir = used();
+        let mut damaged = bytes.clone();
+        damaged[page * 4096..page * 4096 + 200].fill(0xa5);
+        fs::write(database::path(dir.path()), &damaged).unwrap();
+        let error = refused(dir.path());
+        assert!(matches!(error, Error::Corrupt { .. }), "page {page}: {error}");
+        assert_eq!(fs::read(database::path(dir.path())).unwrap(), damaged, "page {page}");
+    }
+}
+
+#[test]
+fn a_cut_database_is_refused() {
+    let dir = used();
+    let path = database::path(dir.path());
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(matches!(refused(dir.path()), Error::Corrupt { .. }));
+    fs::write(&path, "not a database, but long enough to look at".repeat(100)).unwrap();
+    assert!(matches!(refused(dir.path()), Error::Corrupt { .. }));
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_as_it_is() {
+    let dir = used();
+    edit(dir.path(), "PRAGMA user_version = 99");
+    let before = fs::read(database::path(dir.path())).unwrap();
+    let error = refused(dir.path());
+    assert!(matches!(error, Error::Newer { found: 99, known: 1, .. }), "{error}");
+    assert_eq!(fs::read(database::path(dir.path())).unwrap(), before);
+}
+
+#[test]
+fn another_programs_database_is_refused() {
+    let dir = used();
+    edit(dir.path(), "PRAGMA application_id = 7");
+    assert!(matches!(refused(dir.path()), Error::NotOurs { .. }));
+    let dir = Scratch::new();
+    edit(dir.path(), "CREATE TABLE a (b)");
+    assert!(matches!(refused(dir.path()), Error::NotOurs { .. }));
+}
+
+#[test]
+fn another_trust_domains_database_is_refused() {
+    let dir = used();
+    let other = TrustDomain::parse("other.test").unwrap();
+    let Err(error) = Store::open(dir.path(), &other) else { panic!("it was opened") };
+    assert!(matches!(&error, Error::ForeignTrustDomain { found, .. } if found == "example.org"), "{error}");
+}
+
+#[test]
+fn keys_without_their_database_are_refused_with_what_it_takes() {
+    let dir = used();
+    let path = database::path(dir.path());
+    fs::remove_file(&path).unwrap();
+    for _ in 0..2 {
+        let error = refused(dir.path());
+        assert!(matches!(error, Error::MissingBesideKeys { keys: 1, .. }), "{error}");
+        assert!(error.to_string().contains("restore it from a backup"), "{error}");
+        assert!(!path.exists(), "no new one is begun");
+    }
+    fs::write(&path, b"").unwrap();
+    assert!(matches!(refused(dir.path()), Error::MissingBesideKeys { .. }), "an empty file is none");
+}
+
+#[test]
+fn a_database_without_its_keys_is_refused_with_what_it_takes() {
+    let dir = used();
+    fs::remove_dir_all(keys::dir(dir.path())).unwrap();
+    let error = refused(dir.path());
+    assert!(matches!(&error, Error::KeysMissingBesideDatabase { missing, .. } if missing.len() == 1), "{error}");
+    assert!(error.to_string().contains("restore the keys from a backup"), "{error}");
+}
+
+#[test]
+fn a_start_that_ended_before_the_first_write_is_begun_again() {
+    let dir = Scratch::new();
+    fs::write(database::path(dir.path()), b"").unwrap();
+    open(dir.path());
+    // As it is when the daemon ended between the file's head and its tables.
+    let dir = Scratch::new();
+    Connection::open(database::path(dir.path())).unwrap().pragma_update(None, "journal_mode", "WAL").unwrap();
+    open(dir.path());
+}
+
+#[test]
+fn an_entry_that_breaks_todays_rules_takes_nothing_from_the_others() {
+    let dir = used();
+    edit(dir.path(), "UPDATE entry SET spiffe_id = 'spiffe://example.org/A/../b'");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (store, loaded) = open(dir.path());
+    assert!(loaded.entries.is_empty());
+    runtime.block_on(store.commit_entries(2, vec![Change::Create(entry(2))])).unwrap();
+    assert_eq!(runtime.block_on(store.load()).unwrap().entries, [entry(2)]);
+}

@@ -1,0 +1,191 @@
+//! The thread that owns the database. What waits is written together and synced once; each change stands or falls for
+//! itself.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+        mpsc::{Receiver, SyncSender},
+    },
+    time::{Duration, Instant},
+};
+
+use rusqlite::Connection;
+
+use crate::{registry::Change, spiffe::TrustDomain};
+
+use super::{AuthorityRow, Error, Loaded, authorities, database, entries};
+
+/// How many changes are written together at most, and for how long they are gathered.
+pub(super) const GROUP_MAX: usize = 100;
+const GATHER_MAX: Duration = Duration::from_millis(2);
+
+/// How long the log of changes becomes before it is worked into the database; when nobody waits, sooner.
+const WAL_BYTES_MAX: u64 = 16 << 20;
+const WAL_BYTES_IDLE: u64 = 1 << 20;
+
+/// Something to do.
+pub(super) enum Work {
+    Entries { revision: u64, changes: Vec<Change> },
+    SaveAuthorities(Vec<AuthorityRow>),
+    RemoveAuthority(String),
+    Load,
+}
+
+/// Something to do, and whom to tell.
+pub(super) struct Job {
+    pub(super) work: Work,
+    pub(super) turn: Arc<Turn>,
+    pub(super) reply: SyncSender<Result<Option<Loaded>, Error>>,
+}
+
+/// Whose turn it is: a change that nobody waits for any more is not begun, and one that has begun is waited for.
+#[derive(Debug, Default)]
+pub(super) struct Turn(AtomicU8);
+
+impl Turn {
+    const WAITING: u8 = 0;
+    const BEGUN: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    /// Whether it may begin.
+    fn begin(&self) -> bool {
+        self.leave_waiting(Self::BEGUN)
+    }
+
+    /// Whether it was given up before it began.
+    pub(super) fn give_up(&self) -> bool {
+        self.leave_waiting(Self::GIVEN_UP)
+    }
+
+    fn leave_waiting(&self, next: u8) -> bool {
+        self.0.compare_exchange(Self::WAITING, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// What the thread owns.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) trust_domain: TrustDomain,
+}
+
+impl Writer {
+    /// Works until nobody can ask for anything any more, then closes the database.
+    pub(super) fn run(self, jobs: &Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let begun = Instant::now();
+            let mut group = vec![first];
+            while group.len() < GROUP_MAX
+                && begun.elapsed() < GATHER_MAX
+                && let Ok(next) = jobs.try_recv()
+            {
+                group.push(next);
+            }
+            let is_idle = group.len() < GROUP_MAX;
+            group.retain(|job| job.turn.begin());
+            self.write(group);
+            self.checkpoint(is_idle);
+        }
+        // With the last connection the log is worked in and removed.
+        if let Err((_, error)) = self.connection.close() {
+            tracing::warn!(%error, "database not closed");
+        }
+    }
+
+    /// One transaction for all. The replies go out when the disk has everything.
+    fn write(&self, group: Vec<Job>) {
+        let mut outcomes = Vec::with_capacity(group.len());
+        let written = self.begin().and_then(|()| {
+            for job in &group {
+                outcomes.push(self.apply(&job.work)?);
+            }
+            self.execute("COMMIT")
+        });
+        if let Err(error) = &written {
+            tracing::error!(%error, "database not written");
+            self.roll_back();
+        }
+        let mut outcomes = outcomes.into_iter();
+        for job in group {
+            let outcome = match (&written, outcomes.next()) {
+                // What failed by itself has its own reason.
+                (_, Some(Err(error))) => Err(error),
+                (Ok(()), Some(Ok(loaded))) => Ok(loaded),
+                (Ok(()), None) => Err(Error::Closed),
+                (Err(error), _) => Err(error.share()),
+            };
+            // Whoever waits no more has been told so.
+            job.reply.try_send(outcome).ok();
+        }
+    }
+
+    /// Makes one change, or none of it. The outer error is the whole transaction's.
+    fn apply(&self, work: &Work) -> Result<Result<Option<Loaded>, Error>, Error> {
+        self.execute("SAVEPOINT change")?;
+        let outcome = match work {
+            Work::Entries { revision, changes } => database::registry_revision(&self.connection)
+                .map_err(Error::of_file(&self.path))
+                .and_then(|stored| entries::commit(&self.connection, stored, *revision, changes))
+                .map(|()| None),
+            Work::SaveAuthorities(rows) => {
+                authorities::save(&self.connection, rows).map(|()| None).map_err(Error::of_change)
+            }
+            Work::RemoveAuthority(id) => {
+                authorities::remove(&self.connection, id).map(|()| None).map_err(Error::of_change)
+            }
+            Work::Load => self.load().map(Some),
+        };
+        match outcome {
+            Ok(done) => self.execute("RELEASE change").map(|()| Ok(done)),
+            // A disk that fails ends the transaction, and nothing of the group is left.
+            Err(error) if self.connection.is_autocommit() => Err(error),
+            Err(error) => self.execute("ROLLBACK TO change; RELEASE change").map(|()| Err(error)),
+        }
+    }
+
+    /// Everything that the database has.
+    pub(super) fn load(&self) -> Result<Loaded, Error> {
+        let read = || {
+            Ok(Loaded {
+                registry_revision: database::registry_revision(&self.connection)?,
+                entries: entries::load(&self.connection, &self.trust_domain)?,
+                authorities: authorities::load(&self.connection)?,
+            })
+        };
+        read().map_err(Error::of_file(&self.path))
+    }
+
+    fn begin(&self) -> Result<(), Error> {
+        // Left over from a rollback that failed.
+        if !self.connection.is_autocommit() {
+            self.execute("ROLLBACK")?;
+        }
+        self.execute("BEGIN IMMEDIATE")
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), Error> {
+        self.connection.execute_batch(sql).map_err(Error::of_change)
+    }
+
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            tracing::error!(%error, "change not rolled back; it is tried again before the next one");
+        }
+    }
+
+    /// Works the log of changes into the database, when it is long or nobody waits. Failing costs only space.
+    fn checkpoint(&self, is_idle: bool) {
+        let bytes = fs::metadata(self.path.with_extension("db-wal")).map_or(0, |meta| meta.len());
+        if bytes <= if is_idle { WAL_BYTES_IDLE } else { WAL_BYTES_MAX } {
+            return;
+        }
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!(%error, "database log not worked in");
+        }
+    }
+}
