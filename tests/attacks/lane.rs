@@ -104,6 +104,7 @@ fn work(order: &Order) -> anyhow::Result<()> {
     if order.attack.kind == Kind::Attack {
         lane.owner("before");
     }
+    let mut is_log_shown = false;
     for number in 0..order.tries {
         let known = lane.server.refusals()?.len();
         let outcome = lane.attempt(order.attack.run, &format!("try-{number}"));
@@ -112,7 +113,8 @@ fn work(order: &Order) -> anyhow::Result<()> {
             _ => Vec::new(),
         };
         report(&outcome, &refusals);
-        if matches!(outcome, Outcome::Broken(_)) {
+        if matches!(outcome, Outcome::Broken(_)) && !is_log_shown {
+            is_log_shown = true;
             say(&["log", &lane.server.log()]);
         }
     }
@@ -136,7 +138,7 @@ impl Lane<'_> {
             |scene| {
                 let owner = scene.trusted()?;
                 owner.connect(scene)?;
-                Ok(if owner.fetches(1, 1)? { Outcome::Answered } else { Outcome::Refused(Some(owner.pid)) })
+                owner.is_served(1, 1)
             },
             &format!("owner-{when}"),
         );

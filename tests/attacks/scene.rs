@@ -227,8 +227,21 @@ impl Actor {
 
     /// As a good client asks, from this stream on: whether all of so many answers came.
     pub fn fetches(&self, first: u32, count: u32) -> anyhow::Result<bool> {
+        Ok(self.fetch(first, count)? == "served")
+    }
+
+    /// The same: a word for what came of it.
+    pub fn fetch(&self, first: u32, count: u32) -> anyhow::Result<String> {
         let seen = self.does(&[b"fetch", first.to_string().as_bytes(), count.to_string().as_bytes()])?;
-        Ok(seen.text(2) == "served")
+        Ok(seen.text(2))
+    }
+
+    /// The same as an honest caller, for whom anything else than all answers is a fault.
+    pub fn is_served(&self, first: u32, count: u32) -> anyhow::Result<Outcome> {
+        Ok(match self.fetch(first, count)?.as_str() {
+            "served" => Outcome::Answered,
+            word => Outcome::Broken(format!("an honest caller was not served: {word}")),
+        })
     }
 
     /// Its connection, to be handed to another.

@@ -168,7 +168,7 @@ impl Server {
     pub fn log(&self) -> String {
         let log = fs::read_to_string(self.home.join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
+        lines[lines.len().saturating_sub(6)..].join("\n")
     }
 }
 

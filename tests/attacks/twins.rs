@@ -84,7 +84,7 @@ pub const ATTACKS: &[Attack] = &[
 
 fn is_served(scene: &Scene<'_>, caller: &Actor) -> anyhow::Result<Outcome> {
     caller.connect(scene)?;
-    Ok(if caller.fetches(1, 1)? { Outcome::Answered } else { Outcome::Refused(Some(caller.pid)) })
+    caller.is_served(1, 1)
 }
 
 /// The trusted program, started after root has prepared its surroundings.
@@ -109,7 +109,7 @@ fn private_mounts(scene: &Scene<'_>) -> anyhow::Result<Outcome> {
 fn busy(scene: &Scene<'_>) -> anyhow::Result<Outcome> {
     let caller = scene.trusted()?;
     caller.connect(scene)?;
-    Ok(if caller.fetches(1, 200)? { Outcome::Answered } else { Outcome::Refused(Some(caller.pid)) })
+    caller.is_served(1, 200)
 }
 
 fn asks_by(scene: &Scene<'_>, verb: &[u8]) -> anyhow::Result<Outcome> {
@@ -117,7 +117,8 @@ fn asks_by(scene: &Scene<'_>, verb: &[u8]) -> anyhow::Result<Outcome> {
     caller.connect(scene)?;
     caller.does(&[verb, &[opening(), request(1)].concat()])?;
     let seen = caller.does(&[b"await secret", b"10000"])?.text(1);
-    Ok(if seen == "came" { Outcome::Answered } else { Outcome::Refused(Some(caller.pid)) })
+    anyhow::ensure!(seen == "came", "an honest caller was not served: {seen}");
+    Ok(Outcome::Answered)
 }
 
 fn exec_again(scene: &Scene<'_>) -> anyhow::Result<Outcome> {
@@ -125,7 +126,7 @@ fn exec_again(scene: &Scene<'_>) -> anyhow::Result<Outcome> {
     caller.connect(scene)?;
     anyhow::ensure!(caller.fetches(1, 1)?, "it was not served before");
     caller.exec_actor(&scene.programs.trusted)?;
-    Ok(if caller.fetches(3, 1)? { Outcome::Answered } else { Outcome::Refused(Some(caller.pid)) })
+    caller.is_served(3, 1)
 }
 
 fn upgraded(scene: &Scene<'_>) -> anyhow::Result<Outcome> {
@@ -136,10 +137,10 @@ fn upgraded(scene: &Scene<'_>) -> anyhow::Result<Outcome> {
     fs::hard_link(path, &aside)?;
     fs::copy(path, &new)?;
     fs::rename(&new, path)?;
-    let goes_on = caller.fetches(3, 1);
+    let goes_on = caller.is_served(3, 1);
     let again = caller.connect(scene).and_then(|()| caller.fetches(1, 1));
     // As it was, for the next try.
     fs::rename(&aside, path)?;
     anyhow::ensure!(!again?, "a deleted program was taken for the one at its path");
-    Ok(if goes_on? { Outcome::Answered } else { Outcome::Refused(Some(caller.pid)) })
+    goes_on
 }

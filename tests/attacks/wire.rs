@@ -14,6 +14,7 @@ pub const RESET: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GO_AWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 /// No frame of the standard; both ends skip it.
 pub const UNKNOWN: u8 = 0xbe;
 /// Of SETTINGS and PING.
@@ -40,6 +41,11 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// The preface and the client's SETTINGS.
 pub fn opening() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+/// Room for many answers on one connection.
+pub fn wide_window() -> Vec<u8> {
+    frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes())
 }
 
 /// The HEADERS of `FetchX509SVID`, every field a literal that no table remembers.

@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::net::UnixStream,
     },
+    time::Duration,
 };
 
 use nix::{
@@ -138,7 +139,11 @@ fn lingering(listener: &TcpListener) -> io::Result<(TcpStream, OwnedFd)> {
     let mut socket = TcpStream::connect(listener.local_addr()?)?;
     let (peer, _) = listener.accept()?;
     socket.set_nonblocking(true)?;
-    while socket.write(&[0; 64 * 1024]).is_ok() {}
+    // More than once: what is sent makes room for a while, until the peer has no more.
+    for _ in 0..3 {
+        while socket.write(&[0; 64 * 1024]).is_ok() {}
+        std::thread::sleep(Duration::from_millis(3));
+    }
     linger(socket.as_fd(), LINGER_SECONDS)?;
     Ok((socket, peer.into()))
 }

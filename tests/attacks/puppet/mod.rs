@@ -19,7 +19,7 @@ use std::{
 use crate::{
     kernel::{SharedPage, adopt, exec, fork, put_at},
     link::{Link, Message},
-    wire::{ACK, Event, Reader, SETTINGS, ack, frame, opening, request},
+    wire::{ACK, Event, Reader, SETTINGS, ack, frame, opening, request, wide_window},
 };
 
 /// What an actor has.
@@ -27,6 +27,8 @@ pub struct Puppet {
     link: Link,
     connection: Option<UnixStream>,
     reader: Reader,
+    /// Streams of this connection that were seen to end.
+    ended: u32,
     page: Option<SharedPage>,
     /// Whatever has to stay open.
     kept: Vec<std::os::fd::OwnedFd>,
@@ -41,7 +43,7 @@ pub fn act(words: &[String]) -> io::Result<()> {
     let number = |at: usize| words.get(at).and_then(|word| word.parse().ok());
     let link = Link::at(number(0).ok_or(io::ErrorKind::InvalidInput)?);
     let connection = number(1).map(|number| UnixStream::from(adopt(number)));
-    let mut puppet = Puppet { link, connection, reader: Reader::default(), page: None, kept: Vec::new() };
+    let mut puppet = Puppet { link, connection, reader: Reader::default(), ended: 0, page: None, kept: Vec::new() };
     puppet.link.send(&[b"ok"], None)?;
     puppet.run()
 }
@@ -77,7 +79,7 @@ impl Puppet {
         match verb {
             "connect" => {
                 self.connection = Some(UnixStream::connect(message.text(1))?);
-                self.reader = Reader::default();
+                (self.reader, self.ended) = (Reader::default(), 0);
                 Ok(Vec::new())
             }
             "write" => self.connection()?.write_all(message.bytes(1)).map(|()| Vec::new()),
@@ -112,12 +114,10 @@ impl Puppet {
     /// Answers how many came, and the word for what ended the waiting.
     fn fetch(&mut self, first: u32, count: u32) -> Answer {
         let mut connection = self.connection()?.try_clone()?;
-        if first == 1 {
-            connection.write_all(&opening())?;
-        }
-        for number in 0..count {
-            connection.write_all(&request(first + number * 2))?;
-        }
+        let mut words = if first == 1 { [opening(), wide_window()].concat() } else { Vec::new() };
+        words.extend((0..count).flat_map(|number| request(first + number * 2)));
+        // What became of the connection is read off it.
+        connection.write_all(&words).ok();
         let until = Instant::now() + PATIENCE;
         let mut served = 0_u32;
         let end = loop {
@@ -125,7 +125,7 @@ impl Puppet {
                 Event::Secret(_) => served += 1,
                 event @ (Event::Gone | Event::Silent) => break format!("{event:?}"),
                 Event::End(stream) => break format!("End({stream})"),
-                event => self.reply(event)?,
+                event => self.reply(event),
             }
             if served == count {
                 break "served".to_owned();
@@ -134,26 +134,31 @@ impl Puppet {
         Ok(vec![served.to_string().into_bytes(), end.into_bytes()])
     }
 
-    fn reply(&self, event: Event) -> io::Result<()> {
-        match event {
-            Event::Ping(nonce) => self.connection()?.write_all(&ack(nonce)),
-            Event::Settings => self.connection()?.write_all(&frame(SETTINGS, ACK, 0, &[])),
-            _ => Ok(()),
+    fn reply(&self, event: Event) {
+        let words = match event {
+            Event::Ping(nonce) => ack(nonce),
+            Event::Settings => frame(SETTINGS, ACK, 0, &[]),
+            _ => return,
+        };
+        // What became of the connection is read off it.
+        if let Some(mut connection) = self.connection.as_ref() {
+            connection.write_all(&words).ok();
         }
     }
 
     /// As a thief: reads, answers nothing, until a secret comes or this many streams have ended.
     fn steal(&mut self, streams: u32, milliseconds: u64) -> Answer {
         let until = Instant::now() + Duration::from_millis(milliseconds);
-        let mut ended = 0;
         let connection = self.connection()?.try_clone()?;
         let word = loop {
+            if self.ended >= streams {
+                break "refused";
+            }
             match self.reader.next(&connection, until) {
                 Event::Secret(_) => break "leaked",
                 Event::Gone => break "refused",
                 Event::Silent => break "silent",
-                Event::End(_) if ended + 1 == streams => break "refused",
-                Event::End(_) => ended += 1,
+                Event::End(_) => self.ended += 1,
                 Event::Settings | Event::Ping(_) => {}
             }
         };
@@ -166,13 +171,14 @@ impl Puppet {
         let connection = self.connection()?.try_clone()?;
         loop {
             let event = self.reader.next(&connection, until);
-            if is_it(event) || matches!(event, Event::Gone | Event::Silent) {
+            self.ended += u32::from(matches!(event, Event::End(_)));
+            if is_it(event) || matches!(event, Event::Gone | Event::Silent | Event::End(_)) {
                 let nonce = if let Event::Ping(nonce) = event { nonce.to_vec() } else { Vec::new() };
                 let word = if is_it(event) { "came".to_owned() } else { format!("{event:?}") };
                 return Ok(vec![word.into_bytes(), nonce]);
             }
             if with_replies {
-                self.reply(event)?;
+                self.reply(event);
             }
         }
     }
@@ -183,7 +189,7 @@ impl Puppet {
         let child = fork(|| {
             let connection = self.connection.as_ref().and_then(|connection| connection.try_clone().ok());
             let kept = std::mem::take(&mut self.kept);
-            let mut child = Self { link, connection, reader: Reader::default(), page: self.page, kept };
+            let mut child = Self { link, connection, reader: Reader::default(), ended: 0, page: self.page, kept };
             // What is our parent's, its link above all, must not be held open here.
             self.connection = None;
             nix::unistd::close(self.link.descriptor().as_raw_fd()).ok();
@@ -196,7 +202,7 @@ impl Puppet {
     /// Takes over a connection.
     fn take(&mut self, message: Message) -> Answer {
         self.connection = message.descriptor.map(UnixStream::from);
-        self.reader = Reader::default();
+        (self.reader, self.ended) = (Reader::default(), 0);
         Ok(Vec::new())
     }
 
