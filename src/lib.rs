@@ -3,6 +3,8 @@
 //! A daemon on each node asks the kernel who is calling on a Unix socket, matches that against registered
 //! entries, judges by policy, and issues credentials that live minutes.
 
+#[doc(hidden)]
+pub mod cli;
 pub mod daemon;
 pub mod spiffe;
 
@@ -16,3 +18,7 @@ pub(crate) mod policy;
 pub(crate) mod registry;
 pub(crate) mod store;
 pub(crate) mod sys;
+
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;

@@ -1,3 +1,7 @@
 //! The `dayfly` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dayfly::cli::main()
+}

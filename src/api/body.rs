@@ -18,13 +18,13 @@ use crate::sys::counters::Counters;
 pub(crate) struct Guarded {
     inner: Option<tonic::body::Body>,
     counters: Arc<Counters>,
-    _slot: Option<StreamSlot>,
+    slot: Option<StreamSlot>,
 }
 
 impl Guarded {
     /// Keeps `slot` taken until the body is done.
     pub(crate) fn new(inner: tonic::body::Body, counters: Arc<Counters>, slot: Option<StreamSlot>) -> Self {
-        Self { inner: Some(inner), counters, _slot: slot }
+        Self { inner: Some(inner), counters, slot }
     }
 }
 
@@ -52,6 +52,14 @@ impl Body for Guarded {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if self.slot.is_some() {
+            self.counters.stream_closed();
+        }
     }
 }
 

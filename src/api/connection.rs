@@ -16,12 +16,9 @@ use std::{
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    time::{Instant, Sleep},
-};
+use tokio::time::{Instant, Sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Status, service::Routes};
+use tonic::{Code, Status, service::Routes};
 use tower::Service as _;
 
 use super::{admin::AdminCaller, body::Guarded, limits::ConnectionSlot, status};
@@ -80,8 +77,7 @@ const SEND_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionSlot, service: Service) -> End {
-    let watched = caller.peer().pidfd().try_clone().and_then(|pidfd| AsyncFd::with_interest(pidfd, Interest::READABLE));
-    let Ok(process) = watched else { return End::Fault(Fault::Gone) };
+    let Ok(exit) = caller.exit() else { return End::Fault(Fault::Gone) };
     let mut builder = http2::Builder::new(Tracked(service.tracker.clone()));
     builder
         .max_concurrent_streams(service.terms.streams_max)
@@ -102,10 +98,11 @@ pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionS
     let mut evicted = pin!(slot.closing().cancelled());
     let mut flood = Flood::default();
     let end = poll_fn(|cx| {
+        guard.begin_turn();
         if guard.poll_challenge(cx).is_ready() {
             return Poll::Ready(End::Closed);
         }
-        if process.poll_read_ready(cx).is_ready() {
+        if exit.poll(cx).is_ready() {
             return Poll::Ready(End::Fault(Fault::Gone));
         }
         if connection.as_mut().poll(cx).is_ready() || guard.poll_challenge(cx).is_ready() {
@@ -169,6 +166,8 @@ async fn answer(
             return Ok(refused(status::overloaded(over)));
         }
     };
+    let method = method_name(request.uri().path());
+    counters.stream_opened();
     let mut request = request.map(tonic::body::Body::new);
     if service.is_admin {
         request.extensions_mut().insert(AdminCaller::of(caller.peer()));
@@ -179,13 +178,44 @@ async fn answer(
     request.headers_mut().remove("grpc-timeout");
     let answered = AssertUnwindSafe(async { routes.call(request).await }).catch_unwind().await;
     Ok(match answered {
-        Ok(Ok(response)) => response.map(|body| Guarded::new(body, counters.clone(), Some(place))),
+        Ok(Ok(response)) => {
+            counters
+                .request(method, Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
+            response.map(|body| Guarded::new(body, counters.clone(), Some(place)))
+        }
         Ok(Err(never)) => match never {},
         Err(_) => {
             counters.panicked();
+            counters.stream_closed();
             refused(status::panicked())
         }
     })
+}
+
+/// The methods that are counted by name; a caller's other words are not.
+fn method_name(path: &str) -> &'static str {
+    const METHODS: [&str; 18] = [
+        "FetchX509SVID",
+        "FetchX509Bundles",
+        "FetchJWTSVID",
+        "FetchJWTBundles",
+        "ValidateJWTSVID",
+        "FetchWITSVID",
+        "FetchWITBundles",
+        "Create",
+        "Update",
+        "Delete",
+        "Show",
+        "List",
+        "Apply",
+        "Status",
+        "Explain",
+        "SetLogLevel",
+        "Check",
+        "Watch",
+    ];
+    let last = path.rsplit('/').next().unwrap_or_default();
+    METHODS.into_iter().find(|method| *method == last).unwrap_or("other")
 }
 
 /// Exactly one `workload.spiffe.io: true`, to the letter (SPIFFE Workload Endpoint §4.1).

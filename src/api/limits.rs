@@ -140,6 +140,7 @@ impl Gate {
     }
 
     /// Open connections and streams.
+    #[cfg(test)]
     pub(crate) fn open(&self) -> (usize, usize) {
         let state = self.state();
         (state.connections, state.streams)

@@ -91,6 +91,7 @@ impl Source {
             gauge(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
         };
         plain("dayfly_ready", "Whether credentials can be issued.", u64::from(standing.is_ready))?;
+        plain("dayfly_audit_records", "Records that the audit log has taken.", standing.audit_records)?;
         plain("dayfly_start_time_seconds", "When the daemon started, in Unix time.", seconds(self.started_at))?;
         if let Ok(bytes) = memory::resident_bytes() {
             plain("dayfly_resident_memory_bytes", "Memory of the daemon, shared parts included.", bytes)?;
@@ -138,7 +139,8 @@ mod tests {
             not_before: SystemTime::UNIX_EPOCH,
             not_after,
         };
-        let standing = Standing { is_ready: true, problems: Vec::new(), authorities: vec![authority] };
+        let standing =
+            Standing { is_ready: true, problems: Vec::new(), authorities: vec![authority], audit_records: 7 };
         let stand: Stand = Arc::new(move || standing.clone());
         let page = Metrics::new(counters, stand, not_after).text().unwrap();
         for line in [

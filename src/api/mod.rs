@@ -11,7 +11,7 @@ mod standard;
 mod status;
 mod workload;
 
-pub(crate) use admin::{About, Admin, AdminCaller, LogSwitch, Rights, admin_routes};
+pub(crate) use admin::{About, Admin, LogSwitch, Rights, admin_routes};
 pub(crate) use connection::{Service, Terms};
 pub(crate) use serve::{Door, Doorkeeper, Memory};
 pub(crate) use workload::workload_routes;

@@ -21,9 +21,9 @@ impl From<Error> for Status {
         match error {
             Error::Refused(_) => Self::new(Code::PermissionDenied, "no identity issued"),
             Error::Closed => Self::new(Code::Unavailable, "connection closed"),
-            Error::Attest(_) => Self::new(Code::Unavailable, "workload could not be attested; try again"),
-            Error::Sign(_) => Self::new(Code::Unavailable, "credential could not be signed; try again"),
-            Error::Audit(_) => Self::new(Code::Unavailable, "no record could be kept; try again"),
+            Error::Attest(_) => fault("workload could not be attested; try again", &error),
+            Error::Sign(_) => fault("credential could not be signed; try again", &error),
+            Error::Audit(_) => fault("no record could be kept; try again", &error),
             Error::Stopping => Self::new(Code::Unavailable, "daemon is stopping; try again"),
         }
     }
@@ -38,9 +38,13 @@ impl From<desk::Error> for Status {
             Error::Stale { .. } => Self::new(Code::Aborted, error.to_string()),
             Error::TooManyEntries(_) => Self::new(Code::Unavailable, error.to_string()),
             Error::Busy => over("admin_orders"),
-            Error::Store(_) => fault("the change could not be written, nothing was changed", &error),
-            Error::Audit(_) => fault("the change could not be recorded, nothing was changed", &error),
-            Error::Random | Error::Fault => fault("internal fault, nothing was changed", &error),
+            _ if error.is_disk_full() => fault("the disk is full; nothing was changed", &error),
+            Error::Store(_) => fault("the change could not be written; nothing was changed", &error),
+            Error::Unsure(_) => {
+                fault("the disk does not answer; the change may be made or not, look before you try again", &error)
+            }
+            Error::Audit(_) => fault("the change could not be recorded; nothing was changed", &error),
+            Error::Random | Error::Fault => fault("internal fault; nothing was changed", &error),
             Error::Stopping => stopping(),
         }
     }
@@ -92,15 +96,15 @@ pub(crate) fn stopping() -> Status {
     Status::new(Code::Unavailable, "daemon is stopping; try again")
 }
 
-/// Something does not work here. The caller hears of which class it is and a number to name it by; the cause is in
-/// the log beside that number.
+/// Something does not work here. The caller hears of which class it is, and a number to name it by; the cause was
+/// logged where it was met, and is logged once more beside that number for whoever looks for it.
 fn fault(class: &str, cause: &dyn std::error::Error) -> Status {
     let mut number = [0; 4];
     // A number that is not random is a number all the same.
     aws_lc_rs::rand::fill(&mut number).ok();
     let number = u32::from_be_bytes(number);
-    tracing::error!(fault = format!("{number:08x}"), cause = %chain(cause), "call failed");
-    Status::new(Code::Unavailable, format!("{class}; the daemon's log tells why at fault {number:08x}"))
+    tracing::debug!(fault = format!("{number:08x}"), cause = %chain(cause), "call failed");
+    Status::new(Code::Unavailable, format!("{class} (fault {number:08x})"))
 }
 
 /// Words travel in a header, percent-encoded, and clients take 8 KiB of headers or a little more.
@@ -125,4 +129,57 @@ pub(crate) fn panicked() -> Status {
 /// A method that is not offered.
 pub(crate) fn not_offered() -> Status {
     Status::new(Code::Unimplemented, "not offered")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::{attest, audit};
+
+    /// Clients end their watches for good on the first two, and give up on the third.
+    const NEVER: [Code; 3] = [Code::Cancelled, Code::InvalidArgument, Code::ResourceExhausted];
+
+    #[test]
+    fn what_the_daemon_did_is_never_told_as_the_callers_fault() {
+        let audit = || audit::Error::Closed;
+        let daemon: Vec<Status> = vec![
+            Error::Refused(Vec::new()).into(),
+            Error::Closed.into(),
+            Error::Attest(attest::Error::Unsteady).into(),
+            Error::Audit(audit()).into(),
+            Error::Stopping.into(),
+            desk::Error::Busy.into(),
+            desk::Error::Audit(audit()).into(),
+            desk::Error::TooManyEntries(1).into(),
+            desk::Error::Random.into(),
+            desk::Error::Fault.into(),
+            desk::Error::Stopping.into(),
+            Unexplained::Failed(Box::new(audit())).into(),
+            overloaded(Over::RequestRate),
+            over("watches"),
+            fell_behind(),
+            stopping(),
+            panicked(),
+        ];
+        for status in daemon {
+            assert!(!NEVER.contains(&status.code()), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn a_fault_has_its_class_and_a_number_and_no_cause() {
+        let status = Status::from(Error::Attest(attest::Error::Unanswered { seconds: 5 }));
+        let (class, number) = status.message().split_once(" (fault ").unwrap();
+        assert_eq!(class, "workload could not be attested; try again");
+        assert_eq!(number.len(), "01234567)".len());
+        assert_ne!(status.message(), Status::from(Error::Attest(attest::Error::Unsteady)).message());
+    }
+
+    #[test]
+    fn long_words_are_cut_between_characters() {
+        assert_eq!(words("short"), "short");
+        assert_eq!(words(&format!("x{}", "é".repeat(4_096))).len(), 4_095 + "…".len());
+    }
 }

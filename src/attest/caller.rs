@@ -14,7 +14,7 @@ use crate::{
     registry::{ImageSet, Selectors, Snapshot},
     sys::{
         image::{Image, Lack, Spot},
-        peer::{Facts, Peer},
+        peer::{Exit, Facts, Peer},
         stream::{Line, Question},
     },
 };
@@ -68,6 +68,14 @@ impl Caller {
     /// The process that connected.
     pub(crate) fn peer(&self) -> &Peer {
         self.line.peer()
+    }
+
+    /// Tells when the process has exited.
+    ///
+    /// # Errors
+    /// When it cannot be watched.
+    pub(crate) fn exit(&self) -> std::io::Result<Exit> {
+        Exit::of(self.line.peer().clone())
     }
 
     /// Closes the connection of a caller that is not its own any more.
@@ -146,13 +154,20 @@ impl Caller {
         let wait: Duration = self.attestor.waits.ping;
         match tokio::time::timeout(wait, self.line.challenge(question)).await {
             Ok(Some(answer)) => {
+                self.attestor.counters.challenged(match &answer {
+                    Ok(_) => "answered",
+                    Err(lack) => lack.code(),
+                });
                 if answer.is_ok() {
                     self.memo().writer_proved = true;
                 }
                 Ok(answer)
             }
             Ok(None) => Err(Error::Ended),
-            Err(_) => Err(Error::Unanswered { seconds: wait.as_secs() }),
+            Err(_) => {
+                self.attestor.counters.challenged("unanswered");
+                Err(Error::Unanswered { seconds: wait.as_secs() })
+            }
         }
     }
 

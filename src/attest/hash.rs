@@ -8,7 +8,6 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Read as _},
-    os::unix::fs::MetadataExt as _,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };

@@ -12,4 +12,4 @@ mod unix;
 
 pub(crate) use caller::{Attested, Caller};
 pub(crate) use error::Error;
-pub(crate) use unix::{Attestor, Look, Waits};
+pub(crate) use unix::{Attestor, Waits};

@@ -12,6 +12,7 @@ use crate::{
     registry::{Image as Kind, ImageSet, Selector, Selectors, Snapshot},
     sys::{
         Clock,
+        counters::Counters,
         image::{Image, Lack, Lens},
         kernel::Kernel,
         peer::{Facts, Fault, Peer},
@@ -41,6 +42,7 @@ pub(crate) struct Attestor {
     names: Arc<Names>,
     hasher: Arc<Hasher>,
     clock: Clock,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// A process looked at from outside, with no connection (`explain`).
@@ -59,9 +61,9 @@ pub(crate) struct Look {
 
 impl Attestor {
     /// An attestor that looks at images through `lens`.
-    pub(crate) fn new(lens: Lens, waits: Waits, kernel: Kernel, clock: Clock) -> Self {
+    pub(crate) fn new(lens: Lens, waits: Waits, kernel: Kernel, clock: Clock, counters: Arc<Counters>) -> Self {
         let limits = Limits { bytes_max: waits.hash_bytes_max, wait: waits.hash, at_once: waits.hashes_at_once };
-        Self { lens, waits, kernel, names: Arc::default(), hasher: Arc::new(Hasher::new(limits)), clock }
+        Self { lens, waits, kernel, names: Arc::default(), hasher: Arc::new(Hasher::new(limits)), clock, counters }
     }
 
     /// How images are looked at.
@@ -125,7 +127,13 @@ impl Attestor {
             return Err(Error::Unsteady);
         }
         let open = move || dir.open_executable();
-        self.hasher.sha256(peer.uid(), &file, open, self.clock.now()).await.map_err(Error::Hash)
+        let hashed = self.hasher.sha256(peer.uid(), &file, open, self.clock.now()).await;
+        self.counters.hashed(match &hashed {
+            Ok(Ok(_)) => "known",
+            Ok(Err(_)) => "not_hashed",
+            Err(_) => "failed",
+        });
+        hashed.map_err(Error::Hash)
     }
 
     /// Looks at a process from outside.

@@ -18,9 +18,9 @@ mod verify;
 mod writer;
 
 pub(crate) use error::Error;
-pub(crate) use log::{Durability, Limits, Log, Sequence};
+pub(crate) use log::{Durability, Limits, Log};
 pub(crate) use record::{Caller, Record, Urgency};
-pub(crate) use verify::{Fault, Finding, Report, verify};
+pub(crate) use verify::{Fault, Report, verify};
 
 #[cfg(test)]
 mod tests;

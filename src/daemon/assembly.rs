@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_health::server::HealthReporter;
 
 use super::{
-    config::{self, Config, LogLevel, OpsAddress},
+    config::{Config, LogLevel, OpsAddress},
     settings,
     telemetry::Telemetry,
 };
@@ -57,6 +57,7 @@ pub struct Bound {
     owner: Owner,
     clerk: Clerk,
     log: audit::Log,
+    store: Store,
     stopping: CancellationToken,
     tracker: TaskTracker,
     _lock: files::Lock,
@@ -93,7 +94,7 @@ impl Daemon {
         .await?;
         let present = Snapshot::build(loaded.registry_revision, loaded.entries.into_iter().map(Arc::new));
         let domain = config.trust_domain.clone();
-        let (desk, clerk) = desk::open(domain, present, store, log.clone(), clock.clone(), counters.clone());
+        let (desk, clerk) = desk::open(domain, present, store.clone(), log.clone(), clock.clone(), counters.clone());
         let issuer = Arc::new(Issuer::new(
             desk.registry(),
             owner.keyring(),
@@ -108,9 +109,10 @@ impl Daemon {
         let addresses = listeners.iter().map(|one| one.path().as_os_str().as_encoded_bytes().to_vec()).collect();
         let lens =
             Lens::new(config.host_root.clone(), addresses).context("the daemon's user namespace cannot be seen")?;
-        let attestor = Arc::new(Attestor::new(lens, settings::waits(&config.limits), kernel, clock.clone()));
+        let attestor =
+            Arc::new(Attestor::new(lens, settings::waits(&config.limits), kernel, clock.clone(), counters.clone()));
         let gates = settings::gates(&config.limits, descriptors);
-        let stand = stand(owner.listed());
+        let stand = stand(owner.listed(), log.clone());
         let health = HealthReporter::new();
         let terms = settings::terms(&config.limits);
         let service = |routes, is_admin| Service {
@@ -151,7 +153,7 @@ impl Daemon {
         };
         let keeper = Arc::new(Doorkeeper { attestor, kernel, log: log.clone(), memory: Memory::default() });
         say_what_is_missing(kernel);
-        Ok(Bound { config, keeper, doors, ops, owner, clerk, log, stopping, tracker, _lock: lock })
+        Ok(Bound { config, keeper, doors, ops, owner, clerk, log, store, stopping, tracker, _lock: lock })
     }
 }
 
@@ -167,7 +169,7 @@ impl Bound {
     /// # Errors
     /// When a task that owns state ends by itself, or a socket breaks.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, keeper, doors, ops, owner, clerk, log, stopping, tracker, _lock } = self;
+        let Self { config, keeper, doors, ops, owner, clerk, log, store, stopping, tracker, _lock } = self;
         let mut owners = JoinSet::new();
         owners.spawn(owner.run(stopping.clone()).map(|()| Ok("authorities")));
         owners.spawn(clerk.run(stopping.clone()).map(|()| Ok("registry")));
@@ -193,6 +195,7 @@ impl Bound {
         owners.shutdown().await;
         record(&log, "stopped");
         log.close();
+        store.close();
         ended
     }
 }
@@ -258,7 +261,7 @@ fn tell(log: audit::Log) -> Box<dyn Fn(&crate::authority::Event) + Send + Sync> 
 }
 
 /// How the daemon stands, from its authorities: without one that signs it is not ready.
-fn stand(listed: watch::Receiver<Arc<[Listed]>>) -> Stand {
+fn stand(listed: watch::Receiver<Arc<[Listed]>>, log: audit::Log) -> Stand {
     let clock = Clock::system();
     Arc::new(move || {
         let authorities: Arc<[Listed]> = listed.borrow().clone();
@@ -272,7 +275,12 @@ fn stand(listed: watch::Receiver<Arc<[Listed]>>) -> Stand {
             not_before: one.not_before,
             not_after: one.not_after,
         };
-        Standing { is_ready, problems, authorities: authorities.iter().map(standing).collect() }
+        Standing {
+            is_ready,
+            problems,
+            authorities: authorities.iter().map(standing).collect(),
+            audit_records: log.last().0,
+        }
     })
 }
 
@@ -305,7 +313,7 @@ fn explain(attestor: Arc<Attestor>, desk: &Desk) -> Explain {
 fn log_switch(telemetry: Option<Telemetry>) -> LogSwitch {
     let present = telemetry.clone();
     LogSwitch {
-        present: Box::new(move || present.as_ref().map_or(config::LogLevel::Info, Telemetry::level).name()),
+        present: Box::new(move || present.as_ref().map_or(LogLevel::Info, Telemetry::level).name()),
         change: Box::new(move |word| {
             let (level, telemetry) = (LogLevel::named(word)?, telemetry.as_ref()?);
             Some(telemetry.set_level(level).name())

@@ -83,6 +83,9 @@ impl BundleFeed {
                 return Ok(None);
             }
             if self.issuer.holds(&self.caller, &attested)? {
+                if self.sent.is_some() {
+                    self.issuer.pushed();
+                }
                 self.sent = Some(bundle.der().clone());
                 return Ok(Some(HashMap::from([(bundle.trust_domain().id(), bundle.der().clone())])));
             }

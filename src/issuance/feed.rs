@@ -123,6 +123,9 @@ impl X509Feed {
             }
             // Last of all: it is still the process that was attested.
             if self.issuer.holds(&self.caller, &attested)? {
+                if is_news && self.sent.is_some() {
+                    self.issuer.pushed();
+                }
                 let bundle = content.1.clone();
                 self.sent = Some(content);
                 return Ok(is_news.then_some(Update { identities, bundle }));

@@ -69,8 +69,9 @@ impl Issuer {
         &self.clock
     }
 
-    pub(super) fn counters(&self) -> &Counters {
-        &self.counters
+    /// A message leaves on a stream that has had one.
+    pub(super) fn pushed(&self) {
+        self.counters.pushed();
     }
 
     pub(super) fn stopping(&self) -> &CancellationToken {
@@ -149,7 +150,7 @@ impl Issuer {
             return Outcome::Failed(Error::Audit(error));
         }
         self.counters.issued(renewal);
-        tracing::debug!(id = %svid.id, serial = svid.serial, pid = caller.peer().pid(), renewal, "issued");
+        tracing::debug!(id = %svid.id, serial = svid.serial, authority = %svid.authority, pid = caller.peer().pid(), renewal, "issued");
         Outcome::Signed(svid)
     }
 

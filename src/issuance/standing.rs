@@ -11,6 +11,8 @@ pub(crate) struct Standing {
     pub(crate) problems: Vec<String>,
     /// The embedded authorities, oldest first.
     pub(crate) authorities: Vec<AuthorityStanding>,
+    /// How many records the audit log has taken in its life.
+    pub(crate) audit_records: u64,
 }
 
 /// One signing key and its certificate.

@@ -12,3 +12,6 @@ mod reason;
 pub(crate) use judge::{Judgement, Request, Rules, judge};
 pub(crate) use permit::Permit;
 pub(crate) use reason::Reason;
+
+#[cfg(test)]
+mod tests;

@@ -76,11 +76,6 @@ impl EntryId {
         Self(bytes)
     }
 
-    /// Eight of its bytes, as random as the id.
-    pub(super) fn leading_bits(&self) -> u64 {
-        self.0.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
-    }
-
     /// Where the hyphens are in its text.
     const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 }

@@ -13,13 +13,13 @@ use super::{
     image::{Image, ImageSet},
     selector::Selector,
     selectors::Selectors,
-    shards::{Shards, Spread, spread_text},
+    shards::{Shards, quick},
 };
 
 /// What is known under one selector.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Folder {
-    /// How many entries name the selector, filed here or not.
+    /// How many entries could be filed here, and perhaps are.
     pub(super) named_by: u32,
     pub(super) filed: Pile,
 }
@@ -72,13 +72,7 @@ impl Sieve {
 
 /// Thirty-two bits of a selector; 0 is kept for none.
 fn mark(selector: &Selector) -> u32 {
-    u32::try_from(selector.spread() & 0xffff_ffff).unwrap_or(0).max(1)
-}
-
-impl Spread for Selector {
-    fn spread(&self) -> u64 {
-        spread_text(self.as_str())
-    }
+    u32::try_from(quick(selector) & 0xffff_ffff).unwrap_or(0).max(1)
 }
 
 impl Pile {
@@ -167,8 +161,9 @@ impl Count {
 }
 
 impl Cabinet {
-    pub(super) fn new() -> Self {
-        Self { folders: Shards::new(), image_only: [[0; 3]; 3], named: 0 }
+    /// With room for about this many entries.
+    pub(super) fn with_capacity(entries: usize) -> Self {
+        Self { folders: Shards::with_capacity(entries), image_only: [[0; 3]; 3], named: 0 }
     }
 
     /// What is filed under one of the caller's selectors.
@@ -191,47 +186,66 @@ impl Cabinet {
             .collect()
     }
 
-    /// The text of this selector that is in memory already, so that equal selectors share one.
-    pub(super) fn shared(&self, selector: &Selector) -> Option<Selector> {
-        self.folders.at(selector).map(|(shared, _)| shared.clone())
+    /// Counts the selectors that the entry could be filed under, which [`Cabinet::file`] goes by, and lets
+    /// it share their texts with the entries that are here.
+    pub(super) fn count(&mut self, entry: &mut Arc<Entry>) {
+        self.count_kinds(entry, Count::Up);
+        match Arc::get_mut(entry) {
+            Some(entry) if keys(entry).all(|key| key.image().is_none()) => {
+                for key in entry.spec.selectors.iter_mut().filter(|selector| selector.image().is_none()) {
+                    *key = self.named(key);
+                }
+            }
+            // An entry that others hold as well keeps its own texts; one of images alone has none to share.
+            _ => keys(entry).for_each(|key| drop(self.named(key))),
+        }
     }
 
-    /// Counts the entry's selectors, which [`Cabinet::file`] goes by.
-    pub(super) fn count(&mut self, entry: &Entry) {
-        for selector in &entry.spec.selectors {
-            if let Some(shard) = self.folders.shard_mut(selector) {
-                let folder = shard.entry(selector.clone()).or_default();
-                folder.named_by = folder.named_by.saturating_add(1);
-            }
-        }
-        self.count_kinds(entry, Count::Up);
+    /// Counts a selector, and answers it with the text that is in memory.
+    fn named(&mut self, selector: &Selector) -> Selector {
+        let Some(shard) = self.folders.shard_mut(selector) else { return selector.clone() };
+        let slot = shard.entry(selector.clone());
+        let shared = slot.key().clone();
+        let folder = slot.or_default();
+        folder.named_by = folder.named_by.saturating_add(1);
+        shared
     }
 
     /// Files an entry whose selectors were counted.
     pub(super) fn file(&mut self, entry: &Arc<Entry>) {
-        let Some(under) = self.home(entry) else { return };
-        let second = entry.spec.selectors.iter().filter(|other| *other != under).min_by_key(|other| self.rank(other));
+        let mut keys: Vec<_> = keys(entry).map(|key| (self.rank(key), key)).collect();
+        keys.sort_by_key(|(rank, _)| *rank);
+        let mut keys = keys.into_iter().map(|(_, key)| key);
+        let Some(under) = keys.next() else { return };
+        let next = keys.next();
+        // A selector of the image says more than most others do.
+        let of_image = entry.spec.selectors.iter().find(|other| *other != under && other.image().is_some());
         let filed = Filed {
             entry: Arc::clone(entry),
-            second: second.map_or(0, mark),
+            second: of_image.or(next).map_or(0, mark),
             images: entry.spec.images(),
-            has_others: entry.spec.selectors.iter().any(|other| other != under && other.image().is_none()),
+            has_others: next.is_some(),
         };
         if let Some(folder) = self.folders.shard_mut(under).and_then(|shard| shard.get_mut(under)) {
             folder.filed.push(filed);
         }
     }
 
+    /// How many entries could be filed under this selector.
+    fn rank(&self, key: &Selector) -> u32 {
+        self.folders.at(key).map_or(0, |(_, folder)| folder.named_by)
+    }
+
     /// Takes an entry out and its selectors off the counts.
     pub(super) fn remove(&mut self, entry: &Entry) {
-        for selector in &entry.spec.selectors {
-            let Some(shard) = self.folders.shard_mut(selector) else { continue };
-            let Some(folder) = shard.get_mut(selector) else { continue };
+        for key in keys(entry) {
+            let Some(shard) = self.folders.shard_mut(key) else { continue };
+            let Some(folder) = shard.get_mut(key) else { continue };
             // It was filed under what was rarest then, so each of them is asked.
             folder.filed.remove(entry);
             folder.named_by = folder.named_by.saturating_sub(1);
             if folder.named_by == 0 {
-                shard.remove(selector);
+                shard.remove(key);
             }
         }
         self.count_kinds(entry, Count::Down);
@@ -240,16 +254,6 @@ impl Cabinet {
     /// Gives back what was reserved for growing.
     pub(super) fn shrink(&mut self) {
         self.folders.shrink();
-    }
-
-    /// The selector to file an entry under.
-    fn home<'a>(&self, entry: &'a Entry) -> Option<&'a Selector> {
-        let plain = entry.spec.selectors.iter().filter(|selector| selector.image().is_none());
-        plain.min_by_key(|selector| self.rank(selector)).or_else(|| image_home(entry))
-    }
-
-    fn rank(&self, selector: &Selector) -> u32 {
-        self.folders.at(selector).map_or(0, |(_, folder)| folder.named_by)
     }
 
     fn count_kinds(&mut self, entry: &Entry, count: Count) {
@@ -268,6 +272,14 @@ impl Cabinet {
             }
         }
     }
+}
+
+/// The selectors that an entry can be filed under: those not of the image; where there is none, the one of
+/// the image that costs least to read.
+fn keys(entry: &Entry) -> impl Iterator<Item = &Selector> {
+    let selectors = &entry.spec.selectors;
+    let only = if selectors.iter().all(|selector| selector.image().is_some()) { image_home(entry) } else { None };
+    only.into_iter().chain(selectors.iter().filter(|selector| selector.image().is_none()))
 }
 
 /// Of image selectors the one that costs least to read: a path, then a verity digest, then a hash.

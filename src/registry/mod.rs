@@ -19,11 +19,14 @@ mod shards;
 mod snapshot;
 mod unix;
 
-pub(crate) use draft::{Draft, Problem, Problems};
+pub(crate) use draft::{Draft, Problems};
 pub(crate) use entry::{Change, Entry, EntryId, Spec};
 pub(crate) use error::Error;
 pub(crate) use hints::drop_repeated_hints;
 pub(crate) use image::{Image, ImageSet};
-pub(crate) use selector::{Selector, SelectorError};
+pub(crate) use selector::Selector;
 pub(crate) use selectors::Selectors;
 pub(crate) use snapshot::Snapshot;
+
+#[cfg(test)]
+mod tests;

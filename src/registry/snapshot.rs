@@ -3,7 +3,7 @@
 use std::{
     borrow::Borrow,
     cmp::Reverse,
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     hash::{Hash, Hasher},
     sync::Arc,
     time::SystemTime,
@@ -17,7 +17,7 @@ use super::{
     order::{Ordered, place},
     selector::Selector,
     selectors::Selectors,
-    shards::{Shards, Spread, spread_text},
+    shards::Shards,
 };
 
 /// All entries, filed so that a caller's are found in about a microsecond, however many there are.
@@ -33,6 +33,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    #[cfg(test)]
     /// Nobody is anybody, at revision 0.
     pub(crate) fn empty() -> Self {
         Self::build(0, [])
@@ -41,25 +42,17 @@ impl Snapshot {
     /// Files everything. Of two entries with the same id the later stands. Duplicates of content are
     /// taken as they are: they were accepted once.
     pub(crate) fn build(revision: u64, entries: impl IntoIterator<Item = Arc<Entry>>) -> Self {
+        let mut entries = latest_of_each(entries.into_iter().collect());
+        entries.sort_by(|a, b| place(a).cmp(&place(b)));
         let mut snapshot = Self {
             revision,
             ordered: Ordered::default(),
-            by_id: Shards::new(),
-            by_content: Shards::new(),
-            cabinet: Cabinet::new(),
+            by_id: Shards::with_capacity(entries.len()),
+            by_content: Shards::with_capacity(entries.len()),
+            cabinet: Cabinet::with_capacity(entries.len()),
             changes: 0,
         };
-        let mut entries: Vec<_> = entries.into_iter().collect();
-        entries.sort_by(|a, b| a.id.cmp(&b.id));
-        // The sort is stable, so the last of a run is the latest.
-        entries.reverse();
-        entries.dedup_by(|a, b| a.id == b.id);
-        entries.sort_by(|a, b| place(a).cmp(&place(b)));
         for entry in &mut entries {
-            // An entry that nobody else holds yet gets the shared texts.
-            if let Some(entry) = Arc::get_mut(entry) {
-                snapshot.share_texts(entry);
-            }
             snapshot.cabinet.count(entry);
         }
         for entry in &entries {
@@ -201,24 +194,23 @@ impl Snapshot {
         self.ordered.len()
     }
 
+    #[cfg(test)]
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn insert(&mut self, mut entry: Entry) -> Result<(), Error> {
-        self.share_texts(&mut entry);
-        let entry = Arc::new(entry);
-        let content = ByContent(Arc::clone(&entry));
-        if let Some((ByContent(existing), ())) = self.by_content.at(&content) {
+    fn insert(&mut self, entry: Entry) -> Result<(), Error> {
+        let mut entry = Arc::new(entry);
+        if let Some((ByContent(existing), ())) = self.by_content.at(&ByContent(Arc::clone(&entry))) {
             return Err(Error::Duplicate { existing: existing.id.clone() });
         }
         if let Some(existing) = self.with_same_hint(&entry) {
             return Err(Error::HintTaken { existing: existing.id.clone(), hint: entry.spec.hint.clone() });
         }
-        self.cabinet.count(&entry);
+        self.cabinet.count(&mut entry);
         self.cabinet.file(&entry);
-        self.by_content.insert(content, ());
+        self.by_content.insert(ByContent(Arc::clone(&entry)), ());
         self.by_id.insert(ById(Arc::clone(&entry)), ());
         self.ordered.insert(entry);
         Ok(())
@@ -242,14 +234,19 @@ impl Snapshot {
         let same = |other: &Entry| other.spec.hint == entry.spec.hint && other.spec.selectors == entry.spec.selectors;
         alike.find(|filed| same(&filed.entry)).map(|filed| &filed.entry)
     }
+}
 
-    fn share_texts(&self, entry: &mut Entry) {
-        for selector in &mut entry.spec.selectors {
-            if let Some(shared) = self.cabinet.shared(selector) {
-                *selector = shared;
-            }
-        }
+/// Leaves out entries whose id comes again later.
+fn latest_of_each(mut entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
+    let mut latest = HashMap::with_capacity(entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        latest.insert(entry.id.clone(), index);
     }
+    if latest.len() < entries.len() {
+        let mut index = 0..;
+        entries.retain(|entry| latest.get(&entry.id).copied() == index.next());
+    }
+    entries
 }
 
 /// How many changes there are at least before everything is filed anew.
@@ -283,18 +280,6 @@ impl Borrow<EntryId> for ById {
     }
 }
 
-impl Spread for ById {
-    fn spread(&self) -> u64 {
-        self.0.id.spread()
-    }
-}
-
-impl Spread for EntryId {
-    fn spread(&self) -> u64 {
-        self.leading_bits()
-    }
-}
-
 impl PartialEq for ByContent {
     fn eq(&self, other: &Self) -> bool {
         self.0.spec.spiffe_id == other.0.spec.spiffe_id && self.0.spec.selectors == other.0.spec.selectors
@@ -307,12 +292,5 @@ impl Hash for ByContent {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.spec.spiffe_id.hash(state);
         self.0.spec.selectors.hash(state);
-    }
-}
-
-impl Spread for ByContent {
-    fn spread(&self) -> u64 {
-        let id = spread_text(self.0.spec.spiffe_id.as_str());
-        self.0.spec.selectors.iter().fold(id, |sum, selector| sum.rotate_left(7) ^ selector.spread())
     }
 }

@@ -81,7 +81,8 @@ fn unknown(kind: &'static str, name: &str, known: &[&'static str]) -> SelectorEr
     /// Longer ones are no typing error, and an error is to stay readable.
     const SHOWN_CHARS_MAX: usize = 40;
     let name: String = name.chars().take(SHOWN_CHARS_MAX).collect();
-    let meant = known.iter().map(|known| (distance(&name, known), *known)).min();
+    let lower = name.to_ascii_lowercase();
+    let meant = known.iter().map(|known| (distance(&lower, known), *known)).min();
     // Half of the letters wrong is another word.
     let meant = meant.filter(|(distance, known)| *distance * 2 <= known.len()).map(|(_, known)| known);
     SelectorError::UnknownName { kind, name, meant }

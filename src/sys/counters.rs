@@ -27,7 +27,6 @@ pub(crate) struct Counters {
     pushes: AtomicU64,
     limits_met: Family<1>,
     panics: AtomicU64,
-    audit_records: AtomicU64,
     audit_failures: AtomicU64,
     store_commits: AtomicU64,
     store_failures: AtomicU64,
@@ -44,6 +43,9 @@ pub(crate) enum Kind {
     Gauge,
 }
 
+/// A label's name and value.
+pub(crate) type Label = (&'static str, &'static str);
+
 /// One number, with everything that is needed to show it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample<'a> {
@@ -53,7 +55,7 @@ pub(crate) struct Sample<'a> {
     /// One sentence, without its full stop.
     pub(crate) help: &'static str,
     /// Names and values; empty where there are none.
-    pub(crate) labels: &'a [(&'static str, &'static str)],
+    pub(crate) labels: &'a [Label],
     pub(crate) value: u64,
 }
 
@@ -169,16 +171,6 @@ impl Counters {
         add(&self.panics);
     }
 
-    /// The audit log took a record.
-    pub(crate) fn audit_recorded(&self) {
-        add(&self.audit_records);
-    }
-
-    /// How many records the audit log took.
-    pub(crate) fn audit_records(&self) -> u64 {
-        self.audit_records.load(Ordering::Relaxed)
-    }
-
     /// The audit log did not take a record.
     pub(crate) fn audit_failed(&self) {
         add(&self.audit_failures);
@@ -217,7 +209,6 @@ impl Counters {
         plain("sign_failures", Counter, "Credentials that could not be signed", value(&self.sign_failures));
         plain("pushes", Counter, "Messages sent on open streams after a change", value(&self.pushes));
         plain("panics", Counter, "Panics caught; each is a bug", value(&self.panics));
-        plain("audit_records", Counter, "Records the audit log took", value(&self.audit_records));
         plain("audit_failures", Counter, "Records the audit log did not take", value(&self.audit_failures));
         plain("store_commits", Counter, "Changes written to disk", value(&self.store_commits));
         plain("store_failures", Counter, "Changes that could not be written", value(&self.store_failures));
@@ -279,11 +270,11 @@ impl<const LABELS: usize> Family<LABELS> {
 
 /// A family, whatever the number of its labels.
 trait Shown {
-    fn each(&self, names: &[&'static str], show: &mut dyn FnMut(&[(&'static str, &'static str)], u64));
+    fn each(&self, names: &[&'static str], show: &mut dyn FnMut(&[Label], u64));
 }
 
 impl<const LABELS: usize> Shown for Family<LABELS> {
-    fn each(&self, names: &[&'static str], show: &mut dyn FnMut(&[(&'static str, &'static str)], u64)) {
+    fn each(&self, names: &[&'static str], show: &mut dyn FnMut(&[Label], u64)) {
         let pairs = |values: [&'static str; LABELS]| names.iter().copied().zip(values).collect::<Vec<_>>();
         for (place, count) in self.places.iter().zip(&self.counts) {
             let Some(values) = place.get() else { break };

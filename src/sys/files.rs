@@ -48,11 +48,6 @@ impl Error {
         let path = path.to_owned();
         move |source| Self::Io { path, verb, source }
     }
-
-    /// Whether the disk, or the daemon's share of it, was full.
-    pub(crate) fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
-    }
 }
 
 /// Reads a file that only the daemon's user may read. Links are not followed.

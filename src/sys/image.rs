@@ -4,13 +4,13 @@ use std::{
     io,
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::ffi::{OsStrExt as _, OsStringExt as _},
+        unix::ffi::OsStrExt as _,
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
-use nix::sys::socket::{AddressFamily, UnixAddr, getpeername, getsockopt, sockopt::SockType};
+use nix::sys::socket::{UnixAddr, getpeername, getsockopt, sockopt::SockType};
 
 use super::{
     closer,

@@ -8,13 +8,17 @@
 use std::{
     fs, io,
     os::{
-        fd::{AsFd, AsRawFd as _},
+        fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
         unix::fs::MetadataExt as _,
     },
     path::Path,
+    sync::Arc,
+    task::{Context, Poll},
 };
 
 use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
+
+use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     kernel::{Feature, Kernel},
@@ -96,6 +100,7 @@ pub(crate) struct Peer {
 /// What is true of a process at one moment, without its image.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Facts {
+    pub(crate) process: ProcessKey,
     pub(crate) pid: i32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
@@ -162,11 +167,6 @@ impl Peer {
         if peer.is_alive() { Ok(peer) } else { Err(Fault::Gone) }
     }
 
-    /// Its process key.
-    pub(crate) fn key(&self) -> ProcessKey {
-        self.key
-    }
-
     /// Its number in the daemon's pid namespace.
     pub(crate) fn pid(&self) -> i32 {
         self.pid
@@ -226,7 +226,7 @@ impl Peer {
         if !self.is_alive() {
             return Err(Fault::Gone);
         }
-        Ok(Facts { pid: self.pid, uid: self.uid, gid: self.gid, groups: status.groups, cgroup })
+        Ok(Facts { process: self.key, pid: self.pid, uid: self.uid, gid: self.gid, groups: status.groups, cgroup })
     }
 
     /// The ids once more after everything else was read; answers the id of the cgroup.
@@ -269,6 +269,38 @@ impl Peer {
             return Err(Fault::MixedIds);
         }
         Ok(())
+    }
+}
+
+impl AsFd for Peer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+impl AsRawFd for Peer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.pidfd.as_raw_fd()
+    }
+}
+
+/// Tells when a process has exited, with no descriptor of its own.
+pub(crate) struct Exit(AsyncFd<Arc<Peer>>);
+
+impl Exit {
+    /// # Errors
+    /// When the process cannot be watched.
+    pub(crate) fn of(peer: Arc<Peer>) -> io::Result<Self> {
+        // SAFETY: the descriptor is the peer's own pidfd: it stays open and the same for as long as the Arc is held,
+        // which the registration does.
+        let registered = unsafe { AsyncFd::register_with_interest(peer, Interest::READABLE) };
+        Ok(Self(registered?))
+    }
+
+    /// Ready once the process has exited.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // An error of the watch counts as an exit: better closed than unwatched.
+        self.0.poll_read_ready(cx).map(drop)
     }
 }
 
@@ -361,8 +393,9 @@ mod tests {
     fn two_processes_have_two_keys() {
         let kernel = Kernel::probe(&[]).unwrap();
         let mut children = [(); 2].map(|()| std::process::Command::new("sleep").arg("60").spawn().unwrap());
-        let keys =
-            children.each_ref().map(|child| Peer::by_number(i32::try_from(child.id()).unwrap(), kernel).unwrap().key());
+        let keys = children
+            .each_ref()
+            .map(|child| Peer::by_number(i32::try_from(child.id()).unwrap(), kernel).unwrap().facts().unwrap().process);
         assert_ne!(keys[0], keys[1]);
         for child in &mut children {
             child.kill().unwrap();

@@ -96,14 +96,6 @@ impl Pidfd {
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.0.as_raw_fd(), number, 0) };
         owned(fd)
     }
-
-    /// A second handle on the same process.
-    ///
-    /// # Errors
-    /// When there is no descriptor left.
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self)
-    }
 }
 
 impl AsFd for Pidfd {

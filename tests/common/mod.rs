@@ -1,6 +1,9 @@
 //! The built daemon in a folder of its own, as tests use it.
 #![allow(dead_code, unreachable_pub, reason = "each test target uses its own part of this")]
 
+pub mod h2raw;
+pub mod messages;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -138,6 +141,19 @@ impl Daemon {
         lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect()
     }
 
+    /// What it says of itself.
+    pub fn status(&self) -> messages::Status {
+        messages::Admin::connect(&self.home).and_then(|mut admin| admin.status()).expect("a status")
+    }
+
+    /// Whether it serves us, who are registered, as it should: alive, at once, and without a panic before.
+    pub fn must_serve(&self, after: &str) {
+        let served = messages::fetch(&self.socket());
+        assert!(matches!(&served, Ok(Ok(svids)) if !svids.is_empty()), "after {after}: {served:?}\n{}", self.log());
+        let log = self.log();
+        assert!(!log.contains("panicked"), "after {after}: {log}");
+    }
+
     /// Ends it at once, as a crash would.
     pub fn kill(&mut self) {
         self.child.kill().ok();
@@ -149,6 +165,11 @@ impl Daemon {
         let pid = nix::unistd::Pid::from_raw(self.pid());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).ok();
         self.child.wait().is_ok_and(|status| status.success())
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("its end")
     }
 
     pub fn is_running(&mut self) -> bool {

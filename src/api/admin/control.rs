@@ -30,8 +30,10 @@ pub(crate) struct LogSwitch {
     /// The present one.
     pub(crate) present: Box<dyn Fn() -> &'static str + Send + Sync>,
     /// Changes it and answers the one before; `None` for a word that is no level.
-    pub(crate) change: Box<dyn Fn(&str) -> Option<&'static str> + Send + Sync>,
+    pub(crate) change: Box<ChangeLevel>,
 }
+
+type ChangeLevel = dyn Fn(&str) -> Option<&'static str> + Send + Sync;
 
 /// The service.
 pub(super) struct Control {
@@ -89,7 +91,7 @@ impl control_server::Control for Control {
             state_dir: self.about.state_dir.display().to_string(),
             log_level: (self.log.present)().into(),
             rss_bytes: memory::resident_bytes().unwrap_or_default(),
-            audit_records: self.counters.audit_records(),
+            audit_records: standing.audit_records,
         }))
     }
 

@@ -3,6 +3,8 @@
 mod control;
 mod entries;
 mod list;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod wire;
 

@@ -15,6 +15,7 @@ use std::{
 };
 
 use super::*;
+use super::{log::Sequence, verify::Finding};
 use crate::{
     spiffe::Id,
     sys::{Clock, scratch::Scratch},

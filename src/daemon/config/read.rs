@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     time::Duration,
 };
@@ -75,10 +76,16 @@ impl Config {
     }
 }
 
-/// The file's bytes. What is larger than any configuration is refused before it is read.
+/// The file's bytes. What is larger than any configuration is refused before it is read, and so is what anybody may
+/// write: whoever writes it can make himself an admin.
 fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    if mode & 0o002 != 0 {
+        return Err(io::Error::other(format!("everybody may write it (mode {:04o})", mode & 0o7777)));
+    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     match u64::try_from(bytes.len()) {
         Ok(0..=FILE_BYTES_MAX) => Ok(bytes),
         _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB")),

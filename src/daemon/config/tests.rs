@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -290,4 +291,27 @@ fn a_file_that_is_no_text_or_too_large_is_refused() {
     fs::write(&paths.config, vec![b'\n'; 1 << 20 | 1]).unwrap();
     let problems = Config::load(None, &paths, Overrides::default()).unwrap_err();
     assert!(problems.to_string().contains("larger than 1 MiB"), "{problems}");
+}
+
+#[test]
+fn a_file_that_everybody_may_write_is_refused() {
+    let home = crate::sys::scratch::Scratch::new();
+    let paths = Paths::below(home.path());
+    fs::write(&paths.config, named("")).unwrap();
+    for (mode, is_read) in [(0o600, true), (0o644, true), (0o664, true), (0o666, false), (0o602, false)] {
+        fs::set_permissions(&paths.config, fs::Permissions::from_mode(mode)).unwrap();
+        let loaded = Config::load(None, &paths, Overrides::default());
+        assert_eq!(loaded.is_ok(), is_read, "{mode:o}");
+        if let Err(problems) = loaded {
+            assert!(problems.to_string().contains("everybody may write it"), "{problems}");
+        }
+    }
+}
+
+#[test]
+fn numbers_are_read_as_toml_writes_them() {
+    for written in ["1_024", "0x400", "0o2000", "0b100_0000_0000", "+1024"] {
+        let config = parse(&named(&format!("[limits]\nstreams_total = {written}"))).unwrap();
+        assert_eq!(config.limits.streams_total, 1_024, "{written}");
+    }
 }

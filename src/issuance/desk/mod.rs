@@ -5,7 +5,11 @@
 
 mod clerk;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod lines;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,0 +1,92 @@
+//! What the bench asks of its loader, and the loader as a child process: one order a line, one answer a line.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+/// One thing to do.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// First messages one after the other, on one connection.
+    Reused { rounds: usize },
+    /// First messages one after the other, each on a new connection.
+    Fresh { rounds: usize },
+    /// First messages by many callers at once, on some connections.
+    Callers { callers: usize, connections: usize, millis: u64 },
+    /// Opens streams, each with its first message, and keeps them.
+    Open { connections: usize, each: usize },
+    /// Forgets which streams have heard anything.
+    Arm,
+    /// Waits until so many messages have come since.
+    Reached { messages: u64 },
+    /// Closes all streams and connections.
+    Leave,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// Microseconds from the request to the message.
+    Latency {
+        p50: f64,
+        p99: f64,
+        most: f64,
+    },
+    Rate {
+        answers: u64,
+        seconds: f64,
+    },
+    Opened {
+        seconds: f64,
+    },
+    /// When the first and the last message came, as [`crate::process::moment`].
+    Reached {
+        first: u64,
+        last: u64,
+    },
+    Done,
+}
+
+/// A loader process; it ends when its input does, or is killed by its pid.
+pub(crate) struct Loader {
+    child: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Loader {
+    /// Starts `program`, a copy of ours, as a client of `socket`.
+    pub(crate) fn start(program: &Path, socket: &Path) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg("loader").arg(socket).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("start the loader")?;
+        let (orders, answers) = (child.stdin.take(), child.stdout.take().context("the loader's answers")?);
+        Ok(Self { child, orders, answers: BufReader::new(answers) })
+    }
+
+    pub(crate) fn ask(&mut self, order: Order) -> Result<Answer> {
+        let orders = self.orders.as_mut().context("the loader has ended")?;
+        writeln!(orders, "{}", serde_json::to_string(&order)?)?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        let answer: Result<Answer, String> =
+            serde_json::from_str(&line).with_context(|| format!("{order:?}: the loader said {line:?}"))?;
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(words) => bail!("{order:?}: {words}"),
+        }
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

@@ -1,0 +1,45 @@
+//! The daemon itself.
+
+use super::*;
+
+#[tokio::test]
+async fn status_tells_how_the_daemon_stands() {
+    let house = House::new();
+    house.create(entry("web", &["unix:uid:1"])).await;
+    house.fixture.counters.refused("no_entry");
+    let status = house.control().status(pb::StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.trust_domain.as_str(), status.state.as_str()), ("example.org", "degraded"));
+    assert_eq!(status.problems, ["the clock is odd"]);
+    assert_eq!((status.entries, status.registry_revision), (1, 1));
+    assert_eq!((status.pid, status.started_at, status.log_level.as_str()), (std::process::id(), 1_700_000_000, "info"));
+    assert_eq!((status.authorities[0].slot.as_str(), status.authorities[0].not_after), ("active", 2));
+    assert_eq!(status.kernel.len(), 4);
+    assert!(status.rss_bytes > 0 && status.audit_records == 9);
+    let counter = pb::Counter { name: "dayfly_refused_total".into(), labels: "reason=\"no_entry\"".into(), value: 1 };
+    assert!(status.counters.contains(&counter));
+}
+
+#[tokio::test]
+async fn explain_tells_what_matches_and_what_others_lack() {
+    let house = House::new();
+    let one = house.create(entry("web", &["unix:uid:1000"])).await;
+    let two = house.create(entry("web", &["unix:uid:1000", "unix:path:/usr/bin/web"])).await;
+    let three = house.create(entry("db", &["unix:uid:1000", "unix:gid:5"])).await;
+    let answer = house.control().explain(pb::ExplainRequest { pid: 7 }).await.unwrap().into_inner();
+    assert_eq!((answer.uid, answer.executable.as_str()), (1000, "/usr/bin/web"));
+    assert_eq!(answer.selectors[1].condition, "if it answers");
+    assert_eq!(answer.matching, [one, two]);
+    assert_eq!((&answer.near[0].entry, &answer.near[0].missing[..]), (&Some(three), &["unix:gid:5".to_owned()][..]));
+    assert_eq!(answer.notes, ["it is traced"]);
+}
+
+#[tokio::test]
+async fn the_log_level_is_changed_and_that_is_recorded() {
+    let house = House::new();
+    let request = pb::SetLogLevelRequest { level: "debug".into() };
+    let before = house.control().set_log_level(request).await.unwrap().into_inner().before;
+    assert_eq!(before, "info");
+    assert_eq!(house.control().status(pb::StatusRequest {}).await.unwrap().into_inner().log_level, "debug");
+    let record = &house.fixture.records("admin")[0];
+    assert_eq!((&record["verb"], &record["object"]), (&"log_level".into(), &"debug".into()));
+}

@@ -1,0 +1,164 @@
+//! The services as a client calls them, over a real desk.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod control;
+mod entries;
+mod faults;
+mod gate;
+mod lists;
+mod watches;
+
+use std::{
+    sync::Mutex,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::{FutureExt as _, TryStreamExt as _};
+use tonic::{Code, body::Body, codegen::Service};
+use tower::ServiceExt as _;
+
+use super::{list::PAGE_SIZE_MAX, *};
+use crate::{
+    issuance::{
+        AuthorityStanding, Explanation, Standing, Unexplained,
+        desk::{BATCHES_MAX, fixture::Fixture},
+    },
+    pb::admin::{self as pb, control_client::ControlClient, entries_client::EntriesClient, entry_event::Kind},
+    registry::Selector,
+    sys::kernel::Kernel,
+};
+
+/// The daemon's own uid in these tests.
+const OWN: u32 = 501;
+/// The admin group in these tests.
+const GROUP: u32 = 77;
+
+struct House {
+    fixture: Fixture,
+    routes: Routes,
+}
+
+impl House {
+    fn new() -> Self {
+        Self::over(Fixture::new())
+    }
+
+    fn over(fixture: Fixture) -> Self {
+        let level = Arc::new(Mutex::new("info"));
+        let present = level.clone();
+        let log = LogSwitch {
+            present: Box::new(move || *present.lock().unwrap()),
+            change: Box::new(move |word| {
+                let word = ["info", "debug"].into_iter().find(|each| *each == word)?;
+                Some(std::mem::replace(&mut *level.lock().unwrap(), word))
+            }),
+        };
+        let about = About {
+            started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            workload_sockets: vec!["/run/dayfly/workload.sock".into()],
+            state_dir: "/var/lib/dayfly".into(),
+            kernel: Kernel::probe(&[]).unwrap(),
+        };
+        let admin = Admin {
+            rights: Rights { uid: OWN, gid: Some(GROUP) },
+            desk: fixture.desk.clone(),
+            about,
+            stand: Arc::new(standing),
+            explain: Arc::new(|pid| std::future::ready(explanation(pid)).boxed()),
+            log,
+            counters: fixture.counters.clone(),
+            stopping: fixture.stopping.clone(),
+            health: HealthReporter::new(),
+        };
+        Self { routes: admin_routes(admin).unwrap(), fixture }
+    }
+
+    fn calls(&self, caller: AdminCaller) -> impl Wire + use<> {
+        self.routes.clone().map_request(move |mut request: http::Request<Body>| {
+            request.extensions_mut().insert(caller.clone());
+            request
+        })
+    }
+
+    fn entries(&self) -> EntriesClient<impl Wire + use<>> {
+        EntriesClient::new(self.calls(caller(OWN, 20, &[])))
+    }
+
+    fn control(&self) -> ControlClient<impl Wire + use<>> {
+        ControlClient::new(self.calls(caller(OWN, 20, &[])))
+    }
+
+    async fn create(&self, entry: pb::Entry) -> pb::Entry {
+        self.entries().create(pb::CreateEntryRequest { entry: Some(entry) }).await.unwrap().into_inner()
+    }
+
+    async fn list(&self, request: pb::ListEntriesRequest) -> pb::ListEntriesResponse {
+        self.entries().list(request).await.unwrap().into_inner()
+    }
+}
+
+/// What a generated client can speak over.
+trait Wire:
+    Service<http::Request<Body>, Response = http::Response<Body>, Error = std::convert::Infallible, Future: Send>
+    + Clone
+    + Send
+{
+}
+
+impl<T> Wire for T where
+    T: Service<http::Request<Body>, Response = http::Response<Body>, Error = std::convert::Infallible, Future: Send>
+        + Clone
+        + Send
+{
+}
+
+fn standing() -> Standing {
+    let authority = AuthorityStanding {
+        id: "00ff".into(),
+        kind: "issuing",
+        slot: "active",
+        not_before: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
+        not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(2),
+    };
+    Standing {
+        is_ready: true,
+        problems: vec!["the clock is odd".into()],
+        authorities: vec![authority],
+        audit_records: 9,
+    }
+}
+
+fn explanation(pid: u32) -> Result<Explanation, Unexplained> {
+    match pid {
+        7 => Ok(Explanation {
+            pid,
+            uid: 1000,
+            gid: 100,
+            executable: "/usr/bin/web".into(),
+            selectors: vec![
+                (Selector::uid(1000), None),
+                (Selector::parse("unix:path:/usr/bin/web").unwrap(), Some("if it answers".into())),
+            ],
+            notes: vec!["it is traced".into()],
+        }),
+        8 => Err(Unexplained::Failed("the secret cause".into())),
+        pid => Err(Unexplained::NoProcess(pid)),
+    }
+}
+
+fn caller(uid: u32, gid: u32, groups: &[u32]) -> AdminCaller {
+    AdminCaller { pid: 4242, uid, gid, groups: groups.into() }
+}
+
+fn entry(name: &str, selectors: &[&str]) -> pb::Entry {
+    pb::Entry {
+        spiffe_id: format!("spiffe://example.org/{name}"),
+        selectors: selectors.iter().map(ToString::to_string).collect(),
+        ..pb::Entry::default()
+    }
+}
+
+fn show(id: &str) -> pb::ShowEntryRequest {
+    pb::ShowEntryRequest { id: id.into() }
+}

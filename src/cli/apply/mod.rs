@@ -1,0 +1,275 @@
+//! `dayfly apply -f FILE`: makes the registry as a file says, in one step: all of it or nothing.
+//!
+//! Entries are matched by their SPIFFE ID and their set of selectors, as SPIRE tells entries apart; so the same
+//! file twice changes nothing.
+
+mod json;
+mod plan;
+mod toml;
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde_json::json;
+
+use crate::pb::admin::{ApplyEntriesRequest, Entry, ListEntriesRequest, UpdateEntryRequest};
+
+use super::{
+    context::Context,
+    entry,
+    exit::Exit,
+    failure::Failure,
+    link::{Admin, answer},
+    print::Style,
+    shown,
+};
+use plan::{Plan, key};
+
+/// `apply`
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// The file; `-` is stdin. TOML of ours, or JSON: SPIRE's `entry create -data` and `entry show -output json`, and
+    /// our own `entry list --output json`
+    #[arg(short, long)]
+    file: PathBuf,
+    /// Remove the entries that are not in the file
+    #[arg(long)]
+    prune: bool,
+    /// Check everything, show what would change, change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// An entry of the file.
+#[derive(Clone, Debug, PartialEq)]
+struct Wanted {
+    /// Where it begins, from 1.
+    line: usize,
+    entry: Entry,
+    /// Whether every key could be read; others have a stand-in, so that the rest is judged too.
+    is_whole: bool,
+}
+
+/// Something that is wrong in the file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Problem {
+    /// From 1.
+    line: usize,
+    words: String,
+}
+
+/// What a reader made of a file.
+#[derive(Debug, Default)]
+struct Reading {
+    wanted: Vec<Wanted>,
+    problems: Vec<Problem>,
+    /// Entries that are left out, and why; not a fault of the file.
+    left_out: Vec<Problem>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// Every problem of the file, or what the daemon refused.
+pub(crate) async fn run(context: &Context, apply: Apply) -> Result<(), Failure> {
+    let name = if is_stdin(&apply.file) { "stdin".into() } else { apply.file.display().to_string() };
+    let text = read_text(&apply.file).map_err(|error| {
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        Failure::new(if missing { Exit::Missing } else { Exit::Usage }, format!("{name} cannot be read: {error}"))
+    })?;
+    let Reading { wanted, left_out, .. } = read(&text).map_err(|problems| refused(&name, &problems))?;
+    left_out.iter().for_each(|each| context.print.warn(format_args!("{name}:{}: left out: {}", each.line, each.words)));
+    if apply.prune && wanted.is_empty() {
+        return Err(Failure::new(Exit::Usage, format!("{name} has no entries, so --prune would remove all there are"))
+            .hint("if that is wanted, name them: dayfly entry remove ID…"));
+    }
+
+    let mut admin = Admin::connect(context).await?;
+    let present = all(&mut admin, context).await?;
+    let plan = Plan::new(wanted.into_iter().map(|wanted| wanted.entry).collect(), present, apply.prune);
+    if !context.print.is_json() {
+        show(context, &plan)?;
+    }
+    // An empty plan is not sent, but a dry run asks the daemon's opinion of every change.
+    if !plan.is_empty() {
+        answer(admin.entries.apply(request(&plan, apply.dry_run))).await?;
+    }
+    report(context, &plan, apply.dry_run)
+}
+
+/// Reads a file of either kind, and checks each entry as far as can be without the daemon.
+fn read(text: &str) -> Result<Reading, Vec<Problem>> {
+    // No TOML document begins with a brace.
+    let mut reading = if text.trim_start().starts_with('{') { json::read(text) } else { toml::read(text) };
+    let mut seen = BTreeMap::new();
+    for Wanted { line, entry, is_whole } in &mut reading.wanted {
+        let found = entry::problems(entry).into_iter().map(|words| Problem { line: *line, words });
+        reading.problems.extend(found);
+        plan::normalize(entry);
+        match seen.entry(key(entry)) {
+            _ if !*is_whole => {}
+            btree_map::Entry::Vacant(place) => {
+                place.insert(*line);
+            }
+            btree_map::Entry::Occupied(first) => {
+                let words = format!("the same SPIFFE ID and selectors as in line {}", first.get());
+                reading.problems.push(Problem { line: *line, words });
+            }
+        }
+    }
+    reading.problems.sort();
+    if reading.problems.is_empty() { Ok(reading) } else { Err(reading.problems) }
+}
+
+fn refused(name: &str, problems: &[Problem]) -> Failure {
+    let lines: Vec<_> = problems.iter().map(|Problem { line, words }| format!("{name}:{line}: {words}")).collect();
+    match lines.as_slice() {
+        [line] => Failure::new(Exit::Usage, line.clone()),
+        _ => Failure::new(Exit::Usage, format!("{name} has {} problems", lines.len())).details(lines),
+    }
+}
+
+async fn all(admin: &mut Admin, context: &Context) -> Result<Vec<Entry>, Failure> {
+    let mut request = ListEntriesRequest { page_size: entry::PAGE_MAX, ..ListEntriesRequest::default() };
+    let mut entries = Vec::new();
+    loop {
+        let page = answer(admin.entries.list(request.clone())).await?;
+        entries.extend(page.entries);
+        if page.next_page_token.is_empty() {
+            context.print.progress_done();
+            return Ok(entries);
+        }
+        context.print.progress(format_args!("{} of {} entries", entries.len(), page.total));
+        request.page_token = page.next_page_token;
+    }
+}
+
+fn request(plan: &Plan, dry_run: bool) -> ApplyEntriesRequest {
+    ApplyEntriesRequest {
+        create: plan.create.clone(),
+        update: plan
+            .update
+            .iter()
+            .map(|(before, after)| UpdateEntryRequest {
+                entry: Some(after.clone()),
+                expected_revision: before.revision,
+            })
+            .collect(),
+        delete: plan.delete.iter().map(|entry| entry.id.clone()).collect(),
+        dry_run,
+    }
+}
+
+/// The plan as a diff.
+fn show(context: &Context, plan: &Plan) -> Result<(), Failure> {
+    let print = &context.print;
+    let headline = |sign: &str, entry: &Entry| format!("{sign} {}  {}", entry.spiffe_id, entry.selectors.join(" "));
+    for entry in &plan.delete {
+        print.styled_line(Style::Bad, headline("-", entry))?;
+    }
+    for (before, after) in &plan.update {
+        print.styled_line(Style::Note, headline("~", after))?;
+        for (what, old, new) in plan::differences(before, after) {
+            print.line(format_args!("    {what}: {old} → {new}"))?;
+        }
+    }
+    for entry in &plan.create {
+        print.styled_line(Style::Good, headline("+", entry))?;
+    }
+    Ok(())
+}
+
+fn report(context: &Context, plan: &Plan, dry_run: bool) -> Result<(), Failure> {
+    let print = &context.print;
+    if print.is_json() {
+        let updated: Vec<Entry> = plan.update.iter().map(|(_, after)| after.clone()).collect();
+        return print.json(&json!({
+            "created": shown::views(&plan.create),
+            "updated": shown::views(&updated),
+            "deleted": shown::views(&plan.delete),
+            "unchanged": plan.unchanged,
+            "dry_run": dry_run,
+        }));
+    }
+    let Plan { create, update, delete, unchanged } = plan;
+    let (create, update, delete) = (create.len(), update.len(), delete.len());
+    print.say(match plan.is_empty() {
+        true => format!("nothing to change: all {unchanged} entries are as the file says"),
+        false if dry_run => {
+            format!("would add {create}, change {update}, remove {delete}; {unchanged} stay as they are")
+        }
+        false => format!("added {create}, changed {update}, removed {delete}; {unchanged} stay as they are"),
+    });
+    Ok(())
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+fn read_text(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = match is_stdin(file) {
+        true => io::stdin().lock().take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?,
+        false => File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?,
+    };
+    match u64::try_from(read) {
+        Ok(0..=FILE_BYTES_MAX) => Ok(text),
+        _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB")),
+    }
+}
+
+/// The line of the byte at `offset`, from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn every_problem_is_told_in_the_order_of_lines() {
+        let text = "\
+[[entry]]
+spiffe_id = \"spiffe://example.org/a\"
+selectors = [\"unix:uid:1\"]
+
+[[entry]]
+spiffe_id = \"spiffe://example.org/a\"
+selectors = [\"unix:uid:1\"]
+
+[[entry]]
+spiffe_id = \"nothing\"
+selectors = []
+";
+        let problems = read(text).unwrap_err();
+        let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [5, 9, 9], "{problems:?}");
+        assert_eq!(problems.first().unwrap().words, "the same SPIFFE ID and selectors as in line 1");
+    }
+
+    #[test]
+    fn the_kind_of_file_is_seen_by_its_first_sign() {
+        assert_eq!(read("\n { \"entries\": [] }").unwrap().wanted, []);
+        assert_eq!(read("# nothing yet\n").unwrap().wanted, []);
+    }
+
+    #[test]
+    fn the_order_of_selectors_does_not_matter() {
+        let text = r#"{"entries":[
+            {"spiffe_id":"spiffe://e.org/a","selectors":["unix:uid:1","unix:gid:1"]},
+            {"spiffe_id":"spiffe://e.org/a","selectors":["unix:gid:1","unix:uid:1"]}
+        ]}"#;
+        assert_eq!(read(text).unwrap_err().len(), 1);
+    }
+}

@@ -1,0 +1,256 @@
+//! `dayfly audit …`: the record of what was done, read from the daemon's files. The daemon need not run.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use crate::audit::{self, Fault, Report};
+
+use super::{
+    context::Context,
+    exit::Exit,
+    failure::{Failure, counted, whole},
+};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// Show the newest records, oldest first
+    Tail(Tail),
+    /// Check that every record is there, unchanged and in its order
+    Verify(Place),
+}
+
+/// Where the log is.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The folder of the audit log, where it is not that of the daemon that --home names
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// `audit tail`
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    /// How many records
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    lines: usize,
+    /// Stay, and show what is added
+    #[arg(short, long)]
+    follow: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Runs one of the verbs.
+///
+/// # Errors
+/// When the log cannot be read, or is not as it was written.
+pub(crate) async fn run(context: &Context, verb: AuditVerb) -> Result<(), Failure> {
+    match verb {
+        AuditVerb::Tail(tail) => self::tail(context, &tail).await,
+        AuditVerb::Verify(place) => verify(context, &place.dir(context)?),
+    }
+}
+
+impl Place {
+    fn dir(&self, context: &Context) -> Result<PathBuf, Failure> {
+        match &self.dir {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(context.paths()?.state_dir.join("audit")),
+        }
+    }
+}
+
+fn verify(context: &Context, dir: &Path) -> Result<(), Failure> {
+    let print = &context.print;
+    if !dir.is_dir() {
+        return Err(unreadable(dir, &io::Error::from(io::ErrorKind::NotFound)));
+    }
+    print.progress("reading every record");
+    let outcome = audit::verify(dir);
+    print.progress_done();
+    let report = outcome.map_err(|fault| match fault {
+        Fault::Io { path, source } => unreadable(&path, &source),
+        fault => Failure::new(Exit::Failed, format!("the audit log was tampered with or damaged: {}", whole(&fault)))
+            .hint("copy the folder before anything else writes to it"),
+    })?;
+    let Report { segments, records, first, last, since, until, hash, torn_bytes, findings } = report;
+    if print.is_json() {
+        return print.json(&json!({
+            "segments": segments,
+            "records": records,
+            "first": first,
+            "last": last,
+            "since": since,
+            "until": until,
+            "hash": hash,
+            "torn_bytes": torn_bytes,
+            "findings": findings.iter().map(|found| json!({ "record": found.record, "kind": found.kind })).collect::<Vec<_>>(),
+        }));
+    }
+    print.pairs([
+        ("records", format!("{records} ({first} to {last}) in {}", counted(segments, "segment", "segments"))),
+        ("from", since),
+        ("to", until),
+        ("last hash", hash),
+    ])?;
+    for found in findings {
+        print.warn(format_args!("record {} says: {}", found.record, found.kind.replace('_', " ")));
+    }
+    print.say("every record is there, unchanged and in its order");
+    Ok(())
+}
+
+async fn tail(context: &Context, tail: &Tail) -> Result<(), Failure> {
+    let dir = tail.place.dir(context)?;
+    let mut lines = VecDeque::new();
+    for path in segments(&dir)?.iter().rev() {
+        let mut whole = read_from(path, 0)?.lines;
+        let room = tail.lines.saturating_sub(lines.len());
+        whole.drain(..whole.len().saturating_sub(room));
+        whole.into_iter().rev().for_each(|line| lines.push_front(line));
+        if lines.len() >= tail.lines {
+            break;
+        }
+    }
+    lines.iter().try_for_each(|line| show(context, line))?;
+    if tail.follow { follow(context, &dir).await } else { Ok(()) }
+}
+
+/// Looks for more twice a second: records are not that urgent, and a watch would miss nothing less.
+async fn follow(context: &Context, dir: &Path) -> Result<(), Failure> {
+    let newest = |dir: &Path| segments(dir).map(|paths| paths.last().cloned());
+    let mut place = match newest(dir)? {
+        Some(path) => Some((read_from(&path, 0)?.end, path)),
+        None => None,
+    };
+    loop {
+        tokio::time::sleep(FOLLOW_WAIT).await;
+        let last = newest(dir)?;
+        if let Some((offset, path)) = &mut place {
+            let more = read_from(path, *offset)?;
+            more.lines.iter().try_for_each(|line| show(context, line))?;
+            *offset = more.end;
+        }
+        // The old segment was read to its end above, and gets nothing any more once there is a new one.
+        if let Some(last) = last
+            && place.as_ref().is_none_or(|(_, path)| *path != last)
+        {
+            place = Some((0, last));
+        }
+    }
+}
+
+/// The segment files, oldest first.
+fn segments(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = fs::read_dir(dir).map_err(|error| unreadable(dir, &error))?;
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    paths.sort();
+    Ok(paths)
+}
+
+/// Whole lines of a segment, and where they end.
+struct Read {
+    lines: Vec<String>,
+    end: u64,
+}
+
+fn read_from(path: &Path, offset: u64) -> Result<Read, Failure> {
+    let read = || -> io::Result<Read> {
+        let mut file = File::open(path)?;
+        io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
+        let (mut reader, mut read, mut line) =
+            (BufReader::new(file), Read { lines: Vec::new(), end: offset }, Vec::new());
+        loop {
+            line.clear();
+            let length = reader.read_until(b'\n', &mut line)?;
+            if !line.ends_with(b"\n") {
+                return Ok(read);
+            }
+            read.end = read.end.saturating_add(u64::try_from(length).unwrap_or(0));
+            read.lines.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+        }
+    };
+    read().map_err(|error| unreadable(path, &error))
+}
+
+fn show(context: &Context, line: &str) -> Result<(), Failure> {
+    match serde_json::from_str::<Map<String, Value>>(line) {
+        Ok(record) if !context.print.is_json() => context.print.line(sentence(&record)),
+        _ => context.print.line(line),
+    }
+}
+
+/// When, what, who, and the rest as it stands there.
+fn sentence(record: &Map<String, Value>) -> String {
+    let field = |name: &str| record.get(name).map(plain).unwrap_or_default();
+    let mut words = vec![field("time"), format!("{:<9}", field("kind"))];
+    if let Some(Value::Object(caller)) = record.get("caller") {
+        words.extend(caller.iter().map(|(name, value)| format!("{name}={}", plain(value))));
+    }
+    let known = ["seq", "time", "kind", "caller", "prev", "hash"];
+    let rest = record.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+    words.extend(rest.map(|(name, value)| format!("{name}={}", plain(value))));
+    words.join(" ")
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let exit = match error.kind() {
+        io::ErrorKind::NotFound => Exit::Missing,
+        io::ErrorKind::PermissionDenied => Exit::Refused,
+        _ => Exit::Failed,
+    };
+    let failure = Failure::new(exit, format!("{} cannot be read: {error}", path.display()));
+    match exit {
+        Exit::Missing => failure.hint("say with --home or --dir whose audit log is meant"),
+        Exit::Refused => failure.hint("the audit log is for the daemon's own user and root"),
+        _ => failure,
+    }
+}
+
+const FOLLOW_WAIT: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_record_becomes_one_sentence() {
+        let record = serde_json::from_value(json!({
+            "seq": 7, "time": "2026-07-01T12:00:00Z", "kind": "refused", "caller": { "pid": 4, "uid": 1000 },
+            "what": "x509-svid", "reasons": ["no_entry"], "prev": "0", "hash": "0",
+        }));
+        let words = sentence(&record.unwrap());
+        assert_eq!(words, "2026-07-01T12:00:00Z refused   pid=4 uid=1000 reasons=no_entry what=x509-svid");
+    }
+
+    #[test]
+    fn a_line_that_is_being_written_is_read_when_it_is_whole() {
+        let folder = crate::sys::scratch::Scratch::new();
+        let path = folder.path().join("00000001.jsonl");
+        fs::write(&path, "one\ntw").unwrap();
+        let first = read_from(&path, 0).unwrap();
+        assert_eq!((first.lines, first.end), (vec!["one".to_owned()], 4));
+        fs::write(&path, "one\ntwo\n").unwrap();
+        assert_eq!(read_from(&path, 4).unwrap().lines, ["two"]);
+    }
+}

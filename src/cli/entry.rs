@@ -1,0 +1,395 @@
+//! `dayfly entry …`: registration entries, one by one.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::{
+    pb::admin::{
+        ApplyEntriesRequest, CreateEntryRequest, DeleteEntryRequest, Entry, ListEntriesRequest, ShowEntryRequest,
+        UpdateEntryRequest,
+    },
+    registry::Draft,
+    spiffe::{Id, TrustDomain},
+};
+
+use super::{
+    context::Context,
+    exit::Exit,
+    failure::{Failure, counted},
+    link::{Admin, answer},
+    moment, shown,
+};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EntryVerb {
+    /// Register an entry: who has all of these selectors is this SPIFFE ID. Prints the new entry's id
+    Add(Add),
+    /// List entries, oldest first
+    List(List),
+    /// Show one entry whole
+    Show {
+        /// The entry's id
+        id: String,
+    },
+    /// Change what is given of an entry; its id and its place in the order stay
+    Update(Update),
+    /// Remove entries, all of them or none; open streams of their callers learn of it at once
+    #[command(alias = "delete")]
+    Remove {
+        /// The entries' ids
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+}
+
+/// `entry add`
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// The identity, as spiffe://example.org/web
+    spiffe_id: String,
+    /// What a caller must have, as unix:uid:1000; give it several times, all of them must match
+    #[arg(short, long = "selector", required = true, value_name = "SELECTOR")]
+    selectors: Vec<String>,
+    /// How long its X.509-SVIDs live, as 15m; the daemon's default if not given
+    #[arg(long, value_name = "D", value_parser = moment::ttl)]
+    x509_ttl: Option<u64>,
+    /// How long its JWT-SVIDs live, as 5m; the daemon's default if not given
+    #[arg(long, value_name = "D", value_parser = moment::ttl)]
+    jwt_ttl: Option<u64>,
+    /// A DNS name for its certificates; may be given several times
+    #[arg(long = "dns", value_name = "NAME")]
+    dns_names: Vec<String>,
+    /// Tells this identity from others of the same caller
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    hint: String,
+    /// A foreign trust domain whose bundle its callers get; may be given several times
+    #[arg(long, value_name = "TRUST_DOMAIN")]
+    federates_with: Vec<String>,
+    /// When it ends: as 30d from now, or a time as 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN", value_parser = moment::end)]
+    expires: Option<u64>,
+}
+
+/// `entry list`
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only those of this SPIFFE ID
+    #[arg(long, value_name = "ID", default_value = "")]
+    spiffe_id: String,
+    /// Only those whose SPIFFE ID begins so
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    prefix: String,
+    /// Only those that have this selector; given several times, all of them
+    #[arg(short, long = "selector", value_name = "SELECTOR")]
+    selectors: Vec<String>,
+    /// Only those with this hint
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    hint: String,
+    /// Only those that federate with this trust domain
+    #[arg(long, value_name = "TRUST_DOMAIN", default_value = "")]
+    federates_with: String,
+    /// How many at once, at most 1000
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    page_size: u32,
+    /// Where to go on; the answer before told it
+    #[arg(long, value_name = "TOKEN", default_value = "", conflicts_with_all = ["all", "count"])]
+    page_token: String,
+    /// All pages
+    #[arg(long)]
+    all: bool,
+    /// Only how many there are
+    #[arg(long, conflicts_with = "all")]
+    count: bool,
+}
+
+/// `entry update`
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// The entry's id
+    id: String,
+    /// Another identity
+    #[arg(long, value_name = "ID")]
+    spiffe_id: Option<String>,
+    /// Selectors in the place of all that were there
+    #[arg(short, long = "selector", value_name = "SELECTOR")]
+    selectors: Vec<String>,
+    /// How long its X.509-SVIDs live; 0s is the daemon's default
+    #[arg(long, value_name = "D", value_parser = moment::ttl)]
+    x509_ttl: Option<u64>,
+    /// How long its JWT-SVIDs live; 0s is the daemon's default
+    #[arg(long, value_name = "D", value_parser = moment::ttl)]
+    jwt_ttl: Option<u64>,
+    /// DNS names in the place of all that were there
+    #[arg(long = "dns", value_name = "NAME")]
+    dns_names: Vec<String>,
+    /// Take all DNS names away
+    #[arg(long, conflicts_with = "dns_names")]
+    no_dns: bool,
+    /// Another hint; '' takes it away
+    #[arg(long, value_name = "TEXT")]
+    hint: Option<String>,
+    /// Foreign trust domains in the place of all that were there
+    #[arg(long, value_name = "TRUST_DOMAIN")]
+    federates_with: Vec<String>,
+    /// Take all foreign trust domains away
+    #[arg(long, conflicts_with = "federates_with")]
+    no_federates_with: bool,
+    /// When it ends: as 30d from now, a time as 2027-01-31T12:00:00Z, or never
+    #[arg(long, value_name = "WHEN", value_parser = moment::end)]
+    expires: Option<u64>,
+}
+
+/// Runs one of the verbs.
+///
+/// # Errors
+/// What the daemon refused.
+pub(crate) async fn run(context: &Context, verb: EntryVerb) -> Result<(), Failure> {
+    act(context, verb).await.map_err(|failure| match failure.exit() {
+        Exit::Missing => failure.hint("`dayfly entry list` shows what there is"),
+        // A changed entry comes with its own advice.
+        Exit::Conflict if failure.advice().is_none() => failure.hint("change it with `dayfly entry update`"),
+        _ => failure,
+    })
+}
+
+async fn act(context: &Context, verb: EntryVerb) -> Result<(), Failure> {
+    match verb {
+        EntryVerb::Add(add) => self::add(context, add).await,
+        EntryVerb::List(list) => self::list(context, list).await,
+        EntryVerb::Show { id } => {
+            let entry = answer(Admin::connect(context).await?.entries.show(ShowEntryRequest { id })).await?;
+            one(context, &entry)
+        }
+        EntryVerb::Update(update) => self::update(context, update).await,
+        EntryVerb::Remove { ids } => remove(context, ids).await,
+    }
+}
+
+async fn add(context: &Context, add: Add) -> Result<(), Failure> {
+    let entry = Entry {
+        spiffe_id: add.spiffe_id,
+        selectors: add.selectors,
+        x509_ttl_seconds: add.x509_ttl.unwrap_or(0),
+        jwt_ttl_seconds: add.jwt_ttl.unwrap_or(0),
+        dns_names: add.dns_names,
+        hint: add.hint,
+        federates_with: add.federates_with,
+        expires_at: add.expires.unwrap_or(0),
+        ..Entry::default()
+    };
+    check(&entry)?;
+    let request = CreateEntryRequest { entry: Some(entry) };
+    let made = answer(Admin::connect(context).await?.entries.create(request)).await?;
+    match context.print.is_json() {
+        true => context.print.json(&shown::EntryView::from(&made)),
+        false => context.print.line(&made.id),
+    }
+}
+
+async fn list(context: &Context, list: List) -> Result<(), Failure> {
+    let print = &context.print;
+    let mut admin = Admin::connect(context).await?;
+    let mut request = ListEntriesRequest {
+        spiffe_id: list.spiffe_id,
+        spiffe_id_prefix: list.prefix,
+        selectors: list.selectors,
+        hint: list.hint,
+        federates_with: list.federates_with,
+        page_size: if list.all { PAGE_MAX } else { list.page_size },
+        page_token: list.page_token,
+        count_only: list.count,
+    };
+    let mut page = answer(admin.entries.list(request.clone())).await?;
+    if list.count {
+        return if print.is_json() { print.json(&json!({ "total": page.total })) } else { print.line(page.total) };
+    }
+    while list.all && !page.next_page_token.is_empty() {
+        print.progress(format_args!("{} of {} entries", page.entries.len(), page.total));
+        request.page_token = page.next_page_token;
+        let next = answer(admin.entries.list(request.clone())).await?;
+        page.entries.extend(next.entries);
+        page.next_page_token = next.next_page_token;
+        page.total = next.total;
+    }
+    print.progress_done();
+    if print.is_json() {
+        return print.json(&json!({
+            "entries": shown::views(&page.entries),
+            "next_page_token": page.next_page_token,
+            "total": page.total,
+        }));
+    }
+    if page.entries.is_empty() {
+        print.say("no entries");
+        return Ok(());
+    }
+    shown::rows(print, &page.entries)?;
+    if !page.next_page_token.is_empty() {
+        print.say(format_args!(
+            "{} of {}; go on with --page-token {}",
+            page.entries.len(),
+            page.total,
+            page.next_page_token
+        ));
+    }
+    Ok(())
+}
+
+async fn update(context: &Context, update: Update) -> Result<(), Failure> {
+    let mut admin = Admin::connect(context).await?;
+    let mut entry = answer(admin.entries.show(ShowEntryRequest { id: update.id.clone() })).await?;
+    let seen = entry.revision;
+    let before = entry.clone();
+    update.change(&mut entry);
+    if entry == before {
+        context.print.say("nothing to change");
+        return one(context, &entry);
+    }
+    check(&entry)?;
+    let request = UpdateEntryRequest { entry: Some(entry), expected_revision: seen };
+    one(context, &answer(admin.entries.update(request)).await?)
+}
+
+impl Update {
+    fn change(self, entry: &mut Entry) {
+        let replace = |list: &mut Vec<String>, with: Vec<String>, none: bool| {
+            if none || !with.is_empty() {
+                *list = with;
+            }
+        };
+        replace(&mut entry.selectors, self.selectors, false);
+        replace(&mut entry.dns_names, self.dns_names, self.no_dns);
+        replace(&mut entry.federates_with, self.federates_with, self.no_federates_with);
+        entry.spiffe_id = self.spiffe_id.unwrap_or_else(|| std::mem::take(&mut entry.spiffe_id));
+        entry.hint = self.hint.unwrap_or_else(|| std::mem::take(&mut entry.hint));
+        entry.x509_ttl_seconds = self.x509_ttl.unwrap_or(entry.x509_ttl_seconds);
+        entry.jwt_ttl_seconds = self.jwt_ttl.unwrap_or(entry.jwt_ttl_seconds);
+        entry.expires_at = self.expires.unwrap_or(entry.expires_at);
+    }
+}
+
+async fn remove(context: &Context, ids: Vec<String>) -> Result<(), Failure> {
+    let mut admin = Admin::connect(context).await?;
+    let count = ids.len();
+    match <[String; 1]>::try_from(ids) {
+        Ok([id]) => {
+            answer(admin.entries.delete(DeleteEntryRequest { id })).await?;
+        }
+        Err(ids) => {
+            answer(admin.entries.apply(ApplyEntriesRequest { delete: ids, ..ApplyEntriesRequest::default() })).await?;
+        }
+    }
+    match context.print.is_json() {
+        true => context.print.json(&json!({ "removed": count })),
+        false => {
+            context.print.say(format_args!("removed {}", counted(count, "entry", "entries")));
+            Ok(())
+        }
+    }
+}
+
+fn one(context: &Context, entry: &Entry) -> Result<(), Failure> {
+    match context.print.is_json() {
+        true => context.print.json(&shown::EntryView::from(entry)),
+        false => shown::card(&context.print, entry),
+    }
+}
+
+/// Finds what is wrong without asking anybody. Whether the trust domain is the daemon's own, only the daemon knows.
+fn check(entry: &Entry) -> Result<(), Failure> {
+    let problems: Vec<String> = problems(entry);
+    match problems.as_slice() {
+        [] => Ok(()),
+        [problem] => Err(Failure::new(Exit::Usage, problem.clone())),
+        _ => Err(Failure::new(Exit::Usage, "the entry is not right").details(problems)),
+    }
+    .map_err(|failure| if entry.spiffe_id.starts_with("spiffe://") { failure } else { failure.hint(ID_HINT) })
+}
+
+/// Everything that is wrong with an entry, whatever its trust domain.
+pub(crate) fn problems(entry: &Entry) -> Vec<String> {
+    let own = Id::parse(&entry.spiffe_id).map(|id| id.trust_domain());
+    // Where the ID is none, its own problem is told; any domain will do for the rest.
+    let Ok(own) = own.or_else(|_| TrustDomain::parse("unknown")) else {
+        return Vec::new();
+    };
+    match draft(entry.clone()).check(&own) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// What an operator says in an entry.
+pub(crate) fn draft(entry: Entry) -> Draft {
+    Draft {
+        spiffe_id: entry.spiffe_id,
+        selectors: entry.selectors,
+        x509_ttl_seconds: entry.x509_ttl_seconds,
+        jwt_ttl_seconds: entry.jwt_ttl_seconds,
+        dns_names: entry.dns_names,
+        hint: entry.hint,
+        federates_with: entry.federates_with,
+        admin: entry.admin,
+        downstream: entry.downstream,
+        expires_at: entry.expires_at,
+    }
+}
+
+/// The most entries in one answer.
+pub(crate) const PAGE_MAX: u32 = 1000;
+const ID_HINT: &str = "a SPIFFE ID is written as spiffe://TRUST-DOMAIN/PATH";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            spiffe_id: "spiffe://example.org/web".into(),
+            selectors: vec!["unix:uid:1000".into()],
+            x509_ttl_seconds: 60,
+            hint: "internal".into(),
+            dns_names: vec!["web.example.org".into()],
+            revision: 3,
+            ..Entry::default()
+        }
+    }
+
+    fn nothing() -> Update {
+        Update {
+            id: String::new(),
+            spiffe_id: None,
+            selectors: Vec::new(),
+            x509_ttl: None,
+            jwt_ttl: None,
+            dns_names: Vec::new(),
+            no_dns: false,
+            hint: None,
+            federates_with: Vec::new(),
+            no_federates_with: false,
+            expires: None,
+        }
+    }
+
+    #[test]
+    fn an_update_changes_what_was_given_and_nothing_else() {
+        let mut changed = entry();
+        nothing().change(&mut changed);
+        assert_eq!(changed, entry());
+        Update { x509_ttl: Some(0), hint: Some(String::new()), no_dns: true, ..nothing() }.change(&mut changed);
+        assert_eq!(changed, Entry { x509_ttl_seconds: 0, hint: String::new(), dns_names: Vec::new(), ..entry() });
+    }
+
+    #[test]
+    fn every_problem_of_an_entry_is_told() {
+        let wrong = Entry {
+            spiffe_id: "web".into(),
+            selectors: vec!["uid".into(), "unix:uid:x".into()],
+            x509_ttl_seconds: 1,
+            ..entry()
+        };
+        assert_eq!(problems(&wrong).len(), 4);
+        assert!(problems(&entry()).is_empty());
+    }
+}

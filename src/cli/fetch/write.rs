@@ -1,0 +1,316 @@
+//! Certificate, key and bundle as files that always match.
+//!
+//! `DIR` is a symlink to a version folder beside it (`.NAME.dayfly-…`). A new version is written whole, then the link is
+//! replaced by one rename. The version before stays until the next write, for readers that are still in it.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink},
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use pem::{EncodeConfig, LineEnding, Pem};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::{
+    cli::{exit::Exit, failure::Failure, identity::Identity},
+    spiffe::x509::Bundle,
+    sys::files,
+};
+
+/// Where the files go.
+pub(super) struct Target {
+    /// The link.
+    link: PathBuf,
+    parent: PathBuf,
+    /// What all version folders of this link begin with.
+    prefix: String,
+}
+
+impl Target {
+    /// A place that may be written: it is not there, is an empty folder, or is a link of an earlier write.
+    ///
+    /// # Errors
+    /// When something is there that is not ours to replace.
+    pub(super) fn new(dir: &Path) -> Result<Self, Failure> {
+        let whole = std::path::absolute(dir).map_err(|error| cannot(dir, &error))?;
+        let (Some(parent), Some(name)) = (whole.parent(), whole.file_name()) else {
+            return Err(Failure::new(Exit::Usage, format!("{} cannot be a link", dir.display())).hint(WHAT_IT_MAY_BE));
+        };
+        let target =
+            Self { prefix: format!(".{}.dayfly-", name.to_string_lossy()), parent: parent.to_owned(), link: whole };
+        target.version()?;
+        if !target.parent.is_dir() {
+            return Err(Failure::new(Exit::Missing, format!("the folder {} is not there", target.parent.display())));
+        }
+        Ok(target)
+    }
+
+    /// As the person named it, but absolute.
+    pub(super) fn path(&self) -> &Path {
+        &self.link
+    }
+
+    /// Writes a new version and makes it the present one.
+    ///
+    /// # Errors
+    /// When a file cannot be written; the version before is untouched then.
+    pub(super) fn write(&self, identity: &Identity, federated: &[Bundle], combined: bool) -> Result<(), Failure> {
+        // Two that write to the same link take turns, so that neither removes the other's version.
+        let parent = File::open(&self.parent).map_err(|error| cannot(&self.parent, &error))?;
+        parent.lock().map_err(|error| cannot(&self.parent, &error))?;
+        let before = self.version()?;
+        let name = self.fresh();
+        let version = self.parent.join(&name);
+        let made = fill(&version, identity, federated, combined).and_then(|()| self.swap(&name));
+        if let Err(error) = made {
+            fs::remove_dir_all(&version).ok();
+            return Err(cannot(&self.link, &error));
+        }
+        self.sweep(&[Some(name), before]);
+        Ok(())
+    }
+
+    /// The name of the version folder that the link names now.
+    fn version(&self) -> Result<Option<String>, Failure> {
+        let refused = || {
+            Failure::new(Exit::Conflict, format!("{} is there, and is not from here", self.link.display()))
+                .hint(WHAT_IT_MAY_BE)
+        };
+        match fs::read_link(&self.link) {
+            Ok(named) => match named.to_str() {
+                Some(name) if self.is_version(name) => Ok(Some(name.to_owned())),
+                _ => Err(refused()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(_) => match fs::read_dir(&self.link).map(|mut entries| entries.next().is_none()) {
+                Ok(true) => Ok(None),
+                _ => Err(refused()),
+            },
+        }
+    }
+
+    fn is_version(&self, name: &str) -> bool {
+        !name.contains('/') && name.strip_prefix(&self.prefix).is_some_and(|rest| !rest.is_empty())
+    }
+
+    /// A name that was never there before: the version now in use stays, so the highest number is never lost.
+    fn fresh(&self) -> String {
+        let entries = fs::read_dir(&self.parent).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let number = |name: String| name.strip_prefix(&self.prefix).and_then(|rest| rest.parse::<u64>().ok());
+        format!("{}{}", self.prefix, names.filter_map(number).max().map_or(1, |last| last.saturating_add(1)))
+    }
+
+    fn swap(&self, name: &str) -> io::Result<()> {
+        let beside = self.parent.join(format!("{}link", self.prefix));
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        symlink(name, &beside)?;
+        // An empty folder makes place; anything else is refused by the system, as it was before.
+        if fs::symlink_metadata(&self.link).is_ok_and(|meta| meta.is_dir()) {
+            fs::remove_dir(&self.link)?;
+        }
+        fs::rename(&beside, &self.link)?;
+        File::open(&self.parent)?.sync_all()
+    }
+
+    /// Removes the versions that nobody reads any more. What stays behind is removed the next time.
+    fn sweep(&self, keep: &[Option<String>]) {
+        for entry in fs::read_dir(&self.parent).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let kept = keep.iter().flatten().any(|kept| *kept == name);
+            if self.is_version(&name) && !kept {
+                fs::remove_dir_all(entry.path()).ok();
+            }
+        }
+    }
+}
+
+fn fill(version: &Path, identity: &Identity, federated: &[Bundle], combined: bool) -> io::Result<()> {
+    DirBuilder::new().mode(0o755).create(version)?;
+    let (chain, key) = (certificates(&identity.chain), private_key(identity));
+    file(&version.join("svid.pem"), chain.as_bytes(), 0o644)?;
+    file(&version.join("svid_key.pem"), key.as_bytes(), 0o600)?;
+    file(&version.join("bundle.pem"), certificates(identity.bundle.authorities()).as_bytes(), 0o644)?;
+    if combined {
+        let both = Zeroizing::new(format!("{chain}{}", key.as_str()));
+        file(&version.join("svid_combined.pem"), both.as_bytes(), 0o600)?;
+    }
+    if !federated.is_empty() {
+        let folder = version.join("federated");
+        DirBuilder::new().mode(0o755).create(&folder)?;
+        for bundle in federated {
+            // The name of a trust domain has no slash, so with its ending it is always a file's name.
+            let path = folder.join(format!("{}.pem", bundle.trust_domain()));
+            file(&path, certificates(bundle.authorities()).as_bytes(), 0o644)?;
+        }
+        files::sync_dir(&folder).map_err(io::Error::other)?;
+    }
+    files::sync_dir(version).map_err(io::Error::other)
+}
+
+fn file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Certificates in PEM, one after the other.
+pub(super) fn certificates(ders: &[Bytes]) -> String {
+    ders.iter().map(|der| encode(&Pem::new("CERTIFICATE", der.as_ref()))).collect()
+}
+
+/// The key in PEM; wiped when dropped.
+fn private_key(identity: &Identity) -> Zeroizing<String> {
+    let pem = Pem::new("PRIVATE KEY", identity.key.expose());
+    let text = Zeroizing::new(encode(&pem));
+    pem.into_contents().zeroize();
+    text
+}
+
+fn encode(pem: &Pem) -> String {
+    pem::encode_config(pem, EncodeConfig::new().set_line_ending(LineEnding::LF))
+}
+
+fn cannot(path: &Path, error: &io::Error) -> Failure {
+    Failure::because(format_args!("{} cannot be written", path.display()), error)
+}
+
+const WHAT_IT_MAY_BE: &str =
+    "DIR may be a path where nothing is, an empty folder, or what an earlier `fetch --write` made";
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::unix::fs::MetadataExt as _;
+
+    use crate::{
+        spiffe::{Id, TrustDomain, x509::Leaf},
+        sys::{Secret, scratch::Scratch},
+    };
+
+    use super::*;
+
+    fn identity(key: &[u8]) -> Identity {
+        let id = Id::parse("spiffe://example.org/web").unwrap();
+        let leaf = Leaf {
+            id: id.clone(),
+            not_before: std::time::SystemTime::UNIX_EPOCH,
+            not_after: std::time::SystemTime::UNIX_EPOCH,
+            serial: vec![1],
+            public_key: Bytes::new(),
+            dns_names: Vec::new(),
+            authority_key_id: None,
+        };
+        Identity {
+            id,
+            hint: String::new(),
+            chain: vec![Bytes::copy_from_slice(key), Bytes::from_static(b"intermediate")],
+            key: Secret::new(key.to_vec()),
+            leaf,
+            bundle: Bundle::new(TrustDomain::parse("example.org").unwrap(), Vec::new()).unwrap(),
+        }
+    }
+
+    fn versions(parent: &Path) -> usize {
+        fs::read_dir(parent)
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.path().is_dir() && !entry.path().is_symlink())
+            .count()
+    }
+
+    #[test]
+    fn the_link_names_a_whole_version_with_a_private_key() {
+        let folder = Scratch::new();
+        let dir = folder.path().join("certs");
+        Target::new(&dir).unwrap().write(&identity(b"one"), &[], true).unwrap();
+        assert!(dir.is_symlink());
+        for (name, mode) in
+            [("svid.pem", 0o644), ("svid_key.pem", 0o600), ("bundle.pem", 0o644), ("svid_combined.pem", 0o600)]
+        {
+            assert_eq!(fs::metadata(dir.join(name)).unwrap().mode() & 0o777, mode, "{name}");
+        }
+        let both = fs::read_to_string(dir.join("svid_combined.pem")).unwrap();
+        assert_eq!(both.matches("-----BEGIN").count(), 3);
+        assert!(both.contains("-----BEGIN PRIVATE KEY-----\nb25l\n-----END PRIVATE KEY-----\n"));
+    }
+
+    #[test]
+    fn the_version_before_stays_and_older_ones_go() {
+        let folder = Scratch::new();
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        let mut held = Vec::new();
+        for key in [b"one", b"two", b"six", b"ten"] {
+            target.write(&identity(key), &[], false).unwrap();
+            held.push(fs::canonicalize(target.path()).unwrap());
+        }
+        assert_eq!(versions(folder.path()), 2);
+        assert!(held.iter().rev().take(2).all(|version| version.join("svid.pem").exists()));
+    }
+
+    #[test]
+    fn an_empty_folder_makes_place_and_anything_else_is_left_alone() {
+        let folder = Scratch::new();
+        let empty = folder.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        Target::new(&empty).unwrap().write(&identity(b"one"), &[], false).unwrap();
+        assert!(empty.is_symlink());
+
+        let full = folder.path().join("full");
+        fs::create_dir(&full).unwrap();
+        fs::write(full.join("mine"), "").unwrap();
+        let link = folder.path().join("link");
+        symlink("full", &link).unwrap();
+        let plain = folder.path().join("plain");
+        fs::write(&plain, "").unwrap();
+        for path in [full, link, plain] {
+            assert_eq!(
+                Target::new(&path).err().map(|failure| failure.exit()),
+                Some(Exit::Conflict),
+                "{}",
+                path.display()
+            );
+        }
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_version_before() {
+        let folder = Scratch::new();
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        target.write(&identity(b"one"), &[], false).unwrap();
+        let before = fs::read_link(target.path()).unwrap();
+        // Something that cannot be removed stands where the new link is prepared.
+        fs::create_dir(folder.path().join(".certs.dayfly-link")).unwrap();
+        assert!(target.write(&identity(b"two"), &[], false).is_err());
+        assert_eq!(fs::read_link(target.path()).unwrap(), before);
+    }
+
+    #[test]
+    fn a_reader_never_sees_a_pair_that_does_not_match() {
+        let folder = Scratch::new();
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        target.write(&identity(b"00"), &[], false).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for round in 1..40_u8 {
+                    target.write(&identity(format!("{round:02}").as_bytes()), &[], false).unwrap();
+                }
+            });
+            while !writer.is_finished() {
+                let now = fs::canonicalize(target.path()).unwrap();
+                let (Ok(leaf), Ok(key)) = (fs::read(now.join("svid.pem")), fs::read(now.join("svid_key.pem"))) else {
+                    continue;
+                };
+                let first = pem::parse_many(leaf).unwrap().first().unwrap().contents().to_vec();
+                assert_eq!(first, pem::parse(key).unwrap().contents());
+            }
+        });
+    }
+}

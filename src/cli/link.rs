@@ -1,0 +1,253 @@
+//! Connections to a daemon's sockets, and the daemon's refusals in a person's words.
+
+use std::{
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::{
+    Code, Request, Response, Status,
+    metadata::MetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    pb::{
+        admin::{control_client::ControlClient, entries_client::EntriesClient},
+        workload::spiffe_workload_api_client::SpiffeWorkloadApiClient,
+    },
+    sys::process,
+};
+
+use super::{
+    context::Context,
+    exit::Exit,
+    failure::{Failure, whole},
+};
+
+/// The two services of the admin socket.
+pub(crate) struct Admin {
+    pub(crate) entries: EntriesClient<Channel>,
+    pub(crate) control: ControlClient<Channel>,
+}
+
+impl Admin {
+    /// Connects to the daemon that is meant.
+    ///
+    /// # Errors
+    /// When nobody listens there, or this user may not open the socket.
+    pub(crate) async fn connect(context: &Context) -> Result<Self, Failure> {
+        Self::connect_to(&context.admin_socket()?).await
+    }
+
+    /// Connects to this admin socket.
+    ///
+    /// # Errors
+    /// As [`Admin::connect`].
+    pub(crate) async fn connect_to(socket: &Path) -> Result<Self, Failure> {
+        let channel = channel(socket, Door::Admin).await?;
+        Ok(Self {
+            entries: EntriesClient::new(channel.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            control: ControlClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
+        })
+    }
+}
+
+/// Waits for an answer of the admin socket, not for ever.
+///
+/// # Errors
+/// The refusal, in words.
+pub(crate) async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Failure> {
+    match tokio::time::timeout(ANSWER_WAIT, call).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(admin_refusal(&status)),
+        Err(_) => Err(Failure::new(
+            Exit::Unreachable,
+            format!("the daemon did not answer within {} s", ANSWER_WAIT.as_secs()),
+        )),
+    }
+}
+
+/// A client of the Workload API whose calls carry the security header.
+pub(crate) type Workload = SpiffeWorkloadApiClient<InterceptedService<Channel, SecurityHeader>>;
+
+/// Connects to a workload socket.
+///
+/// # Errors
+/// When nobody listens there.
+pub(crate) async fn workload(socket: &Path) -> Result<Workload, Failure> {
+    Ok(SpiffeWorkloadApiClient::new(workload_channel(socket).await?))
+}
+
+/// As [`workload`], for any service of that socket.
+///
+/// # Errors
+/// As [`workload`].
+pub(crate) async fn workload_channel(socket: &Path) -> Result<InterceptedService<Channel, SecurityHeader>, Failure> {
+    // A daemon of the same uid may have to look which program we are.
+    process::allow_looks();
+    Ok(InterceptedService::new(channel(socket, Door::Workload).await?, SecurityHeader))
+}
+
+/// `workload.spiffe.io: true`, which keeps a browser or proxy from being tricked into asking (Workload Endpoint §5).
+#[derive(Clone, Copy)]
+pub(crate) struct SecurityHeader;
+
+impl Interceptor for SecurityHeader {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("workload.spiffe.io", MetadataValue::from_static("true"));
+        Ok(request)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Admin,
+    Workload,
+}
+
+async fn channel(socket: &Path, door: Door) -> Result<Channel, Failure> {
+    // The first connection is made here, where the system's word for a failure is still known.
+    let stream = UnixStream::connect(socket).await.map_err(|error| not_connected(socket, door, &error))?;
+    let mut first = Some(stream);
+    let path: PathBuf = socket.to_owned();
+    let connector = tower::service_fn(move |_| {
+        let (first, path) = (first.take(), path.clone());
+        async move {
+            match first {
+                Some(stream) => Ok::<_, io::Error>(TokioIo::new(stream)),
+                None => UnixStream::connect(path).await.map(TokioIo::new),
+            }
+        }
+    });
+    let endpoint = Endpoint::from_static("http://localhost").connect_timeout(CONNECT_WAIT);
+    endpoint.connect_with_connector(connector).await.map_err(|error| {
+        Failure::new(
+            Exit::Unreachable,
+            format!("{} does not speak as a daemon does: {}", socket.display(), whole(&error)),
+        )
+    })
+}
+
+fn not_connected(socket: &Path, door: Door, error: &io::Error) -> Failure {
+    let at = socket.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => Failure::new(Exit::Unreachable, format!("no daemon has its socket at {at}"))
+            .hint("is it running? try `dayfly up`, or say with --home or --socket which one is meant"),
+        io::ErrorKind::ConnectionRefused => {
+            Failure::new(Exit::Unreachable, format!("no daemon listens at {at} any more"))
+                .hint("is it running? try `dayfly up`")
+        }
+        io::ErrorKind::PermissionDenied => {
+            let failure = Failure::new(Exit::Refused, format!("uid {} may not open {at}", nix::unistd::geteuid()));
+            match door {
+                Door::Admin => failure.hint(WHO_MAY),
+                Door::Workload => {
+                    failure.hint("every process may open a workload socket; look at the modes of the folders above it")
+                }
+            }
+        }
+        io::ErrorKind::InvalidInput => Failure::new(Exit::Usage, format!("the path {at} is too long for a socket"))
+            .hint("a socket's path has at most 107 bytes"),
+        _ => Failure::new(Exit::Unreachable, format!("{at} cannot be reached: {error}")),
+    }
+}
+
+/// What the admin socket's refusals mean.
+pub(crate) fn admin_refusal(status: &Status) -> Failure {
+    let said = status.message();
+    match status.code() {
+        // A connection that broke has a cause of this side; what the daemon says has none.
+        _ if std::error::Error::source(status).is_some() => {
+            Failure::new(Exit::Unreachable, "the connection to the daemon broke").hint("did it stop? its log says why")
+        }
+        Code::InvalidArgument => listed(Exit::Usage, "the daemon does not accept this", said),
+        Code::NotFound => Failure::new(Exit::Missing, said),
+        Code::AlreadyExists => listed(Exit::Conflict, "it is there already", said),
+        Code::Aborted => {
+            Failure::new(Exit::Conflict, said).hint("somebody else changed it meanwhile: look again, then repeat")
+        }
+        Code::PermissionDenied | Code::Unauthenticated => {
+            Failure::new(Exit::Refused, format!("the daemon refused: {said}")).hint(WHO_MAY)
+        }
+        Code::Unavailable => Failure::new(Exit::Unreachable, format!("the daemon cannot do it now: {said}"))
+            .hint("nothing was changed; `dayfly status` tells its problems"),
+        Code::Unimplemented => Failure::new(Exit::Failed, "this daemon does not know that verb")
+            .hint("it is older than this program: `dayfly status` tells its version"),
+        Code::ResourceExhausted | Code::OutOfRange => Failure::new(Exit::Failed, format!("too much at once: {said}")),
+        _ => Failure::new(Exit::Failed, format!("the daemon failed: {said}")).hint("its log has the cause"),
+    }
+}
+
+/// What the workload socket's refusals mean.
+pub(crate) fn workload_refusal(status: &Status) -> Failure {
+    let said = status.message();
+    let (pid, uid) = (std::process::id(), nix::unistd::geteuid());
+    match status.code() {
+        _ if std::error::Error::source(status).is_some() => {
+            Failure::new(Exit::Unreachable, "the connection to the daemon broke").hint("did it stop? its log says why")
+        }
+        Code::PermissionDenied => Failure::new(Exit::Refused, format!("{said} for this process (uid {uid}, pid {pid})"))
+            .hint("no entry matches: its admin sees why with `dayfly explain --pid PID`, and registers with `dayfly entry add`"),
+        Code::Unavailable => Failure::new(Exit::Unreachable, format!("the daemon cannot answer now: {said}")),
+        Code::Unimplemented => Failure::new(Exit::Failed, "this endpoint does not offer that"),
+        _ => Failure::new(Exit::Failed, format!("the daemon failed: {said}")).hint("its log has the cause"),
+    }
+}
+
+/// One problem is the sentence; several stand below it.
+fn listed(exit: Exit, words: &str, problems: &str) -> Failure {
+    match problems.lines().count() {
+        0 => Failure::new(exit, words),
+        1 => Failure::new(exit, problems.trim()),
+        _ => Failure::new(exit, words).details(problems.lines()),
+    }
+}
+
+const WHO_MAY: &str = "admin verbs are for the daemon's own user, root, and the members of its admin_group";
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// A page of a thousand entries, or an `apply` of ten thousand, fits.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_of_the_admin_socket_is_a_sentence_with_an_exit_code() {
+        for (code, exit) in [
+            (Code::InvalidArgument, Exit::Usage),
+            (Code::NotFound, Exit::Missing),
+            (Code::AlreadyExists, Exit::Conflict),
+            (Code::Aborted, Exit::Conflict),
+            (Code::PermissionDenied, Exit::Refused),
+            (Code::Unavailable, Exit::Unreachable),
+            (Code::Unimplemented, Exit::Failed),
+            (Code::Internal, Exit::Failed),
+        ] {
+            let failure = admin_refusal(&Status::new(code, "the words"));
+            assert_eq!(failure.exit(), exit, "{code:?}");
+            assert!(!failure.words().is_empty(), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn several_problems_are_told_one_a_line() {
+        let failure = admin_refusal(&Status::new(Code::InvalidArgument, "one\ntwo"));
+        assert_eq!(failure.lines(), ["one", "two"]);
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_is_not_running_is_told_with_a_hint() {
+        let failure = workload(Path::new("/nowhere/workload.sock")).await.map(|_| ()).map_err(|failure| failure.exit());
+        assert_eq!(failure, Err(Exit::Unreachable));
+    }
+}

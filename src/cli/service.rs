@@ -1,0 +1,114 @@
+//! `dayfly daemon`: the service, as systemd or a container starts it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::daemon::{Bound, Config, Daemon, Telemetry, config::Overrides};
+
+use super::{
+    context::Context,
+    exit::Exit,
+    failure::{Failure, counted},
+};
+
+/// `daemon`
+#[derive(Debug, Args)]
+pub(crate) struct Service {
+    /// The configuration file [default: dayfly.toml of the daemon that is meant, if it is there]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The trust domain to issue for, as example.org; wins over the file
+    #[arg(long, value_name = "NAME")]
+    trust_domain: Option<String>,
+    /// Only print every problem of the configuration
+    #[arg(long)]
+    check: bool,
+    /// Act as on a kernel without these features; for tests
+    #[arg(long, value_name = "LIST", value_delimiter = ',', hide = true)]
+    without_kernel: Vec<String>,
+}
+
+/// Runs the verb until a signal ends it.
+///
+/// # Errors
+/// Every problem of the configuration, or why the daemon cannot serve.
+pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
+    let overrides = Overrides { trust_domain: service.trust_domain, without_kernel: service.without_kernel };
+    let config = load(context, service.config, overrides)?;
+    if service.check {
+        context.print.say(format_args!(
+            "the configuration is right: {} in {}",
+            config.trust_domain,
+            config.state_dir.display()
+        ));
+        return Ok(());
+    }
+    runtime(&config)?.block_on(async {
+        let stop = stop_on_signal()?;
+        bind(config).await?.run(stop).await.map_err(|error| failed("the daemon ended", &error))
+    })
+}
+
+/// Reads the configuration.
+///
+/// # Errors
+/// Every problem of it.
+pub(crate) fn load(context: &Context, file: Option<PathBuf>, overrides: Overrides) -> Result<Config, Failure> {
+    Config::load(file.as_deref(), &context.paths()?, overrides).map_err(|problems| {
+        let words = format!("the configuration has {}", counted(problems.count(), "problem", "problems"));
+        let failure = Failure::new(Exit::Usage, words);
+        failure.details(problems.to_string().lines())
+    })
+}
+
+/// The threads that serve.
+///
+/// # Errors
+/// When the system has none.
+pub(crate) fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, Failure> {
+    let threads = usize::try_from(config.runtime.worker_threads).unwrap_or(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    runtime.map_err(|error| Failure::because("no threads could be started", &error))
+}
+
+/// Begins to log, and opens state and sockets.
+///
+/// # Errors
+/// Why the daemon cannot serve.
+pub(crate) async fn bind(config: Config) -> Result<Bound, Failure> {
+    let telemetry =
+        Telemetry::start(config.log).map_err(|error| Failure::because("the log cannot be begun", &error))?;
+    Daemon::bind(config, Some(telemetry)).await.map_err(|error| failed("the daemon cannot start", &error))
+}
+
+/// Why the daemon failed, with all causes.
+pub(crate) fn failed(words: &str, error: &anyhow::Error) -> Failure {
+    Failure::because(words, error.as_ref())
+}
+
+/// A token that SIGINT and SIGTERM cancel. A second signal ends the process at once.
+///
+/// # Errors
+/// When signals cannot be heard.
+pub(crate) fn stop_on_signal() -> Result<CancellationToken, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::because("signals cannot be heard", &error));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        cancel.cancel();
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        std::process::exit(Exit::Interrupted.code().into());
+    });
+    Ok(stop)
+}

@@ -1,0 +1,149 @@
+//! The door for fuzzing, which is not in the product: each function takes bytes as a stranger would send
+//! them, checks what must hold whatever they are, and answers whether they were accepted.
+//!
+//! A target in `fuzz/fuzz_targets/` is one call of a function here; `fuzz/corpus/NAME/` holds what it begins
+//! with, and the tests below run all of that. A room that parses foreign bytes adds its function, its
+//! target and its corpus.
+
+#![expect(clippy::expect_used, reason = "what must hold ends the run when it does not")]
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::{
+    registry::Selector,
+    spiffe::{
+        ID_BYTES_MAX, Id, TrustDomain,
+        x509::{
+            Bundle, Bundles, Leaf, Purpose, check_authority, check_authority_profile, check_profile, split, verify,
+        },
+    },
+};
+
+/// SPIFFE IDs: what is accepted is kept byte for byte, and made of parts that are accepted themselves.
+#[must_use]
+pub fn id(bytes: &[u8]) -> bool {
+    let trust_domain = TrustDomain::from_id_bytes(bytes);
+    let Ok(id) = Id::from_bytes(bytes) else {
+        if let Ok(trust_domain) = &trust_domain {
+            assert_eq!(trust_domain.id().as_bytes(), bytes);
+            assert_eq!(TrustDomain::parse(trust_domain.as_str()).as_ref(), Ok(trust_domain));
+        }
+        return trust_domain.is_ok();
+    };
+    assert!(trust_domain.is_err(), "one text is two kinds of ID");
+    assert!(bytes.is_ascii() && bytes.len() <= ID_BYTES_MAX);
+    assert_eq!(id.as_str().as_bytes(), bytes);
+    assert_eq!(format!("spiffe://{}{}", id.trust_domain(), id.path()), id.as_str());
+    let segments = id.path().split('/').skip(1);
+    assert_eq!(Id::join(&id.trust_domain(), segments).as_ref(), Ok(&id));
+    assert_eq!(Id::parse(id.as_str()).as_ref(), Ok(&id));
+    true
+}
+
+/// Selectors: what is accepted is kept byte for byte, and is made of a kind and a value.
+#[must_use]
+pub fn selector(bytes: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(bytes) else { return false };
+    match Selector::parse(text) {
+        Ok(selector) => {
+            assert_eq!(selector.as_str(), text);
+            assert_eq!(Selector::new(selector.kind(), selector.value()).as_ref(), Ok(&selector));
+            assert!(!selector.kind().contains(':') && !selector.value().is_empty());
+            assert!(!text.chars().any(char::is_control) && text.len() <= Selector::BYTES_MAX);
+            assert!(!(selector.is_name() && selector.image().is_some()));
+            true
+        }
+        Err(refusal) => {
+            let words = refusal.to_string();
+            assert!(words.len() < 512, "a refusal repeats a long text");
+            false
+        }
+    }
+}
+
+/// Certificates in a row, verified as a peer's chain. The last of them is the only authority that the
+/// verifier knows, so that an input is complete in itself.
+#[must_use]
+pub fn x509(bytes: &[u8]) -> bool {
+    let Ok(mut chain) = split(bytes) else { return false };
+    assert_eq!(chain.concat(), bytes);
+    for certificate in &chain {
+        read_alone(certificate);
+    }
+    let Some(authority) = chain.pop() else { return false };
+    let own = TrustDomain::parse("example.org").expect("a good name");
+    let Ok(bundle) = Bundle::new(own.clone(), vec![authority]) else { return false };
+    assert_eq!(Bundle::from_der(own.clone(), bundle.der()).as_ref(), Ok(&bundle));
+    let bundles = Bundles::from_iter([bundle]);
+    // 2027-01-15 08:00:00 UTC: the certificates of the corpus are of that day.
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let Ok(leaf) = verify(&chain, &bundles, Purpose::Any, now) else { return false };
+    assert!(leaf.id.is_in(&own));
+    assert!(leaf.not_before <= now && now <= leaf.not_after);
+    compare(&leaf, chain.first().expect("a verified chain has a leaf"));
+    // Nothing holds without the bundle, or in another's.
+    assert!(verify(&chain, &Bundles::empty(), Purpose::Any, now).is_err());
+    true
+}
+
+/// What an issuer's own checks say of one certificate.
+fn read_alone(certificate: &Bytes) {
+    if let Ok(leaf) = check_profile(certificate) {
+        assert!(check_authority(certificate).is_err(), "a leaf and an authority at once");
+        compare(&leaf, certificate);
+    }
+    let own = TrustDomain::parse("example.org").expect("a good name");
+    if check_authority_profile(certificate, &own).is_ok() {
+        assert_eq!(check_authority(certificate), Ok(()));
+    }
+}
+
+/// Another parser reads the same in what ours has accepted.
+fn compare(ours: &Leaf, certificate: &Bytes) {
+    let (rest, theirs) = X509Certificate::from_der(certificate).expect("another parser refuses what ours accepts");
+    assert!(rest.is_empty());
+    assert_eq!(theirs.public_key().raw, ours.public_key);
+    let serial = theirs.raw_serial();
+    assert_eq!(serial.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(serial), ours.serial);
+    assert_eq!(SystemTime::from(theirs.validity().not_before.to_datetime()), ours.not_before);
+    assert_eq!(SystemTime::from(theirs.validity().not_after.to_datetime()), ours.not_after);
+    let names = theirs.subject_alternative_name().expect("one extension").expect("which is there");
+    let uris = names.value.general_names.iter().filter_map(|name| match name {
+        x509_parser::extensions::GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    assert_eq!(uris.collect::<Vec<_>>(), [ours.id.as_str()]);
+    assert!(!theirs.is_ca());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    /// Runs a target over its corpus. Some of it must be accepted and some refused, or it tests little.
+    fn run(target: &str, function: fn(&[u8]) -> bool) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let files = fs::read_dir(&folder).expect("the corpus is committed").map(|file| file.expect("a file").path());
+        let accepted: Vec<bool> = files.map(|file| function(&fs::read(file).expect("it can be read"))).collect();
+        let yes = accepted.iter().filter(|accepted| **accepted).count();
+        assert!(yes >= 3 && accepted.len() - yes >= 3, "{target}: {yes} of {} accepted", accepted.len());
+    }
+
+    #[test]
+    fn the_corpus_of_ids_runs() {
+        run("id", super::id);
+    }
+
+    #[test]
+    fn the_corpus_of_selectors_runs() {
+        run("selector", super::selector);
+    }
+
+    #[test]
+    fn the_corpus_of_certificates_runs() {
+        run("x509", super::x509);
+    }
+}

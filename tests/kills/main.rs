@@ -1,0 +1,21 @@
+//! The daemon ends at any moment, or its disk is full: what it said was done is done, nothing is half done, and it
+//! goes on where it was.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod chance;
+mod disk;
+mod first_start;
+mod proof;
+mod rounds;
+mod writer;
