@@ -98,6 +98,7 @@ pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionS
     let mut evicted = pin!(slot.closing().cancelled());
     let mut flood = Flood::default();
     let end = poll_fn(|cx| {
+        guard.begin_turn();
         if guard.poll_challenge(cx).is_ready() {
             return Poll::Ready(End::Closed);
         }

@@ -38,7 +38,11 @@ impl From<desk::Error> for Status {
             Error::Stale { .. } => Self::new(Code::Aborted, error.to_string()),
             Error::TooManyEntries(_) => Self::new(Code::Unavailable, error.to_string()),
             Error::Busy => over("admin_orders"),
+            _ if error.is_disk_full() => fault("the disk is full; nothing was changed", &error),
             Error::Store(_) => fault("the change could not be written; nothing was changed", &error),
+            Error::Unsure(_) => {
+                fault("the disk does not answer; the change may be made or not, look before you try again", &error)
+            }
             Error::Audit(_) => fault("the change could not be recorded; nothing was changed", &error),
             Error::Random | Error::Fault => fault("internal fault; nothing was changed", &error),
             Error::Stopping => stopping(),

@@ -16,7 +16,7 @@ use crate::audit::{self, Fault, Report};
 use super::{
     context::Context,
     exit::Exit,
-    failure::{Failure, whole},
+    failure::{Failure, counted, whole},
 };
 
 /// The verbs.
@@ -97,7 +97,7 @@ fn verify(context: &Context, dir: &Path) -> Result<(), Failure> {
         }));
     }
     print.pairs([
-        ("records", format!("{records} ({first} to {last}) in {segments} segments")),
+        ("records", format!("{records} ({first} to {last}) in {}", counted(segments, "segment", "segments"))),
         ("from", since),
         ("to", until),
         ("last hash", hash),

@@ -15,7 +15,7 @@ use crate::{
 use super::{
     context::Context,
     exit::Exit,
-    failure::Failure,
+    failure::{Failure, counted},
     link::{Admin, answer},
     moment, shown,
 };
@@ -145,6 +145,15 @@ pub(crate) struct Update {
 /// # Errors
 /// What the daemon refused.
 pub(crate) async fn run(context: &Context, verb: EntryVerb) -> Result<(), Failure> {
+    act(context, verb).await.map_err(|failure| match failure.exit() {
+        Exit::Missing => failure.hint("`dayfly entry list` shows what there is"),
+        // A changed entry comes with its own advice.
+        Exit::Conflict if failure.advice().is_none() => failure.hint("change it with `dayfly entry update`"),
+        _ => failure,
+    })
+}
+
+async fn act(context: &Context, verb: EntryVerb) -> Result<(), Failure> {
     match verb {
         EntryVerb::Add(add) => self::add(context, add).await,
         EntryVerb::List(list) => self::list(context, list).await,
@@ -274,7 +283,7 @@ async fn remove(context: &Context, ids: Vec<String>) -> Result<(), Failure> {
     match context.print.is_json() {
         true => context.print.json(&json!({ "removed": count })),
         false => {
-            context.print.say(format_args!("removed {count} {}", if count == 1 { "entry" } else { "entries" }));
+            context.print.say(format_args!("removed {}", counted(count, "entry", "entries")));
             Ok(())
         }
     }

@@ -34,12 +34,7 @@ fn show(print: &Printer, seen: &ExplainResponse) -> Result<(), Failure> {
     print.line(format_args!("process {}  uid {}  gid {}  {}", seen.pid, seen.uid, seen.gid, seen.executable))?;
     print.line("")?;
     print.line("selectors")?;
-    for each in &seen.selectors {
-        match each.condition.as_str() {
-            "" => print.line(format_args!("  {}", each.selector))?,
-            condition => print.line(format_args!("  {}  ({condition})", each.selector))?,
-        }
-    }
+    print.table_of(seen.selectors.iter().map(|each| [format!("  {}", each.selector), each.condition.clone()]))?;
     if seen.matching.is_empty() {
         print.line("")?;
         print.styled_line(Style::Bad, "no entry matches")?;

@@ -60,6 +60,11 @@ impl Failure {
     }
 }
 
+/// A number and what it counts: `1 entry`, `2 entries`.
+pub(crate) fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// An error with its causes, each once: some libraries repeat the cause in their own words.
 pub(crate) fn whole(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();

@@ -169,10 +169,8 @@ pub(crate) fn admin_refusal(status: &Status) -> Failure {
             Failure::new(Exit::Unreachable, "the connection to the daemon broke").hint("did it stop? its log says why")
         }
         Code::InvalidArgument => listed(Exit::Usage, "the daemon does not accept this", said),
-        Code::NotFound => Failure::new(Exit::Missing, said).hint("`dayfly entry list` shows what there is"),
-        Code::AlreadyExists => {
-            listed(Exit::Conflict, "it is there already", said).hint("change it with `dayfly entry update`")
-        }
+        Code::NotFound => Failure::new(Exit::Missing, said),
+        Code::AlreadyExists => listed(Exit::Conflict, "it is there already", said),
         Code::Aborted => {
             Failure::new(Exit::Conflict, said).hint("somebody else changed it meanwhile: look again, then repeat")
         }

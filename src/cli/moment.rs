@@ -11,11 +11,6 @@ pub(crate) fn unix(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// The time of Unix seconds.
-pub(crate) fn at(seconds: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
 /// As `2026-07-01T12:00:00Z`; whole seconds.
 pub(crate) fn text(seconds: u64) -> String {
     let time = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
@@ -85,6 +80,16 @@ pub(crate) fn time(text: &str) -> Result<u64, ()> {
 mod tests {
     use super::*;
 
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_distance_is_told_beside_its_time() {
+        assert_eq!(text_and_distance(90, at(0)), "1970-01-01T00:01:30Z (in 1m30s)");
+        assert_eq!(text_and_distance(0, at(90_061)), "1970-01-01T00:00:00Z (1d1h ago)");
+    }
+
     #[test]
     fn times_are_written_in_utc() {
         assert_eq!(text(0), "1970-01-01T00:00:00Z");
@@ -94,8 +99,6 @@ mod tests {
 
     #[test]
     fn distances_have_two_units() {
-        assert_eq!(text_and_distance(90, at(0)), "1970-01-01T00:01:30Z (in 1m30s)");
-        assert_eq!(text_and_distance(0, at(90_061)), "1970-01-01T00:00:00Z (1d1h ago)");
         for (seconds, words) in [(0, "0s"), (59, "59s"), (3_600, "1h"), (3_601, "1h"), (90_061, "1d1h")] {
             assert_eq!(rough(seconds), words);
         }

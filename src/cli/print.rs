@@ -41,8 +41,6 @@ pub(crate) enum Style {
     Note,
     /// Something goes, or failed.
     Bad,
-    /// What is known already.
-    Faint,
 }
 
 impl Printer {
@@ -108,6 +106,11 @@ impl Printer {
         self.aligned(Some(header), rows)
     }
 
+    /// Columns without a header.
+    pub(crate) fn table_of<const N: usize>(&self, rows: impl IntoIterator<Item = [String; N]>) -> Result<(), Failure> {
+        self.aligned(None, rows)
+    }
+
     /// Names and their values, without a header.
     pub(crate) fn pairs<'n>(&self, rows: impl IntoIterator<Item = (&'n str, String)>) -> Result<(), Failure> {
         self.aligned(None, rows.into_iter().map(|(name, value)| [name.to_owned(), value]))
@@ -134,11 +137,6 @@ impl Printer {
     /// Words for the person.
     pub(crate) fn say(&self, words: impl fmt::Display) {
         self.words(&clean_lines(&words.to_string()));
-    }
-
-    /// Words for the person, styled.
-    pub(crate) fn say_styled(&self, style: Style, words: impl fmt::Display) {
-        self.words(&self.style(style, &clean_lines(&words.to_string())));
     }
 
     /// Something that does not stop the verb, but that the person should know.
@@ -195,7 +193,6 @@ fn code(style: Style) -> &'static str {
         Style::Good => "\x1b[32m",
         Style::Note => "\x1b[33m",
         Style::Bad => "\x1b[1;31m",
-        Style::Faint => "\x1b[2m",
     }
 }
 

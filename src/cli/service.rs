@@ -8,7 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::daemon::{Bound, Config, Daemon, Telemetry, config::Overrides};
 
-use super::{context::Context, exit::Exit, failure::Failure};
+use super::{
+    context::Context,
+    exit::Exit,
+    failure::{Failure, counted},
+};
 
 /// `daemon`
 #[derive(Debug, Args)]
@@ -54,11 +58,8 @@ pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
 /// Every problem of it.
 pub(crate) fn load(context: &Context, file: Option<PathBuf>, overrides: Overrides) -> Result<Config, Failure> {
     Config::load(file.as_deref(), &context.paths()?, overrides).map_err(|problems| {
-        let count = problems.count();
-        let failure = Failure::new(
-            Exit::Usage,
-            format!("the configuration has {count} {}", if count == 1 { "problem" } else { "problems" }),
-        );
+        let words = format!("the configuration has {}", counted(problems.count(), "problem", "problems"));
+        let failure = Failure::new(Exit::Usage, words);
         failure.details(problems.to_string().lines())
     })
 }

@@ -11,7 +11,10 @@ use nix::{
 };
 
 use crate::{
-    daemon::{Config, Paths, config::Overrides},
+    daemon::{
+        Config, Paths,
+        config::{LogLevel, Overrides},
+    },
     pb::admin::{CreateEntryRequest, Entry, ListEntriesRequest},
     spiffe::{Id, TrustDomain},
     sys::files,
@@ -41,13 +44,16 @@ pub(crate) struct Up {
 pub(crate) fn run(context: &Context, up: Up) -> Result<(), Failure> {
     let paths = context.paths()?;
     let user = user_name()?;
-    let first = !paths.config.exists();
-    if first {
+    if !paths.config.exists() {
         begin(&paths, up.trust_domain.clone())?;
         context.print.say(format_args!("wrote {}", paths.config.display()));
     }
     let overrides = Overrides { trust_domain: up.trust_domain, ..Overrides::default() };
-    let config = service::load(context, None, overrides)?;
+    let mut config = service::load(context, None, overrides)?;
+    // At a terminal a line for each change is noise; `dayfly log info` brings it back.
+    if config.log.level == LogLevel::Info {
+        config.log.level = LogLevel::Warn;
+    }
     let id = user_id(&config.trust_domain, &user)?;
     service::runtime(&config)?.block_on(serve(context, config, id))
 }
@@ -90,10 +96,10 @@ the daemon runs; your programs are {id}
 
 try in another terminal:
   export SPIFFE_ENDPOINT_SOCKET={endpoint}
-  dayfly fetch x509                     who you are
-  dayfly fetch x509 --write certs       as files
+  dayfly fetch x509                 # who you are
+  dayfly fetch x509 --write certs   # the same as files
+  dayfly{home} explain --pid $$     # what the daemon sees of your shell
   dayfly{home} entry add spiffe://{td}/web -s unix:uid:{uid} -s unix:path:/usr/bin/python3
-  dayfly{home} explain --pid $$         what the daemon sees of your shell
 
 for development: it runs as you, and so can every program of yours read its keys and use its admin socket
 ^C ends it",

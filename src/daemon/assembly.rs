@@ -57,6 +57,7 @@ pub struct Bound {
     owner: Owner,
     clerk: Clerk,
     log: audit::Log,
+    store: Store,
     stopping: CancellationToken,
     tracker: TaskTracker,
     _lock: files::Lock,
@@ -93,7 +94,7 @@ impl Daemon {
         .await?;
         let present = Snapshot::build(loaded.registry_revision, loaded.entries.into_iter().map(Arc::new));
         let domain = config.trust_domain.clone();
-        let (desk, clerk) = desk::open(domain, present, store, log.clone(), clock.clone(), counters.clone());
+        let (desk, clerk) = desk::open(domain, present, store.clone(), log.clone(), clock.clone(), counters.clone());
         let issuer = Arc::new(Issuer::new(
             desk.registry(),
             owner.keyring(),
@@ -152,7 +153,7 @@ impl Daemon {
         };
         let keeper = Arc::new(Doorkeeper { attestor, kernel, log: log.clone(), memory: Memory::default() });
         say_what_is_missing(kernel);
-        Ok(Bound { config, keeper, doors, ops, owner, clerk, log, stopping, tracker, _lock: lock })
+        Ok(Bound { config, keeper, doors, ops, owner, clerk, log, store, stopping, tracker, _lock: lock })
     }
 }
 
@@ -168,7 +169,7 @@ impl Bound {
     /// # Errors
     /// When a task that owns state ends by itself, or a socket breaks.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, keeper, doors, ops, owner, clerk, log, stopping, tracker, _lock } = self;
+        let Self { config, keeper, doors, ops, owner, clerk, log, store, stopping, tracker, _lock } = self;
         let mut owners = JoinSet::new();
         owners.spawn(owner.run(stopping.clone()).map(|()| Ok("authorities")));
         owners.spawn(clerk.run(stopping.clone()).map(|()| Ok("registry")));
@@ -194,6 +195,7 @@ impl Bound {
         owners.shutdown().await;
         record(&log, "stopped");
         log.close();
+        store.close();
         ended
     }
 }

@@ -2,10 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{
-    registry::{Entry, EntryId},
-    spiffe::Id,
-};
+use crate::{registry::Entry, spiffe::Id};
 
 /// Leave to issue one X.509-SVID. Only this room makes one; it cannot be copied, and whoever signs takes
 /// it by value.
@@ -13,7 +10,6 @@ use crate::{
 #[must_use = "a permit is spent by signing"]
 pub(crate) struct Permit {
     id: Id,
-    entry: EntryId,
     dns_names: Vec<String>,
     ttl: Duration,
     expires_at: Option<SystemTime>,
@@ -24,7 +20,6 @@ impl Permit {
     pub(super) fn new(entry: &Entry, ttl: Duration) -> Self {
         Self {
             id: entry.spec.spiffe_id.clone(),
-            entry: entry.id.clone(),
             dns_names: entry.spec.dns_names.clone(),
             ttl,
             expires_at: entry.spec.expires_at,
@@ -34,11 +29,6 @@ impl Permit {
     /// Whose SVID it is.
     pub(crate) fn id(&self) -> &Id {
         &self.id
-    }
-
-    /// The entry that gives it.
-    pub(crate) fn entry(&self) -> &EntryId {
-        &self.entry
     }
 
     /// The DNS names it may carry, and no others.

@@ -60,7 +60,6 @@ fn a_permit_carries_what_the_entry_says() {
     let entry = entry(|_| {});
     let permit = permitted(&entry, &rules());
     assert_eq!(permit.id(), &entry.spec.spiffe_id);
-    assert_eq!(permit.entry(), &entry.id);
     assert_eq!(permit.dns_names(), ["web.example.org"]);
     assert_eq!((permit.ttl(), permit.expires_at()), (HOUR, None));
 }

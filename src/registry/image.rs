@@ -35,6 +35,7 @@ impl ImageSet {
         Self(0)
     }
 
+    #[cfg(test)]
     /// Every one of them.
     pub(crate) const fn all() -> Self {
         Self(Image::Path.bit() | Image::Sha256.bit() | Image::Verity.bit())

@@ -17,6 +17,7 @@ impl Selectors {
         selectors.into_iter().all(|selector| self.contains(selector))
     }
 
+    #[cfg(test)]
     /// Adds one.
     pub(crate) fn insert(&mut self, selector: Selector) {
         if let Err(at) = self.0.binary_search(&selector) {
@@ -29,11 +30,13 @@ impl Selectors {
         self.0.iter()
     }
 
+    #[cfg(test)]
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
+    #[cfg(test)]
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

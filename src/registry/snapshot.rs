@@ -33,6 +33,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    #[cfg(test)]
     /// Nobody is anybody, at revision 0.
     pub(crate) fn empty() -> Self {
         Self::build(0, [])
@@ -193,6 +194,7 @@ impl Snapshot {
         self.ordered.len()
     }
 
+    #[cfg(test)]
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0

@@ -160,7 +160,11 @@ impl Admin {
     }
 
     /// A unary call; its answer, or how it was refused.
-    pub fn call<T: prost::Message + Default>(&mut self, method: &str, request: &impl prost::Message) -> io::Result<Result<T, Answer>> {
+    pub fn call<T: prost::Message + Default>(
+        &mut self,
+        method: &str,
+        request: &impl prost::Message,
+    ) -> io::Result<Result<T, Answer>> {
         let head = Head::bare(&format!("/dayfly.v1.{method}"));
         let stream = self.0.call(&head, &message(&request.encode_to_vec()))?;
         let mut answer = self.0.finish(stream)?;
@@ -181,7 +185,8 @@ impl Admin {
         let mut page_token = String::new();
         loop {
             let request = List { page_size: 1_000, page_token };
-            let listed: Listed = self.call("Entries/List", &request)?.map_err(|answer| io::Error::other(answer.words()))?;
+            let listed: Listed =
+                self.call("Entries/List", &request)?.map_err(|answer| io::Error::other(answer.words()))?;
             all.extend(listed.entries);
             if listed.next_page_token.is_empty() {
                 return Ok(all);

@@ -96,8 +96,14 @@ impl Usage {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // Fields 14 and 15, counted from behind the name; in hundredths of a second on every Linux.
         let after_name = stat.rsplit(')').next().unwrap_or_default();
-        let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|number| number.parse::<u64>().ok()).sum();
-        Self { pid, rss_mib: kib("VmRSS:") / 1_024, peak_mib: kib("VmHWM:") / 1_024, cpu: Duration::from_millis(ticks * 10) }
+        let ticks: u64 =
+            after_name.split_whitespace().skip(11).take(2).filter_map(|number| number.parse::<u64>().ok()).sum();
+        Self {
+            pid,
+            rss_mib: kib("VmRSS:") / 1_024,
+            peak_mib: kib("VmHWM:") / 1_024,
+            cpu: Duration::from_millis(ticks * 10),
+        }
     }
 
     /// Begins the peak anew, where we may.

@@ -38,7 +38,8 @@ pub(super) fn send(order: &Order) -> Tally {
             }
             let bytes = if number == 0 { hello() } else { vec![0] };
             let rights = [ControlMessage::ScmRights(&fds)];
-            match sendmsg::<()>(raw.socket.as_raw_fd(), &[IoSlice::new(&bytes)], &rights, MsgFlags::MSG_NOSIGNAL, None) {
+            match sendmsg::<()>(raw.socket.as_raw_fd(), &[IoSlice::new(&bytes)], &rights, MsgFlags::MSG_NOSIGNAL, None)
+            {
                 Ok(_) => tally.sent += 1,
                 // As many descriptors are under way as one user may have.
                 Err(nix::Error::ETOOMANYREFS) => thread::sleep(Duration::from_millis(5)),

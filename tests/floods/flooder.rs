@@ -84,7 +84,12 @@ impl Flooders {
                 found.and_then(|number| number.parse().ok()).unwrap_or_default()
             };
             assert!(text.contains("flooder:"), "a flooder failed: {text}");
-            all.add(Tally { sent: number("sent"), connections: number("connections"), closed: number("closed"), answered: number("answered") });
+            all.add(Tally {
+                sent: number("sent"),
+                connections: number("connections"),
+                closed: number("closed"),
+                answered: number("answered"),
+            });
         }
         all
     }
@@ -115,7 +120,10 @@ pub(super) fn obey() {
         .collect();
     let mut all = Tally::default();
     threads.into_iter().for_each(|thread| all.add(thread.join().expect("a flood")));
-    println!("flooder: sent={} connections={} closed={} answered={}", all.sent, all.connections, all.closed, all.answered);
+    println!(
+        "flooder: sent={} connections={} closed={} answered={}",
+        all.sent, all.connections, all.closed, all.answered
+    );
 }
 
 /// As many descriptors as we may have.

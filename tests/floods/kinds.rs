@@ -10,8 +10,8 @@ use std::{
 use super::{
     common::{
         h2raw::{
-            CONTINUATION, DATA, END_HEADERS, END_STREAM, FETCH_BUNDLES, FETCH_SVID, HEADERS, Head, PING, PRIORITY, RST_STREAM, Raw, SETTINGS,
-            WINDOW_UPDATE, field, frame, integer, message,
+            CONTINUATION, DATA, END_HEADERS, END_STREAM, FETCH_BUNDLES, FETCH_SVID, HEADERS, Head, PING, PRIORITY,
+            RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, field, frame, integer, message,
         },
         messages::{Status, fetch},
     },
@@ -50,7 +50,9 @@ impl Proof {
             format!("{}; {records} records", shown.join(", "))
         };
         match *self {
-            Self::Counted(family, label) if grew(family, label) == 0 => Err(format!("{family} {label} did not grow: {}", all())),
+            Self::Counted(family, label) if grew(family, label) == 0 => {
+                Err(format!("{family} {label} did not grow: {}", all()))
+            }
             Self::Counted(..) if records == 0 => Err(format!("no record in the audit log: {}", all())),
             Self::Ended if tally.closed == 0 => Err(format!("no connection was ended: {}", all())),
             Self::Counted(..) | Self::Ended | Self::Borne => Ok(all()),
@@ -81,8 +83,18 @@ pub(super) const KINDS: &[Kind] = &[
     Kind { name: "non-readers' resets", threads: 4, proof: Proof::Borne, flood: non_readers_resets },
     Kind { name: "connect and leave", threads: 4, proof: Proof::Borne, flood: churn },
     Kind { name: "1,000 connections", threads: 4, proof: Proof::Borne, flood: |order| connections(order, 1_000 / 4) },
-    Kind { name: "9,500 connections", threads: 4, proof: Proof::Counted("", "connect"), flood: |order| connections(order, 9_500 / 4) },
-    Kind { name: "descriptors", threads: 4, proof: Proof::Counted("connections_refused", ""), flood: descriptors::send },
+    Kind {
+        name: "9,500 connections",
+        threads: 4,
+        proof: Proof::Counted("", "connect"),
+        flood: |order| connections(order, 9_500 / 4),
+    },
+    Kind {
+        name: "descriptors",
+        threads: 4,
+        proof: Proof::Counted("connections_refused", ""),
+        flood: descriptors::send,
+    },
     Kind { name: "hashes", threads: 1, proof: Proof::Borne, flood: ask_for_digests },
 ];
 
@@ -322,7 +334,8 @@ fn many_calls(order: &Order, head: &Head) -> Tally {
         let result = (|| {
             while order.is_on() {
                 let streams: Vec<u32> = (0..100).map(|_| raw.stream()).collect();
-                let call = |stream: &u32| [head.frames(*stream, 0), frame(DATA, END_STREAM, *stream, &message(&[]))].concat();
+                let call =
+                    |stream: &u32| [head.frames(*stream, 0), frame(DATA, END_STREAM, *stream, &message(&[]))].concat();
                 raw.send(&streams.iter().flat_map(call).collect::<Vec<_>>())?;
                 tally.sent += 100;
                 for stream in streams {
@@ -368,7 +381,9 @@ fn non_readers_resets(order: &Order) -> Tally {
     }
     while order.is_on() && !held.is_empty() {
         held.retain_mut(|raw| {
-            let sent = raw.call(&head, &message(&[])).and_then(|stream| if stream % 4 == 1 { raw.reset(stream) } else { Ok(()) });
+            let sent = raw
+                .call(&head, &message(&[]))
+                .and_then(|stream| if stream % 4 == 1 { raw.reset(stream) } else { Ok(()) });
             tally.sent += 1;
             let is_kept = sent.as_ref().is_ok() || sent.is_err_and(|error| is_timeout(&error));
             tally.closed += u64::from(!is_kept);

@@ -46,7 +46,11 @@ impl Phases {
     fn chosen() -> Self {
         let is_full = std::env::var_os("DAYFLY_TESTS_FULL").is_some();
         let [before, during, after] = if is_full { [3_000, 10_000, 3_000] } else { [1_000, 3_000, 1_000] };
-        Self { before: Duration::from_millis(before), during: Duration::from_millis(during), after: Duration::from_millis(after) }
+        Self {
+            before: Duration::from_millis(before),
+            during: Duration::from_millis(during),
+            after: Duration::from_millis(after),
+        }
     }
 }
 
@@ -75,7 +79,9 @@ fn as_a_flooder() {
 #[test]
 fn floods_cost_the_flooder_its_connection_and_others_little() {
     if !is_root() {
-        println!("not root: flooders run as our own uid and share its limits, so that a bystander may be refused with them");
+        println!(
+            "not root: flooders run as our own uid and share its limits, so that a bystander may be refused with them"
+        );
     }
     let folder = Folder::new();
     let program = program(folder.path());
@@ -103,7 +109,12 @@ fn floods_cost_the_flooder_its_connection_and_others_little() {
     }
     println!();
     print(&rows);
-    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), daemon.log().lines().rev().take(20).collect::<Vec<_>>().join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{}\n{}",
+        wrong.join("\n"),
+        daemon.log().lines().rev().take(20).collect::<Vec<_>>().join("\n")
+    );
 }
 
 /// One flood, with a bystander before, during and after.
@@ -148,7 +159,18 @@ fn flood(daemon: &mut Daemon, kind: &'static Kind, programs: &[PathBuf], phases:
         faults.push(format!("{} MiB at its peak, {} MiB left", busy.peak_mib, left.rss_mib));
     }
     let cpu = busy.cpu.saturating_sub(idle.cpu).as_secs_f64() / (phases.during + LEAD).as_secs_f64();
-    Row { name: kind.name, before, during, after, recovery, rss: [idle.rss_mib, busy.peak_mib, left.rss_mib], cpu, tally, ended: ended.unwrap_or_default(), faults }
+    Row {
+        name: kind.name,
+        before,
+        during,
+        after,
+        recovery,
+        rss: [idle.rss_mib, busy.peak_mib, left.rss_mib],
+        cpu,
+        tally,
+        ended: ended.unwrap_or_default(),
+        faults,
+    }
 }
 
 /// How long a flood runs before it is measured.
@@ -159,7 +181,9 @@ fn refusals(daemon: &Daemon) -> u64 {
     let own = u64::from(flooder_uid());
     let records = daemon.audit();
     let text = |record: &serde_json::Value| record.to_string();
-    let of_flooder = records.iter().filter(|record| text(record).contains(&format!("\"uid\":{own}")) && text(record).contains("refused"));
+    let of_flooder = records
+        .iter()
+        .filter(|record| text(record).contains(&format!("\"uid\":{own}")) && text(record).contains("refused"));
     of_flooder.count().try_into().unwrap()
 }
 

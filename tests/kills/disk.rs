@@ -72,7 +72,11 @@ fn a_full_disk_stops_new_things_and_leaves_old_ones() {
         println!("skipped: a small disk can be mounted by root only");
         return;
     };
-    fs::write(folder.path().join("dayfly.toml"), "[audit]\nsegment_bytes = \"1MiB\"\ntotal_bytes = \"8MiB\"\nrefusals_per_uid_minute = 100000\n").unwrap();
+    fs::write(
+        folder.path().join("dayfly.toml"),
+        "[audit]\nsegment_bytes = \"1MiB\"\ntotal_bytes = \"8MiB\"\nrefusals_per_uid_minute = 100000\n",
+    )
+    .unwrap();
     let mut daemon = Daemon::start_in(folder.path(), &[]);
     daemon.entry("spiffe://example.org/me", &[&own_uid()], &TTL);
     let mut watch = Watch::open(&daemon.socket()).unwrap();
@@ -114,7 +118,8 @@ fn a_full_disk_stops_new_things_and_leaves_old_ones() {
 
     // Who has an identity keeps it: three renewals.
     for _ in 0..3 {
-        let next = watch.next().unwrap().unwrap_or_else(|answer| panic!("the stream ended: {answer:?}\n{}", daemon.log()));
+        let next =
+            watch.next().unwrap().unwrap_or_else(|answer| panic!("the stream ended: {answer:?}\n{}", daemon.log()));
         kept.must_verify(&next[0]);
     }
     assert!(fetch(&daemon.socket()).unwrap().is_err(), "the disk is still full");

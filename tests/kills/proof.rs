@@ -25,7 +25,8 @@ impl Kept {
     /// The old bundle verifies a new SVID, and is still what is sent.
     pub(super) fn must_verify(&self, svid: &Svid) -> Leaf {
         assert_eq!(svid.bundle, self.der, "the bundle changed");
-        verify(&split(&svid.chain).unwrap(), &self.bundles, Purpose::Any, SystemTime::now()).expect("the old bundle verifies a new SVID")
+        verify(&split(&svid.chain).unwrap(), &self.bundles, Purpose::Any, SystemTime::now())
+            .expect("the old bundle verifies a new SVID")
     }
 }
 

@@ -33,7 +33,8 @@ fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
     daemon.entry("spiffe://example.org/me", &[&own_uid()], &["--x509-ttl", "10s"]);
     let first = fetch(&daemon.socket()).unwrap().unwrap();
     let kept = Kept::new(&first[0]);
-    let mut writers: Vec<_> = (0..WRITERS).map(|at| Writer::new(&format!("w{at}"), Chance::new(seed + u64::try_from(at).unwrap()))).collect();
+    let mut writers: Vec<_> =
+        (0..WRITERS).map(|at| Writer::new(&format!("w{at}"), Chance::new(seed + u64::try_from(at).unwrap()))).collect();
     let (mut issued, mut slowest) = (0, Duration::ZERO);
     for round in 0..rounds(200) {
         let moment = chance.moment(LATEST);

@@ -59,7 +59,11 @@ impl Writer {
         let number = self.next;
         Entry {
             spiffe_id: format!("spiffe://example.org/{}/{number}", self.name),
-            selectors: vec![format!("unix:gid:{number}"), "unix:uid:4294967294".to_owned(), format!("unix:user:{}", self.name)],
+            selectors: vec![
+                format!("unix:gid:{number}"),
+                "unix:uid:4294967294".to_owned(),
+                format!("unix:user:{}", self.name),
+            ],
             x509_ttl_seconds: 60 + number,
             dns_names: vec![format!("a{number}.example.org"), format!("b{number}.example.org")],
             ..Entry::default()
@@ -112,8 +116,11 @@ impl Writer {
     /// Compares the book with what the daemon has, and makes good what was in doubt.
     pub(super) fn reconcile(&mut self, all: &[Entry]) {
         let prefix = format!("spiffe://example.org/{}/", self.name);
-        let mut there: BTreeMap<_, _> =
-            all.iter().filter(|entry| entry.spiffe_id.starts_with(&prefix)).map(|entry| (entry.id.clone(), entry.clone())).collect();
+        let mut there: BTreeMap<_, _> = all
+            .iter()
+            .filter(|entry| entry.spiffe_id.starts_with(&prefix))
+            .map(|entry| (entry.id.clone(), entry.clone()))
+            .collect();
         match self.doubt.take() {
             Some(Doubt::Deleted(id)) if !there.contains_key(&id) => drop(self.acknowledged.remove(&id)),
             Some(Doubt::Updated(entry)) => {
@@ -125,8 +132,17 @@ impl Writer {
                 }
             }
             Some(Doubt::Created(entries)) => {
-                let found: Vec<_> = there.values().filter(|one| entries.iter().any(|entry| entry.spiffe_id == one.spiffe_id)).cloned().collect();
-                assert!(found.is_empty() || found.len() == entries.len(), "{} of {} entries are there", found.len(), entries.len());
+                let found: Vec<_> = there
+                    .values()
+                    .filter(|one| entries.iter().any(|entry| entry.spiffe_id == one.spiffe_id))
+                    .cloned()
+                    .collect();
+                assert!(
+                    found.is_empty() || found.len() == entries.len(),
+                    "{} of {} entries are there",
+                    found.len(),
+                    entries.len()
+                );
                 for one in found {
                     let entry = entries.iter().find(|entry| entry.spiffe_id == one.spiffe_id).unwrap();
                     let expected = Entry { id: one.id.clone(), revision: 1, ..entry.clone() };

@@ -28,7 +28,10 @@ impl Needles {
         self.form("the private number", private.to_vec());
         for (what, bytes) in [("the key", der), ("the private number", private)] {
             for upper in [false, true] {
-                self.form(if what == "the key" { "the key in hex" } else { "the private number in hex" }, hex(bytes, upper));
+                self.form(
+                    if what == "the key" { "the key in hex" } else { "the private number in hex" },
+                    hex(bytes, upper),
+                );
             }
             for alphabet in [STANDARD, URL] {
                 // Base64 looks different with one and two bytes before it; its first and last characters mix with others.
@@ -71,7 +74,10 @@ impl Needles {
         }
         bytes.windows(8).enumerate().find_map(|(at, window)| {
             let candidates = heads.get(window)?;
-            candidates.iter().find(|form| bytes[at..].starts_with(&self.forms[**form].1)).map(|form| self.forms[*form].0)
+            candidates
+                .iter()
+                .find(|form| bytes[at..].starts_with(&self.forms[**form].1))
+                .map(|form| self.forms[*form].0)
         })
     }
 }
@@ -96,14 +102,18 @@ fn base64(bytes: &[u8], alphabet: &[u8; 64]) -> Vec<u8> {
     let mut coded = Vec::new();
     for chunk in bytes.chunks(3) {
         let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        let characters = (0..=chunk.len()).map(|at| alphabet[usize::try_from(group >> (18 - 6 * at) & 63).expect("six bits")]);
+        let characters =
+            (0..=chunk.len()).map(|at| alphabet[usize::try_from(group >> (18 - 6 * at) & 63).expect("six bits")]);
         coded.extend(characters);
     }
     coded
 }
 
 fn decode(text: &str) -> Vec<u8> {
-    let values = text.bytes().filter(|byte| *byte != b'=').map(|byte| STANDARD.iter().position(|known| *known == byte).expect("base64"));
+    let values = text
+        .bytes()
+        .filter(|byte| *byte != b'=')
+        .map(|byte| STANDARD.iter().position(|known| *known == byte).expect("base64"));
     let values: Vec<_> = values.collect();
     let mut bytes = Vec::new();
     for chunk in values.chunks(4) {

@@ -3,7 +3,9 @@
 use super::{
     common::{
         Daemon,
-        h2raw::{FETCH_BUNDLES, FETCH_SVID, Head, INVALID_ARGUMENT, PERMISSION_DENIED, Raw, SECURITY, UNIMPLEMENTED, message},
+        h2raw::{
+            FETCH_BUNDLES, FETCH_SVID, Head, INVALID_ARGUMENT, PERMISSION_DENIED, Raw, SECURITY, UNIMPLEMENTED, message,
+        },
     },
     registered,
 };
@@ -44,7 +46,8 @@ fn without_exactly_one_security_header_every_method_is_an_invalid_argument() {
 fn wrong_headers(method: &str) -> Vec<(String, Head)> {
     let bare = || Head::bare(method);
     let mut heads = vec![("no header".to_owned(), bare())];
-    let values = ["True", "TRUE", "1", "yes", "", " true", "true ", "\ttrue", "true,true", "true, true", "false", "tru\u{ff}e"];
+    let values =
+        ["True", "TRUE", "1", "yes", "", " true", "true ", "\ttrue", "true,true", "true, true", "false", "tru\u{ff}e"];
     heads.extend(values.map(|value| (format!("{value:?}"), bare().with(SECURITY.0, value))));
     heads.push(("bytes that are no text".to_owned(), bare().with_bytes(SECURITY.0.as_bytes(), b"\xff\xfe")));
     for (one, two) in [("true", "true"), ("true", "false"), ("false", "true"), ("", "true"), ("true", "")] {
@@ -59,12 +62,19 @@ fn wrong_headers(method: &str) -> Vec<(String, Head)> {
 #[test]
 fn an_unknown_method_is_unimplemented() {
     let daemon = registered("");
-    for method in ["/SpiffeWorkloadAPI/Unknown", "/unknown.Service/Method", "/", "/SpiffeWorkloadAPI/", "/SpiffeWorkloadAPI/FetchX509SVID/"] {
+    for method in [
+        "/SpiffeWorkloadAPI/Unknown",
+        "/unknown.Service/Method",
+        "/",
+        "/SpiffeWorkloadAPI/",
+        "/SpiffeWorkloadAPI/FetchX509SVID/",
+    ] {
         let answer = Raw::connect(&daemon.socket()).unwrap().ask(&Head::new(method)).unwrap();
         assert_eq!(answer.code(), Some(UNIMPLEMENTED), "{method}: {answer:?}");
     }
     for profile in ["FetchJWTSVID", "FetchJWTBundles", "ValidateJWTSVID", "FetchWITSVID", "FetchWITBundles"] {
-        let answer = Raw::connect(&daemon.socket()).unwrap().ask(&Head::new(&format!("/SpiffeWorkloadAPI/{profile}"))).unwrap();
+        let answer =
+            Raw::connect(&daemon.socket()).unwrap().ask(&Head::new(&format!("/SpiffeWorkloadAPI/{profile}"))).unwrap();
         assert_eq!(answer.code(), Some(UNIMPLEMENTED), "{profile}: {answer:?}");
     }
     daemon.must_serve("unknown methods");

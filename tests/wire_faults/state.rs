@@ -65,12 +65,17 @@ fn duplicate(from: &Path, to: &Path) {
     fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() { duplicate(&entry.path(), &target) } else { fs::copy(entry.path(), target).map(drop).unwrap() }
+        if entry.file_type().unwrap().is_dir() {
+            duplicate(&entry.path(), &target)
+        } else {
+            fs::copy(entry.path(), target).map(drop).unwrap()
+        }
     }
 }
 
 fn names(folder: &Path) -> Vec<PathBuf> {
-    let mut names: Vec<_> = fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
+    let mut names: Vec<_> =
+        fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
     names.sort();
     names
 }
@@ -85,7 +90,7 @@ fn keys_without_their_database_are_refused() {
     for name in ["dayfly.db", "dayfly.db-wal", "dayfly.db-shm"] {
         fs::remove_file(lived.state(name)).ok();
     }
-    lived.refuses(&["database"]);
+    lived.refuses(&["dayfly.db is missing"]);
 }
 
 #[test]
@@ -132,7 +137,7 @@ fn a_database_that_is_none_is_refused() {
         let lived = Lived::new();
         fs::write(lived.database(), bytes).unwrap();
         fs::remove_file(lived.state("dayfly.db-wal")).ok();
-        lived.refuses(&["database", "corrupt"]);
+        lived.refuses(&["not a database", "is empty"]);
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn read(text: &str) -> Reading {
                 let words = format!("{} is for a secret store (store_svid)", record.spiffe_id.0);
                 reading.left_out.push(Problem { line, words });
             }
-            Ok(record) => reading.wanted.push(Wanted { line, entry: record.into() }),
+            Ok(record) => reading.wanted.push(Wanted { line, entry: record.into(), is_whole: true }),
         }
     }
     reading
@@ -210,7 +210,7 @@ mod tests {
             ..Entry::default()
         };
         assert_eq!(reading.problems, []);
-        assert_eq!(reading.wanted, [Wanted { line: 1, entry }]);
+        assert_eq!(reading.wanted, [Wanted { line: 1, entry, is_whole: true }]);
     }
 
     #[test]
@@ -239,10 +239,10 @@ mod tests {
             revision: 4,
             ..Entry::default()
         };
-        let text = serde_json::json!({ "entries": crate::cli::shown::views(&[entry.clone()]), "next_page_token": "", "total": 1 });
+        let text = serde_json::json!({ "entries": crate::cli::shown::views(std::slice::from_ref(&entry)), "next_page_token": "", "total": 1 });
         let reading = read(&text.to_string());
         assert_eq!(reading.problems, []);
-        assert_eq!(reading.wanted, [Wanted { line: 1, entry: Entry { revision: 0, ..entry } }]);
+        assert_eq!(reading.wanted, [Wanted { line: 1, entry: Entry { revision: 0, ..entry }, is_whole: true }]);
     }
 
     #[test]

@@ -51,6 +51,8 @@ struct Wanted {
     /// Where it begins, from 1.
     line: usize,
     entry: Entry,
+    /// Whether every key could be read; others have a stand-in, so that the rest is judged too.
+    is_whole: bool,
 }
 
 /// Something that is wrong in the file.
@@ -105,21 +107,19 @@ fn read(text: &str) -> Result<Reading, Vec<Problem>> {
     // No TOML document begins with a brace.
     let mut reading = if text.trim_start().starts_with('{') { json::read(text) } else { toml::read(text) };
     let mut seen = BTreeMap::new();
-    for Wanted { line, entry } in &mut reading.wanted {
-        let broken = reading.problems.iter().any(|problem| problem.line == *line);
-        // What a broken key left empty is not a second problem.
-        let found = if broken { Vec::new() } else { entry::problems(entry) };
-        reading.problems.extend(found.into_iter().map(|words| Problem { line: *line, words }));
+    for Wanted { line, entry, is_whole } in &mut reading.wanted {
+        let found = entry::problems(entry).into_iter().map(|words| Problem { line: *line, words });
+        reading.problems.extend(found);
         plan::normalize(entry);
         match seen.entry(key(entry)) {
+            _ if !*is_whole => {}
             btree_map::Entry::Vacant(place) => {
                 place.insert(*line);
             }
-            btree_map::Entry::Occupied(first) if !broken => {
+            btree_map::Entry::Occupied(first) => {
                 let words = format!("the same SPIFFE ID and selectors as in line {}", first.get());
                 reading.problems.push(Problem { line: *line, words });
             }
-            btree_map::Entry::Occupied(_) => {}
         }
     }
     reading.problems.sort();
@@ -196,12 +196,14 @@ fn report(context: &Context, plan: &Plan, dry_run: bool) -> Result<(), Failure> 
             "dry_run": dry_run,
         }));
     }
-    let said = if dry_run { "would be" } else { "were" };
     let Plan { create, update, delete, unchanged } = plan;
     let (create, update, delete) = (create.len(), update.len(), delete.len());
     print.say(match plan.is_empty() {
         true => format!("nothing to change: all {unchanged} entries are as the file says"),
-        false => format!("{create} {said} added, {update} changed, {delete} removed; {unchanged} stay as they are"),
+        false if dry_run => {
+            format!("would add {create}, change {update}, remove {delete}; {unchanged} stay as they are")
+        }
+        false => format!("added {create}, changed {update}, removed {delete}; {unchanged} stay as they are"),
     });
     Ok(())
 }

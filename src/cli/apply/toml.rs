@@ -46,21 +46,28 @@ impl Reader<'_> {
         let DeValue::Table(table) = element.get_ref() else {
             return self.wrong(element.span().start, "`entry` must be written as [[entry]]");
         };
-        let mut entry = Entry::default();
+        // Stand-ins for what cannot be read or is not there: the rest is judged too, and these are told once.
+        let mut entry = Entry {
+            spiffe_id: "spiffe://unknown/unknown".into(),
+            selectors: vec!["unix:uid:0".into()],
+            ..Entry::default()
+        };
+        let known = self.reading.problems.len();
         for (key, value) in table {
             let name = key.get_ref().as_ref();
-            if let Err(words) = set(&mut entry, name, value.get_ref()) {
-                let start = if words.is_empty() { key.span().start } else { value.span().start };
-                let words = if words.is_empty() { format!("unknown key `{name}`") } else { format!("{name}: {words}") };
-                self.wrong(start, words);
+            match set(&mut entry, name, value.get_ref()) {
+                None => self.wrong(key.span().start, format!("unknown key `{name}`")),
+                Some(Err(words)) => self.wrong(value.span().start, format!("{name}: {words}")),
+                Some(Ok(())) => {}
             }
         }
-        for (name, missing) in [("spiffe_id", entry.spiffe_id.is_empty()), ("selectors", entry.selectors.is_empty())] {
-            if missing && !table.contains_key(name) {
+        for name in ["spiffe_id", "selectors"] {
+            if !table.contains_key(name) {
                 self.wrong(element.span().start, format!("{name} is missing"));
             }
         }
-        self.reading.wanted.push(Wanted { line: line_of(self.text, element.span().start), entry });
+        let (line, is_whole) = (line_of(self.text, element.span().start), self.reading.problems.len() == known);
+        self.reading.wanted.push(Wanted { line, entry, is_whole });
     }
 
     fn wrong(&mut self, offset: usize, words: impl Into<String>) {
@@ -68,22 +75,22 @@ impl Reader<'_> {
     }
 }
 
-/// Empty words are for a key that there is not.
-fn set(entry: &mut Entry, key: &str, value: &DeValue<'_>) -> Result<(), String> {
-    match key {
-        "spiffe_id" => entry.spiffe_id = text(value)?,
-        "selectors" => entry.selectors = list(value)?,
-        "x509_ttl" => entry.x509_ttl_seconds = moment::ttl(&text(value)?)?,
-        "jwt_ttl" => entry.jwt_ttl_seconds = moment::ttl(&text(value)?)?,
-        "dns_names" => entry.dns_names = list(value)?,
-        "hint" => entry.hint = text(value)?,
-        "federates_with" => entry.federates_with = list(value)?,
-        "admin" => entry.admin = flag(value)?,
-        "downstream" => entry.downstream = flag(value)?,
-        "expires_at" => entry.expires_at = end(value)?,
-        _ => return Err(String::new()),
-    }
-    Ok(())
+/// `None` for a key that there is not.
+fn set(entry: &mut Entry, key: &str, value: &DeValue<'_>) -> Option<Result<(), String>> {
+    let ttl = |value| text(value).and_then(|text| moment::ttl(&text));
+    Some(match key {
+        "spiffe_id" => text(value).map(|id| entry.spiffe_id = id),
+        "selectors" => list(value).map(|selectors| entry.selectors = selectors),
+        "x509_ttl" => ttl(value).map(|seconds| entry.x509_ttl_seconds = seconds),
+        "jwt_ttl" => ttl(value).map(|seconds| entry.jwt_ttl_seconds = seconds),
+        "dns_names" => list(value).map(|names| entry.dns_names = names),
+        "hint" => text(value).map(|hint| entry.hint = hint),
+        "federates_with" => list(value).map(|names| entry.federates_with = names),
+        "admin" => flag(value).map(|admin| entry.admin = admin),
+        "downstream" => flag(value).map(|downstream| entry.downstream = downstream),
+        "expires_at" => end(value).map(|seconds| entry.expires_at = seconds),
+        _ => return None,
+    })
 }
 
 fn text(value: &DeValue<'_>) -> Result<String, String> {
@@ -146,7 +153,7 @@ expires_at = 2026-07-01T12:00:00Z
             ..Entry::default()
         };
         assert_eq!(reading.problems, []);
-        assert_eq!(reading.wanted, [Wanted { line: 2, entry }]);
+        assert_eq!(reading.wanted, [Wanted { line: 2, entry, is_whole: true }]);
     }
 
     #[test]

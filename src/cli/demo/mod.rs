@@ -45,7 +45,10 @@ pub(crate) async fn run(context: &Context, demo: Demo) -> Result<(), Failure> {
     let mut stage = Stage::new(demo.keep)?;
     let outcome = tokio::select! {
         outcome = story(&mut stage, &mut teller) => outcome,
-        () = interrupted => Err(Failure::new(Exit::Interrupted, "interrupted")),
+        () = interrupted => {
+            context.print.say("interrupted");
+            Err(Failure::told(Exit::Interrupted))
+        }
     };
     if demo.keep {
         context.print.say(format_args!("left behind: {}", stage.dir().display()));

@@ -1,7 +1,9 @@
 //! The demo's throw-away folder, its programs and its processes: all of it gone at the end, however it ends.
 
 use std::{
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -20,7 +22,6 @@ use crate::{
     cli::{context::ENDPOINT_VARIABLE, exit::Exit, failure::Failure, link::Admin},
     daemon::Paths,
     pb::admin::StatusRequest,
-    sys::files,
 };
 
 use super::role::{Event, Part};
@@ -51,8 +52,10 @@ impl Stage {
         let dir = std::env::temp_dir().join(format!("dayfly-demo-{}", std::process::id()));
         // A leftover of a process of the same number: it was ended so that it could not clean up.
         fs::remove_dir_all(&dir).ok();
-        files::create_private_dir(&dir)
-            .map_err(|error| Failure::because("no throw-away folder could be made", &error))?;
+        DirBuilder::new().mode(0o700).create(&dir).map_err(|error| {
+            Failure::because(format_args!("no throw-away folder could be made at {}", dir.display()), &error)
+                .hint("TMPDIR may name a folder where you can")
+        })?;
         let stage = Self { dir, keep, daemon: None, cast: Vec::new() };
         stage.programs().map_err(|error| {
             Failure::because("the demo's programs could not be made", &error)

@@ -14,7 +14,7 @@ use super::{Author, Batch, Checked, ENTRIES_MAX, Error, Outcome, Pending, lines}
 use crate::{
     audit::{self, Record, Urgency},
     registry::{self, Change, Entry, EntryId, Snapshot},
-    store::Store,
+    store::{self, Store},
     sys::{Clock, chain, counters::Counters},
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct Clerk {
     counters: Arc<Counters>,
     /// When the youngest entry there ever was came.
     youngest: SystemTime,
+    /// A plan that the disk neither confirmed nor refused, and whose it is.
+    unsure: Option<(Author, Plan)>,
 }
 
 impl Clerk {
@@ -43,7 +45,7 @@ impl Clerk {
     ) -> Self {
         let youngest = registry.borrow().entries().map(|entry| entry.created_at).max();
         let youngest = youngest.unwrap_or(SystemTime::UNIX_EPOCH);
-        Self { queue, registry, batches, store, log, clock, counters, youngest }
+        Self { queue, registry, batches, store, log, clock, counters, youngest, unsure: None }
     }
 
     /// Carries out orders until the daemon stops. One that has begun is brought to its end.
@@ -62,6 +64,7 @@ impl Clerk {
     }
 
     async fn carry_out(&mut self, author: Author, order: Checked) -> Result<Outcome, Error> {
+        self.settle().await?;
         let (present, log, now) = (self.registry.borrow().clone(), self.log.clone(), self.now());
         let dry_run = order.dry_run;
         // Filing many entries takes milliseconds, and so does a strict log: not on a thread that serves.
@@ -82,19 +85,48 @@ impl Clerk {
             return Ok(plan.outcome);
         }
         let revision = plan.next.revision();
-        if let Err(error) = self.store.commit_entries(revision, std::mem::take(&mut plan.changes)).await {
-            tracing::error!(error = %chain(&error), "a change could not be written");
-            self.counters.store_failed();
-            plan.take_back(&self.log, author, usize::MAX);
-            return Err(Error::Store(error));
+        match self.store.commit_entries(revision, std::mem::take(&mut plan.changes)).await {
+            Ok(()) => Ok(self.publish(author, plan)),
+            Err(error @ store::Error::Unconfirmed { .. }) => {
+                tracing::error!(error = %chain(&error), "it is not known whether a change is on the disk");
+                self.unsure = Some((author, plan));
+                match self.settle().await {
+                    Ok(Some(outcome)) => Ok(outcome),
+                    Ok(None) => Err(Error::Store(error)),
+                    Err(_) => Err(Error::Unsure(error)),
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "a change could not be written");
+                self.counters.store_failed();
+                plan.take_back(&self.log, author, usize::MAX);
+                Err(Error::Store(error))
+            }
         }
-        self.counters.store_committed();
-        Ok(self.publish(author, plan))
+    }
+
+    /// Asks the store whether a change that it did not confirm was made, and goes on from there. Until that is known
+    /// nothing else is changed: the registry and the disk would part.
+    async fn settle(&mut self) -> Result<Option<Outcome>, Error> {
+        let Some((author, plan)) = self.unsure.take() else { return Ok(None) };
+        match self.store.load().await {
+            Ok(loaded) if loaded.registry_revision >= plan.next.revision() => Ok(Some(self.publish(author, plan))),
+            Ok(_) => {
+                self.counters.store_failed();
+                plan.take_back(&self.log, author, usize::MAX);
+                Ok(None)
+            }
+            Err(error) => {
+                self.unsure = Some((author, plan));
+                Err(Error::Store(error))
+            }
+        }
     }
 
     /// From here on it is true for everybody.
     fn publish(&mut self, author: Author, plan: Plan) -> Outcome {
         let Plan { next, outcome, .. } = plan;
+        self.counters.store_committed();
         self.youngest = outcome.created.iter().map(|entry| entry.created_at).fold(self.youngest, SystemTime::max);
         self.counters.entries_are(next.len());
         let revision = next.revision();
@@ -209,4 +241,42 @@ fn new_id() -> Result<EntryId, Error> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Random)?;
     Ok(EntryId::from_random(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::{
+        issuance::desk::{
+            fixture::{ADMIN, draft, trust_domain},
+            open,
+        },
+        sys::scratch::Scratch,
+    };
+
+    #[tokio::test]
+    async fn what_the_disk_did_not_confirm_is_settled_before_anything_else() {
+        for was_made in [true, false] {
+            let home = Scratch::new();
+            let (store, _) = Store::open(home.path(), &trust_domain()).unwrap();
+            let log = audit::Log::open(&home.path().join("audit"), audit::Limits::default(), Clock::system()).unwrap();
+            let (none, counters) = (Snapshot::empty(), Arc::new(Counters::default()));
+            let (desk, mut clerk) = open(trust_domain(), none.clone(), store.clone(), log, Clock::system(), counters);
+            let create = vec![draft("unsure", 1).check(&trust_domain()).unwrap()];
+            let plan = Plan::of(&none, Checked { create, ..Checked::default() }, clerk.now()).unwrap();
+            if was_made {
+                store.commit_entries(1, plan.changes.clone()).await.unwrap();
+            }
+            clerk.unsure = Some((ADMIN, plan));
+            tokio::spawn(clerk.run(CancellationToken::new()));
+            desk.create(ADMIN, draft("next", 2)).await.unwrap();
+            let seen = desk.registry().borrow().clone();
+            let (entries, revision) = if was_made { (2, 2) } else { (1, 1) };
+            assert_eq!((seen.len(), seen.revision()), (entries, revision));
+            let kept = store.load().await.unwrap();
+            assert_eq!((kept.entries.len(), kept.registry_revision), (entries, revision));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Why the registry is not changed. Nothing of an order was done then.
+//! Why the registry is not changed. Nothing of an order was done then, but where an error says otherwise.
 
 use std::fmt;
 
@@ -44,6 +44,9 @@ pub(crate) enum Error {
     /// The change is not on disk.
     #[error("the change could not be written")]
     Store(#[source] store::Error),
+    /// The disk stopped answering in the middle of it. Whether it was made is known before the next order.
+    #[error("it is not known whether the change was made")]
+    Unsure(#[source] store::Error),
     /// Nothing is done without a record.
     #[error("the change could not be recorded")]
     Audit(#[source] audit::Error),
@@ -56,6 +59,13 @@ pub(crate) enum Error {
     /// The daemon stops.
     #[error("the daemon is stopping")]
     Stopping,
+}
+
+impl Error {
+    /// Whether the disk, or the daemon's share of it, is full: what an admin can mend.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Store(store::Error::Full) | Self::Audit(audit::Error::Full { .. }))
+    }
 }
 
 impl From<registry::Error> for Error {

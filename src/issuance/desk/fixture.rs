@@ -39,10 +39,10 @@ impl Fixture {
     /// With a database that refuses every entry whose hint is `unwritable`.
     pub(crate) fn with_faulty_store() -> Self {
         let home = Scratch::new();
-        drop(Store::open(home.path(), &trust_domain()).unwrap());
+        Store::open(home.path(), &trust_domain()).unwrap().0.close();
         let database = rusqlite::Connection::open(home.path().join("dayfly.db")).unwrap();
         database.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
-        let trigger = "CREATE TRIGGER refuse BEFORE INSERT ON entries WHEN NEW.spec LIKE '%unwritable%'
+        let trigger = "CREATE TRIGGER refuse BEFORE INSERT ON entry WHEN NEW.hint = 'unwritable'
             BEGIN SELECT RAISE(FAIL, 'refused'); END";
         database.execute_batch(trigger).unwrap();
         drop(database);
@@ -66,7 +66,8 @@ impl Fixture {
         stopping.cancel();
         clerk.await.unwrap();
         log.close();
-        drop((desk, log, store));
+        store.close();
+        drop(desk);
         Self::in_home(home)
     }
 

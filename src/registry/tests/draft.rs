@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{draft, id, own, spec};
-use crate::registry::{Draft, EntryId, Error, Problem, SelectorError};
+use crate::registry::{Draft, EntryId, Error, draft::Problem, selector::SelectorError};
 use crate::spiffe::{IdError, TrustDomain};
 
 fn problems(draft: Draft) -> Vec<Problem> {

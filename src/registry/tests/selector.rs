@@ -1,7 +1,10 @@
 //! What is a selector, and what is a typing error.
 
 use super::have;
-use crate::registry::{Image, ImageSet, Selector, SelectorError, SelectorError as E, Selectors};
+use crate::registry::{
+    Image, ImageSet, Selector, Selectors,
+    selector::{SelectorError, SelectorError as E},
+};
 
 const HEX_64: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

@@ -33,6 +33,8 @@ use super::{
 
 /// What is read from the socket at once.
 const READ_BYTES: usize = 16 * 1024;
+/// What one turn of the connection's task may read. A flood is seen after two turns, and others have theirs meanwhile.
+const TURN_BYTES: usize = READ_BYTES;
 /// What is kept of a busy client's bytes while a challenge drains the socket: a full window of h2's and the frames
 /// around it. Beyond that, the challenge waits until h2 has taken some.
 pub(crate) const KEPT_BYTES_MAX: usize = 128 * 1024;
@@ -69,6 +71,7 @@ pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens) -> (Stream,
             outbound: Outbound::default(),
             kept: Vec::new(),
             given: 0,
+            turn_left: TURN_BYTES,
             ended: false,
             fault: None,
             phase: Phase::Idle,
@@ -93,6 +96,8 @@ struct State {
     /// Read, checked, and not yet taken by h2, from `given` on.
     kept: Vec<u8>,
     given: usize,
+    /// What h2 may still be given in this turn of the task.
+    turn_left: usize,
     /// The client has shut its side.
     ended: bool,
     /// Why the connection ends; nothing is read or written any more.
@@ -182,6 +187,11 @@ impl Stream {
         state.ended = true;
         state.waiters.clear();
         state.fault.take()
+    }
+
+    /// Begins a turn of the connection's task: h2 is given [`TURN_BYTES`], then the others have theirs.
+    pub(crate) fn begin_turn(&self) {
+        self.0.state().turn_left = TURN_BYTES;
     }
 
     /// The frames that came since the last call.
@@ -456,6 +466,11 @@ impl Read for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let wire = &*self.0;
         let mut state = wire.state();
+        if state.turn_left == 0 {
+            // h2 reads as long as there is something to read, and a fast writer never lets it end.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         // A frame that is being held gives nothing to take yet, so more than one read may be needed.
         while state.given == state.kept.len() && !state.ended {
             if let Some(fault) = &state.fault {
@@ -467,9 +482,10 @@ impl Read for Stream {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let waiting = state.kept.get(state.given..).unwrap_or_default();
-        let taken = waiting.len().min(buf.remaining());
+        let taken = waiting.len().min(buf.remaining()).min(state.turn_left);
         buf.put_slice(waiting.get(..taken).unwrap_or_default());
         state.given += taken;
+        state.turn_left -= taken;
         if state.given == state.kept.len() {
             // Memory is kept only while there is something in it: most connections idle.
             state.kept = Vec::new();

@@ -121,7 +121,12 @@ fn standing() -> Standing {
         not_before: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
         not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(2),
     };
-    Standing { is_ready: true, problems: vec!["the clock is odd".into()], authorities: vec![authority] }
+    Standing {
+        is_ready: true,
+        problems: vec!["the clock is odd".into()],
+        authorities: vec![authority],
+        audit_records: 9,
+    }
 }
 
 fn explanation(pid: u32) -> Result<Explanation, Unexplained> {
