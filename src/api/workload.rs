@@ -26,11 +26,7 @@ struct Workload {
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// What the workload socket serves: the Workload API, health and reflection. All of it asks for the security header.
-pub(crate) fn workload_routes(
-    issuer: Arc<Issuer>,
-    message_bytes_max: usize,
-    health: &HealthReporter,
-) -> Routes {
+pub(crate) fn workload_routes(issuer: Arc<Issuer>, message_bytes_max: usize, health: &HealthReporter) -> Routes {
     let workload = SpiffeWorkloadApiServer::new(Workload { issuer }).max_decoding_message_size(message_bytes_max);
     let mut routes = Routes::builder();
     routes.add_service(workload);
