@@ -240,7 +240,7 @@ mod tests {
             revision: 4,
             ..Entry::default()
         };
-        let text = serde_json::json!({ "entries": crate::cli::shown::views(&[entry.clone()]), "next_page_token": "", "total": 1 });
+        let text = serde_json::json!({ "entries": crate::cli::shown::views(std::slice::from_ref(&entry)), "next_page_token": "", "total": 1 });
         let reading = read(&text.to_string());
         assert_eq!(reading.problems, []);
         assert_eq!(reading.wanted, [Wanted { line: 1, entry: Entry { revision: 0, ..entry }, is_whole: true }]);
