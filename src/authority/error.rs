@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use super::Layout;
 use crate::{spiffe::x509, store, sys::files};
 
 /// How signing, or making the keys for it, fails.
@@ -28,6 +29,20 @@ pub(crate) enum Error {
     /// There is no active root to sign an issuing CA.
     #[error("there is no active root")]
     NoRoot,
+    /// There is nothing that signs leaves.
+    #[error("there is no active authority")]
+    NoSigner,
+    /// One step led to the next without end.
+    #[error("the authorities do not come to rest; is the clock or a lifetime wrong?")]
+    Restless,
+    /// The layout in the configuration is not the one of the authorities.
+    #[error(
+        "the authorities are laid out {found}, and the configuration says {configured}: what everybody trusts cannot be changed by a restart"
+    )]
+    LayoutChanged { found: Layout, configured: Layout },
+    /// Several keys without a row.
+    #[error("{} holds {count} keys that the database does not know: restore the database that belongs to them, or move them away", folder.display())]
+    UnknownKeys { folder: PathBuf, count: usize },
     /// A row of the store is not understood.
     #[error("authority {0} in the store is not understood")]
     Row(String),

@@ -92,7 +92,9 @@ impl Keyring {
             authority: self.active.id.clone(),
         };
         if self.active.is_sample() {
-            self.verify(&svid, now)?;
+            let verified = self.verify(&svid, now);
+            self.active.prove(verified.is_ok());
+            verified?;
         }
         Ok(svid)
     }
@@ -207,6 +209,17 @@ mod tests {
         let serials: HashSet<_> = svids.iter().map(|svid| svid.serial.clone()).collect();
         let keys: HashSet<_> = svids.iter().map(|svid| svid.key.expose().to_vec()).collect();
         assert_eq!((serials.len(), keys.len()), (200, 200));
+    }
+
+    #[test]
+    fn an_authority_that_nobody_trusts_signs_nothing_not_even_the_second_time() {
+        let (keyring, other) = (rooted(Algorithm::P256, 24 * HOUR), rooted(Algorithm::P256, 24 * HOUR));
+        let stray = Keyring { active: keyring.active.clone(), bundle: other.bundle.clone() };
+        for _ in 0..3 {
+            let signed = stray.sign_x509(permit("spiffe://example.org/a", HOUR), now());
+            assert!(matches!(signed, Err(Error::Unverified(_))), "{signed:?}");
+        }
+        keyring.sign_x509(permit("spiffe://example.org/a", HOUR), now()).unwrap();
     }
 
     #[test]

@@ -7,13 +7,19 @@ mod algorithm;
 mod certificate;
 mod error;
 mod keyring;
+mod keys;
+mod member;
 mod owner;
 mod signer;
-pub(crate) mod slots;
+mod slots;
 
 pub(crate) use algorithm::Algorithm;
 pub(crate) use certificate::{Serial, issuing_certificate, root_certificate};
 pub(crate) use error::Error;
 pub(crate) use keyring::{Keyring, Svid};
-pub(crate) use owner::{Event, Layout, Listed, Owner, Settings};
+pub(crate) use member::{Event, Listed};
+pub(crate) use owner::{Layout, Owner, Settings};
 pub(crate) use signer::{AuthorityId, Key, Signer};
+
+#[cfg(test)]
+mod tests;

@@ -1,28 +1,30 @@
 //! The one task that changes authorities: it makes, activates, retires and removes them, and publishes what signs.
 //!
-//! The order is always key file → fsync → row → publish → use, and for removal row → key file. What a crash leaves
-//! between two steps is recovered at the next start: a key without a row was never used and goes; a row without its
-//! key is refused.
+//! The order is always key file → row → publish → use, each on the disk before the next; for removal it is row →
+//! publish → key file. What a crash leaves between two steps is recovered at the next start: a key without a row was
+//! never used and goes, a row without its key is refused, and a row is acted on as if it had just been written.
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    fmt,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Algorithm, AuthorityId, Error, Key, Keyring, Signer, issuing_certificate, root_certificate,
-    slots::{Action, Held, Slot, Succession, step},
+    Algorithm, AuthorityId, Error, Event, Key, Keyring, Listed, Signer, issuing_certificate,
+    keys::Keys,
+    member::{Authority, check_layout, events},
+    root_certificate,
+    slots::{Action, Slot, Succession, step},
 };
 use crate::{
     spiffe::{TrustDomain, x509::Bundle},
-    store::{AuthorityKind, AuthorityRow, AuthoritySlot, Store},
-    sys::{Clock, files},
+    store::{self, AuthorityKind, AuthorityRow, Store},
+    sys::{Clock, chain},
 };
 
 /// How many tiers there are.
@@ -32,6 +34,15 @@ pub(crate) enum Layout {
     Rooted,
     /// One certificate that is both.
     SelfSigned,
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Rooted => "rooted",
+            Self::SelfSigned => "self-signed",
+        })
+    }
 }
 
 /// What the operator decides.
@@ -46,58 +57,29 @@ pub(crate) struct Settings {
     pub(crate) root_ttl: Duration,
 }
 
-/// What happened to an authority, for the audit log.
-#[derive(Clone, Debug)]
-pub(crate) struct Event {
-    pub(crate) event: &'static str,
-    pub(crate) id: AuthorityId,
-    pub(crate) not_after: SystemTime,
-}
-
-/// An authority as status shows it.
-#[derive(Clone, Debug)]
-pub(crate) struct Listed {
-    pub(crate) id: AuthorityId,
-    pub(crate) kind: &'static str,
-    pub(crate) slot: &'static str,
-    pub(crate) not_before: SystemTime,
-    pub(crate) not_after: SystemTime,
-}
-
-/// Told what happened, before it has an effect.
+/// Told what happened, when it is on the disk and before it has an effect.
 type Tell = Box<dyn Fn(&Event) + Send + Sync>;
 
 /// The authorities of a daemon, and the task that changes them.
 pub(crate) struct Owner {
-    settings: Settings,
-    keys: PathBuf,
-    store: Store,
-    clock: Clock,
-    tell: Tell,
-    authorities: Vec<Authority>,
-    keyring: watch::Sender<Arc<Keyring>>,
-    listed: watch::Sender<Arc<[Listed]>>,
-}
-
-/// One authority with its key, which is read once.
-#[derive(Clone)]
-struct Authority {
-    kind: AuthorityKind,
-    slot: Slot,
-    algorithm: Algorithm,
-    signer: Arc<Signer>,
+    roster: Roster,
+    outlet: Outlet,
 }
 
 /// A failed change is tried again after this.
 const RETRY: Duration = Duration::from_secs(30);
 /// More steps than this at once mean that something is wrong with the clock or the settings.
 const STEPS_MAX: usize = 16;
+/// How long nothing may be due, at most.
+const DAY: Duration = Duration::from_secs(86_400);
 
 impl Owner {
-    /// Reads the keys of all authorities in the store, makes what is missing, and is ready to sign.
+    /// Reads the keys of all authorities in the store, makes what is missing, and is ready to sign. What cannot be
+    /// changed now is tried again later, as long as something can sign.
     ///
     /// # Errors
-    /// When a key is missing, not private, or not the one of its certificate; when nothing can be written.
+    /// When a key is missing, not private, or not the one of its certificate; when the layout is another one than it
+    /// was; when nothing can sign and nothing new can be written.
     pub(crate) async fn open(
         settings: Settings,
         state: &Path,
@@ -106,285 +88,295 @@ impl Owner {
         clock: Clock,
         tell: Tell,
     ) -> Result<Self, Error> {
-        let keys = state.join("keys");
-        files::create_private_dir(&keys)?;
-        let mut authorities = rows.into_iter().map(|row| Authority::read(&keys, row)).collect::<Result<Vec<_>, _>>()?;
-        remove_orphans(&keys, &authorities)?;
-        // The first step of a new authority needs something to publish; nobody sees it before it signs.
-        let now = clock.now();
-        if authorities.iter().all(|one| one.kind != AuthorityKind::Root) {
-            authorities.push(make_anchor(&settings, &keys, &store, now, &tell).await?);
+        let keys = Keys::open(state)?;
+        let mut roster = Roster { settings, keys, store, clock, tell, authorities: Vec::new(), is_unsure: false };
+        roster.authorities = roster.read(rows)?;
+        roster.keys.remove_orphan(&roster.ids())?;
+        if let Err(error) = roster.settle(None).await {
+            if !roster.can_sign() {
+                return Err(error);
+            }
+            tracing::error!(error = %chain(&error), "authorities could not be changed; they are tried again");
         }
-        let first = authorities.first().ok_or(Error::Key)?.signer.clone();
-        let bundle = bundle_of(&settings.trust_domain, &authorities)?;
-        let (keyring, _) = watch::channel(Arc::new(Keyring::new(first, bundle)));
-        let (listed, _) = watch::channel(Arc::from([]));
-        let mut owner = Self { settings, keys, store, clock, tell, authorities, keyring, listed };
-        owner.settle().await?;
-        Ok(owner)
+        let outlet = Outlet::new(&roster)?;
+        Ok(Self { roster, outlet })
     }
 
     /// What signs and what is trusted, now and later.
     pub(crate) fn keyring(&self) -> watch::Receiver<Arc<Keyring>> {
-        self.keyring.subscribe()
+        self.outlet.keyring.subscribe()
     }
 
     /// All authorities, for status.
     pub(crate) fn listed(&self) -> watch::Receiver<Arc<[Listed]>> {
-        self.listed.subscribe()
+        self.outlet.listed.subscribe()
     }
 
     /// Does what is due, each time it is due, until it is told to stop.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let Self { mut roster, outlet } = self;
         loop {
-            let next = match self.settle().await {
+            let next = match roster.settle(Some(&outlet)).await {
                 Ok(next) => next,
                 Err(error) => {
-                    tracing::error!(error = %crate::sys::chain(&error), "authorities could not be changed; they are tried again");
-                    self.clock.now() + RETRY
+                    tracing::error!(error = %chain(&error), "authorities could not be changed; they are tried again");
+                    roster.clock.now() + RETRY
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.clock.sleep_until(next) => {}
+                () = roster.clock.sleep_until(next) => {}
             }
         }
     }
+}
 
-    /// Takes all steps that are due; answers when the next one is.
-    async fn settle(&mut self) -> Result<SystemTime, Error> {
-        let mut next = None;
+/// What there is, and how it is changed.
+struct Roster {
+    settings: Settings,
+    keys: Keys,
+    store: Store,
+    clock: Clock,
+    tell: Tell,
+    authorities: Vec<Authority>,
+    /// Whether the store may have more than it confirmed.
+    is_unsure: bool,
+}
+
+impl Roster {
+    /// Takes all steps that are due; answers when the next one is. Trouble with the roots does not keep an issuing CA
+    /// from its successor.
+    async fn settle(&mut self, outlet: Option<&Outlet>) -> Result<SystemTime, Error> {
+        if self.is_unsure {
+            self.read_again(outlet).await?;
+        }
+        let anchors = self.settle_kind(AuthorityKind::Root, Succession::Anchor, outlet).await;
+        let issuing = match self.settings.layout {
+            Layout::Rooted => self.settle_kind(AuthorityKind::Issuing, Succession::Issuing, outlet).await,
+            Layout::SelfSigned => Ok(self.clock.now() + DAY),
+        };
+        Ok(anchors?.min(issuing?))
+    }
+
+    async fn settle_kind(
+        &mut self,
+        kind: AuthorityKind,
+        succession: Succession,
+        outlet: Option<&Outlet>,
+    ) -> Result<SystemTime, Error> {
         for _ in 0..STEPS_MAX {
             let now = self.clock.now();
-            let anchors = step(&self.held(AuthorityKind::Root), Succession::Anchor, now);
-            let issuing = match self.settings.layout {
-                Layout::Rooted => step(&self.held(AuthorityKind::Issuing), Succession::Issuing, now),
-                Layout::SelfSigned => Action::Wait(now + Duration::from_secs(86_400)),
-            };
-            match (anchors, issuing) {
-                (Action::Wait(one), Action::Wait(other)) => {
-                    next = Some(one.min(other));
-                    break;
-                }
-                (Action::Wait(_), action) => self.take(AuthorityKind::Issuing, action, now).await?,
-                (action, _) => self.take(AuthorityKind::Root, action, now).await?,
+            let held: Vec<_> = self.of(kind).map(Authority::held).collect();
+            match step(&held, succession, now) {
+                Action::Wait(until) => return Ok(until),
+                Action::Prepare => self.prepare(kind, now, outlet).await?,
+                Action::Activate(id) => self.activate(kind, &id, now, outlet).await?,
+                Action::Remove(id) => self.remove(&id, outlet).await?,
             }
         }
-        self.publish()?;
-        Ok(next.unwrap_or_else(|| self.clock.now() + RETRY))
+        Err(Error::Restless)
     }
 
-    fn held(&self, kind: AuthorityKind) -> Vec<Held> {
-        self.authorities.iter().filter(|one| one.kind == kind).map(Authority::held).collect()
-    }
-
-    async fn take(&mut self, kind: AuthorityKind, action: Action, now: SystemTime) -> Result<(), Error> {
-        match action {
-            Action::Prepare if kind == AuthorityKind::Root => {
-                let made = make_anchor(&self.settings, &self.keys, &self.store, now, &self.tell).await?;
-                self.authorities.push(made);
-                // Validators have it long before it signs.
-                self.publish()
-            }
-            Action::Prepare => self.prepare_issuing(now).await,
-            Action::Activate(id) => self.activate(kind, &id).await,
-            Action::Remove(id) => self.remove(&id).await,
-            Action::Wait(_) => Ok(()),
-        }
-    }
-
-    async fn prepare_issuing(&mut self, now: SystemTime) -> Result<(), Error> {
-        let root = self.active(AuthorityKind::Root).ok_or(Error::NoRoot)?;
-        let Settings { trust_domain, algorithm, issuing_ttl, .. } = &self.settings;
+    /// Makes a new authority. An anchor is in the bundle from now on, long before it signs.
+    async fn prepare(&mut self, kind: AuthorityKind, now: SystemTime, outlet: Option<&Outlet>) -> Result<(), Error> {
+        let Settings { trust_domain, algorithm, issuing_ttl, root_ttl, layout } = &self.settings;
         let key = Key::generate(*algorithm)?;
-        let certificate = issuing_certificate(trust_domain, &key, &root, now, *issuing_ttl)?;
-        let made = keep(AuthorityKind::Issuing, *algorithm, key, certificate, &self.keys, &self.store, now, &self.tell)
-            .await?;
-        self.authorities.push(made);
+        let certificate = match (kind, layout) {
+            (AuthorityKind::Root, Layout::Rooted) => root_certificate(trust_domain, &key, 1, now, *root_ttl)?,
+            (AuthorityKind::Root, Layout::SelfSigned) => root_certificate(trust_domain, &key, 0, now, *issuing_ttl)?,
+            (AuthorityKind::Issuing, _) => {
+                let root = self.active(AuthorityKind::Root).ok_or(Error::NoRoot)?;
+                issuing_certificate(trust_domain, &key, &root, now, *issuing_ttl)?
+            }
+        };
+        let pkcs8 = key.to_pkcs8()?;
+        let made = Authority::prepared(kind, *algorithm, key, certificate, trust_domain)?;
+        self.keys.write(&made.signer.id, &pkcs8)?;
+        if let Err(error) = self.save(vec![made.row(now)]).await {
+            // Only what the store certainly does not know may go at once.
+            if !self.is_unsure {
+                self.keys.remove(&made.signer.id).ok();
+            }
+            return Err(error);
+        }
+        let mut after = self.authorities.clone();
+        after.push(made);
+        self.adopt(after, outlet)
+    }
+
+    async fn activate(
+        &mut self,
+        kind: AuthorityKind,
+        id: &AuthorityId,
+        now: SystemTime,
+        outlet: Option<&Outlet>,
+    ) -> Result<(), Error> {
+        let mut after = self.authorities.clone();
+        let mut rows = Vec::new();
+        for one in after.iter_mut().filter(|one| one.kind == kind) {
+            one.slot = match one.slot {
+                _ if one.signer.id == *id => Slot::Active,
+                Slot::Active => Slot::Retired,
+                Slot::Prepared | Slot::Retired => continue,
+            };
+            rows.push(one.row(now));
+        }
+        self.save(rows).await?;
+        self.adopt(after, outlet)
+    }
+
+    async fn remove(&mut self, id: &AuthorityId, outlet: Option<&Outlet>) -> Result<(), Error> {
+        let removed = self.store.remove_authority(id.as_str().to_owned()).await;
+        self.note(removed)?;
+        let after = self.authorities.iter().filter(|one| one.signer.id != *id).cloned().collect();
+        self.adopt(after, outlet)?;
+        self.keys.remove(id)
+    }
+
+    async fn save(&mut self, rows: Vec<AuthorityRow>) -> Result<(), Error> {
+        let saved = self.store.save_authorities(rows).await;
+        self.note(saved)
+    }
+
+    /// A change that was not confirmed may have been made all the same.
+    fn note(&mut self, outcome: Result<(), store::Error>) -> Result<(), Error> {
+        self.is_unsure |= matches!(outcome, Err(store::Error::Unconfirmed { .. }));
+        outcome.map_err(Error::Store)
+    }
+
+    /// Finds out what was made of changes that were not confirmed.
+    async fn read_again(&mut self, outlet: Option<&Outlet>) -> Result<(), Error> {
+        let rows = self.store.load().await?.authorities;
+        let after = self.read(rows)?;
+        self.adopt(after, outlet)?;
+        self.keys.remove_others(&self.ids())?;
+        self.is_unsure = false;
         Ok(())
     }
 
-    async fn activate(&mut self, kind: AuthorityKind, id: &AuthorityId) -> Result<(), Error> {
-        let now = self.clock.now();
-        let mut changed = self.authorities.clone();
-        for one in changed.iter_mut().filter(|one| one.kind == kind) {
-            match one.slot {
-                _ if one.signer.id == *id => one.slot = Slot::Active,
-                Slot::Active => one.slot = Slot::Retired,
-                Slot::Prepared | Slot::Retired => {}
-            }
+    /// What is on the disk is told, then it is true for everybody.
+    fn adopt(&mut self, after: Vec<Authority>, outlet: Option<&Outlet>) -> Result<(), Error> {
+        for event in events(&self.authorities, &after) {
+            (self.tell)(&event);
         }
-        let rows = changed.iter().filter(|one| one.kind == kind).map(|one| one.row(now)).collect();
-        self.store.save_authorities(rows).await?;
-        self.authorities = changed;
-        for one in self.authorities.iter().filter(|one| one.kind == kind) {
-            match one.slot {
-                Slot::Active => (self.tell)(&one.event("activated")),
-                Slot::Retired => (self.tell)(&one.event("retired")),
-                Slot::Prepared => {}
-            }
-        }
-        self.publish()
+        self.authorities = after;
+        outlet.map_or(Ok(()), |outlet| outlet.publish(self))
     }
 
-    async fn remove(&mut self, id: &AuthorityId) -> Result<(), Error> {
-        self.store.remove_authority(id.as_str().to_owned()).await?;
-        if let Some(gone) = self.authorities.iter().find(|one| one.signer.id == *id) {
-            (self.tell)(&gone.event("removed"));
-        }
-        self.authorities.retain(|one| one.signer.id != *id);
-        let path = key_path(&self.keys, id);
-        fs::remove_file(&path).map_err(|source| Error::KeyFile { path, source })?;
-        self.publish()
+    fn read(&self, rows: Vec<AuthorityRow>) -> Result<Vec<Authority>, Error> {
+        let own = &self.settings.trust_domain;
+        let read = rows.into_iter().map(|row| Authority::read(&self.keys, row, own));
+        let authorities = read.collect::<Result<Vec<_>, _>>()?;
+        check_layout(self.settings.layout, &authorities)?;
+        Ok(authorities)
+    }
+
+    fn of(&self, kind: AuthorityKind) -> impl Iterator<Item = &Authority> {
+        self.authorities.iter().filter(move |one| one.kind == kind)
+    }
+
+    fn ids(&self) -> Vec<&AuthorityId> {
+        self.authorities.iter().map(|one| &one.signer.id).collect()
     }
 
     fn active(&self, kind: AuthorityKind) -> Option<Arc<Signer>> {
-        self.authorities.iter().find(|one| one.kind == kind && one.slot == Slot::Active).map(|one| one.signer.clone())
+        self.of(kind).find(|one| one.slot == Slot::Active).map(|one| one.signer.clone())
     }
 
-    /// Publishes what signs now; without anything that signs, only what is trusted changes.
-    fn publish(&self) -> Result<(), Error> {
-        let kind = match self.settings.layout {
+    /// What signs leaves.
+    fn signer(&self) -> Option<Arc<Signer>> {
+        self.active(match self.settings.layout {
             Layout::Rooted => AuthorityKind::Issuing,
             Layout::SelfSigned => AuthorityKind::Root,
-        };
-        let now: Arc<[Listed]> = self.authorities.iter().map(Authority::listed).collect();
-        self.listed.send_replace(now);
-        let bundle = bundle_of(&self.settings.trust_domain, &self.authorities)?;
-        let Some(active) = self.active(kind) else { return Ok(()) };
+        })
+    }
+
+    fn can_sign(&self) -> bool {
+        self.signer().is_some_and(|signer| signer.not_after > self.clock.now())
+    }
+
+    /// All anchors, the oldest first, so that the bundle has the same bytes after a restart.
+    fn bundle(&self) -> Result<Bundle, Error> {
+        let mut anchors: Vec<_> = self.of(AuthorityKind::Root).map(|one| &one.signer).collect();
+        anchors.sort_by_key(|signer| (signer.not_before, signer.id.clone()));
+        let certificates = anchors.into_iter().map(|signer| signer.certificate.clone()).collect();
+        Bundle::new(self.settings.trust_domain.clone(), certificates).map_err(Error::Profile)
+    }
+}
+
+/// Where everybody reads it.
+struct Outlet {
+    keyring: watch::Sender<Arc<Keyring>>,
+    listed: watch::Sender<Arc<[Listed]>>,
+}
+
+impl Outlet {
+    fn new(roster: &Roster) -> Result<Self, Error> {
+        let keyring = Keyring::new(roster.signer().ok_or(Error::NoSigner)?, roster.bundle()?);
+        let (keyring, _) = watch::channel(Arc::new(keyring));
+        let (listed, _) = watch::channel(roster.authorities.iter().map(Authority::listed).collect());
+        Ok(Self { keyring, listed })
+    }
+
+    /// Nobody hears of what is as it was.
+    fn publish(&self, roster: &Roster) -> Result<(), Error> {
+        self.listed.send_replace(roster.authorities.iter().map(Authority::listed).collect());
+        let (signer, bundle) = (roster.signer().ok_or(Error::NoSigner)?, roster.bundle()?);
         self.keyring.send_if_modified(|keyring| {
-            if *keyring.issuer() == active.id && *keyring.bundle() == bundle {
+            if *keyring.issuer() == signer.id && *keyring.bundle() == bundle {
                 return false;
             }
-            *keyring = Arc::new(Keyring::new(active, bundle));
+            *keyring = Arc::new(Keyring::new(signer, bundle));
             true
         });
         Ok(())
     }
 }
 
-/// A new self-signed certificate for the bundle, prepared.
-async fn make_anchor(
-    settings: &Settings,
-    keys: &Path,
-    store: &Store,
-    now: SystemTime,
-    tell: &Tell,
-) -> Result<Authority, Error> {
-    let (path_length, life) = match settings.layout {
-        Layout::Rooted => (1, settings.root_ttl),
-        Layout::SelfSigned => (0, settings.issuing_ttl),
-    };
-    let key = Key::generate(settings.algorithm)?;
-    let certificate = root_certificate(&settings.trust_domain, &key, path_length, now, life)?;
-    keep(AuthorityKind::Root, settings.algorithm, key, certificate, keys, store, now, tell).await
-}
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
 
-/// Key file, then row; only then is it anybody's.
-#[expect(clippy::too_many_arguments, reason = "everything that one new authority is made of")]
-async fn keep(
-    kind: AuthorityKind,
-    algorithm: Algorithm,
-    key: Key,
-    certificate: Bytes,
-    keys: &Path,
-    store: &Store,
-    now: SystemTime,
-    tell: &Tell,
-) -> Result<Authority, Error> {
-    let pkcs8 = key.to_pkcs8()?;
-    let signer = Signer::new(key, certificate, kind == AuthorityKind::Root)?;
-    files::write_private(&key_path(keys, &signer.id), pkcs8.expose())?;
-    let made = Authority { kind, slot: Slot::Prepared, algorithm, signer: Arc::new(signer) };
-    store.save_authorities(vec![made.row(now)]).await?;
-    tell(&made.event("prepared"));
-    Ok(made)
-}
+    use super::*;
+    use crate::{store::AuthoritySlot, sys::scratch::Scratch};
 
-impl Authority {
-    /// An authority of the store, with its key, which must be private and its certificate's.
-    fn read(keys: &Path, row: AuthorityRow) -> Result<Self, Error> {
-        let id = AuthorityId::parse(&row.id).ok_or_else(|| Error::Row(row.id.clone()))?;
-        let algorithm = Algorithm::named_as(&row.algorithm).ok_or_else(|| Error::Row(row.id.clone()))?;
-        let path = key_path(keys, &id);
-        let pkcs8 = files::read_private(&path)?;
-        let key = Key::from_pkcs8(algorithm, &pkcs8).map_err(|_| Error::WrongKey { path: path.clone() })?;
-        let is_its_own = key.is_of(&row.certificate)?;
-        let signer = Signer::new(key, row.certificate.into(), row.kind == AuthorityKind::Root)?;
-        if signer.id != id || !is_its_own {
-            return Err(Error::WrongKey { path });
-        }
-        let slot = match row.slot {
-            AuthoritySlot::Prepared => Slot::Prepared,
-            AuthoritySlot::Active => Slot::Active,
-            AuthoritySlot::Retired => Slot::Retired,
+    /// A change that the disk did not confirm in time may have been made: its row counts, with its key; a key whose row
+    /// was not written goes.
+    #[tokio::test(start_paused = true)]
+    async fn what_became_of_an_unconfirmed_change_is_read_from_the_store() {
+        let (dir, clock) = (Scratch::new(), Clock::following_tokio());
+        let trust_domain = TrustDomain::parse("example.org").unwrap();
+        let (store, loaded) = Store::open(dir.path(), &trust_domain).unwrap();
+        let hour = Duration::from_secs(3_600);
+        let settings = Settings {
+            trust_domain: trust_domain.clone(),
+            layout: Layout::Rooted,
+            algorithm: Algorithm::P256,
+            issuing_ttl: 24 * hour,
+            root_ttl: 240 * hour,
         };
-        Ok(Self { kind: row.kind, slot, algorithm, signer: Arc::new(signer) })
-    }
-
-    fn row(&self, now: SystemTime) -> AuthorityRow {
-        AuthorityRow {
-            id: self.signer.id.as_str().to_owned(),
-            kind: self.kind,
-            slot: match self.slot {
-                Slot::Prepared => AuthoritySlot::Prepared,
-                Slot::Active => AuthoritySlot::Active,
-                Slot::Retired => AuthoritySlot::Retired,
-            },
-            algorithm: self.algorithm.name().to_owned(),
-            certificate: self.signer.certificate.to_vec(),
-            changed_at: now,
-        }
-    }
-
-    fn held(&self) -> Held {
-        let Signer { id, not_before, not_after, .. } = &*self.signer;
-        Held { id: id.clone(), slot: self.slot, not_before: *not_before, not_after: *not_after }
-    }
-
-    fn listed(&self) -> Listed {
-        let Held { id, not_before, not_after, .. } = self.held();
-        let kind = match self.kind {
-            AuthorityKind::Root => "root",
-            AuthorityKind::Issuing => "issuing",
+        let rows = loaded.authorities;
+        let owner = Owner::open(settings, dir.path(), store.clone(), rows, clock.clone(), Box::new(|_| {})).await;
+        let Owner { mut roster, outlet } = owner.unwrap();
+        let make = || {
+            let key = Key::generate(Algorithm::P256).unwrap();
+            let certificate = root_certificate(&trust_domain, &key, 1, clock.now(), 240 * hour).unwrap();
+            let pkcs8 = key.to_pkcs8().unwrap();
+            let made = Authority::prepared(AuthorityKind::Root, Algorithm::P256, key, certificate, &trust_domain);
+            let made = made.unwrap();
+            roster.keys.write(&made.signer.id, &pkcs8).unwrap();
+            made
         };
-        let slot = match self.slot {
-            Slot::Prepared => "prepared",
-            Slot::Active => "active",
-            Slot::Retired => "retired",
-        };
-        Listed { id, kind, slot, not_before, not_after }
+        let (written, lost) = (make(), make());
+        let row = written.row(clock.now());
+        assert_eq!(row.slot, AuthoritySlot::Prepared);
+        store.save_authorities(vec![row]).await.unwrap();
+        roster.is_unsure = true;
+        roster.settle(Some(&outlet)).await.unwrap();
+        assert!(!roster.is_unsure);
+        assert!(roster.ids().contains(&&written.signer.id));
+        assert_eq!(outlet.keyring.borrow().bundle().authorities().len(), 2);
+        assert!(roster.keys.read(&written.signer.id).is_ok());
+        assert!(roster.keys.read(&lost.signer.id).is_err());
     }
-
-    fn event(&self, event: &'static str) -> Event {
-        Event { event, id: self.signer.id.clone(), not_after: self.signer.not_after }
-    }
-}
-
-fn bundle_of(trust_domain: &TrustDomain, authorities: &[Authority]) -> Result<Bundle, Error> {
-    let anchors = authorities.iter().filter(|one| one.kind == AuthorityKind::Root);
-    Bundle::new(trust_domain.clone(), anchors.map(|one| one.signer.certificate.clone()).collect())
-        .map_err(Error::Profile)
-}
-
-fn key_path(keys: &Path, id: &AuthorityId) -> PathBuf {
-    keys.join(format!("{id}.key"))
-}
-
-/// A crash between a key and its row leaves a key that signed nothing and that nobody trusts.
-fn remove_orphans(keys: &Path, authorities: &[Authority]) -> Result<(), Error> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source: io::Error| Error::KeyFile { path, source }
-    };
-    for entry in fs::read_dir(keys).map_err(failed(keys))? {
-        let path = entry.map_err(failed(keys))?.path();
-        let is_known = authorities.iter().any(|one| key_path(keys, &one.signer.id) == path);
-        let is_ours = path.extension().is_some_and(|extension| extension == "key" || extension == "new");
-        if is_ours && !is_known {
-            tracing::warn!(file = %path.display(), "a key that was never used is removed");
-            fs::remove_file(&path).map_err(failed(&path))?;
-        }
-    }
-    Ok(())
 }

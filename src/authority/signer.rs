@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::SystemTime,
 };
 
@@ -122,6 +122,8 @@ pub(crate) struct Signer {
     pub(crate) is_anchor: bool,
     pub(super) issuer: rcgen::Issuer<'static, Key>,
     signed: AtomicU64,
+    /// Whether a signature of its was verified, and none has failed since.
+    is_proved: AtomicBool,
 }
 
 impl Signer {
@@ -133,12 +135,27 @@ impl Signer {
         let id = AuthorityId::of(&key);
         let (not_before, not_after) = crate::spiffe::x509::validity(&certificate).map_err(Error::Profile)?;
         let issuer = rcgen::Issuer::from_ca_cert_der(&certificate.to_vec().into(), key)?;
-        Ok(Self { id, certificate, not_before, not_after, is_anchor, issuer, signed: AtomicU64::new(0) })
+        Ok(Self {
+            id,
+            certificate,
+            not_before,
+            not_after,
+            is_anchor,
+            issuer,
+            signed: AtomicU64::new(0),
+            is_proved: AtomicBool::new(false),
+        })
     }
 
-    /// Whether this signature is to be verified before it leaves: the first, and then every thousandth.
+    /// Whether this signature is to be verified before it leaves: the first, and then every thousandth. After one that
+    /// failed every one is, until one is right.
     pub(super) fn is_sample(&self) -> bool {
-        self.signed.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE)
+        self.signed.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE) || !self.is_proved.load(Ordering::Acquire)
+    }
+
+    /// What came of it.
+    pub(super) fn prove(&self, is_right: bool) {
+        self.is_proved.store(is_right, Ordering::Release);
     }
 }
 

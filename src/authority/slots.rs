@@ -7,7 +7,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::AuthorityId;
+use super::{AuthorityId, certificate::BACKDATE};
 
 /// Where an authority stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,20 +65,30 @@ pub(crate) fn step(held: &[Held], succession: Succession, now: SystemTime) -> Ac
         (None, None) => return Action::Prepare,
         (Some(active), prepared) => {
             let half = at(active, 1, 2);
-            let change = match succession {
-                Succession::Anchor => at(active, 5, 6),
-                Succession::Issuing => half,
-            };
-            match prepared {
-                None if now >= half => return Action::Prepare,
-                None => half,
-                Some(prepared) if now >= change => return Action::Activate(prepared.id.clone()),
-                Some(_) => change,
+            match (prepared, succession) {
+                (None, _) if now >= half => return Action::Prepare,
+                (None, _) => half,
+                (Some(prepared), Succession::Anchor) if now < published_enough(active, prepared) => {
+                    published_enough(active, prepared)
+                }
+                (Some(prepared), _) => return Action::Activate(prepared.id.clone()),
             }
         }
     };
     Action::Wait(end_of_retired.map_or(next, |end| end.min(next)))
 }
+
+/// When everybody has had the time to learn of an anchor: at five sixths of the life of the one before it. If it was
+/// prepared late, as the daemon did not run, some time later, while the old one lives.
+fn published_enough(active: &Held, prepared: &Held) -> SystemTime {
+    let since = prepared.not_before + BACKDATE;
+    let sixth = at(active, 1, 6).duration_since(active.not_before).unwrap_or(Duration::ZERO);
+    at(active, 5, 6).max(since + LEAD.min(sixth)).min(active.not_after)
+}
+
+/// How long an anchor is published before it signs, at least: three times as long as a relying party that polls every
+/// five minutes takes to learn of it.
+const LEAD: Duration = Duration::from_secs(15 * 60);
 
 /// A share of an authority's life.
 fn at(held: &Held, part: u32, of: u32) -> SystemTime {
@@ -136,6 +146,14 @@ mod tests {
                 24,
                 Remove(id(1)),
             ),
+            (
+                "prepared late, and not everybody knows it",
+                vec![active(), held(2, Prepared, 21, 45)],
+                Anchor,
+                21,
+                Wait(time(21) + BACKDATE + LEAD),
+            ),
+            ("prepared late, and time is up", vec![active(), held(2, Prepared, 21, 45)], Anchor, 22, Activate(id(2))),
             ("asleep too long", vec![active()], Anchor, 100, Prepare),
             (
                 "asleep too long, with one prepared",

@@ -18,7 +18,6 @@
     clippy::print_stderr,
     clippy::indexing_slicing,
     unreachable_pub,
-    missing_docs,
     reason = "a test program"
 )]
 

@@ -75,6 +75,15 @@ pub fn validity(certificate: &[u8]) -> Result<(SystemTime, SystemTime), Error> {
     Ok((read.not_before, read.not_after))
 }
 
+/// How many authorities may stand below the one of a certificate (DER), where it says so (RFC 5280 §4.2.1.9).
+///
+/// # Errors
+/// When it cannot be read.
+pub fn path_length(certificate: &[u8]) -> Result<Option<u32>, Error> {
+    let read = certificate::Certificate::read(certificate)?;
+    Ok(read.extensions.basic_constraints.and_then(|mark| mark.value.path_length))
+}
+
 /// The public key that a certificate (DER) is about: its SubjectPublicKeyInfo, DER.
 ///
 /// # Errors

@@ -11,7 +11,7 @@
 #![expect(unsafe_code, reason = "an ioctl, and descriptors taken over from the kernel")]
 
 use std::{
-    io::{self, IoSliceMut},
+    io::{self, IoSlice, IoSliceMut},
     mem,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
     pin::Pin,
@@ -223,7 +223,7 @@ impl Wire {
                     Some(phase) => state.phase = phase,
                     None => return,
                 },
-                Phase::Asking { before, unsent } => match self.poll_send(cx, &unsent) {
+                Phase::Asking { before, unsent } => match self.poll_send(cx, |socket| socket.try_write(&unsent)) {
                     Poll::Ready(Ok(sent)) if sent == unsent.len() => state.phase = Phase::Asked { before },
                     Poll::Ready(Ok(sent)) => {
                         let unsent = unsent.get(sent..).unwrap_or_default().to_vec();
@@ -429,10 +429,14 @@ impl Wire {
         })
     }
 
-    fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        send: impl Fn(&UnixStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.socket.poll_write_ready(cx))?;
-            match self.socket.try_write(bytes) {
+            match send(&self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
@@ -511,9 +515,37 @@ impl Write for Stream {
         let wanted = matches!(state.phase, Phase::Idle) && !state.waiters.is_empty();
         let allowed = if wanted { state.outbound.until_between_frames(bytes).max(1) } else { bytes.len() };
         let allowed = bytes.get(..allowed).unwrap_or(bytes);
-        let sent = ready!(wire.poll_send(cx, allowed))?;
+        let sent = ready!(wire.poll_send(cx, |socket| socket.try_write(allowed)))?;
         state.outbound.advance(allowed.get(..sent).unwrap_or_default());
         Poll::Ready(Ok(sent))
+    }
+
+    /// An answer's head and its data in one call: two wake the client twice.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wire = &*self.0;
+        let mut state = wire.state();
+        wire.advance(&mut state, cx);
+        if state.fault.is_some() || !state.waiters.is_empty() || !matches!(state.phase, Phase::Idle) {
+            drop(state);
+            let first = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);
+            return self.poll_write(cx, first);
+        }
+        let sent = ready!(wire.poll_send(cx, |socket| socket.try_write_vectored(parts)))?;
+        let mut left = sent;
+        for part in parts {
+            let taken = left.min(part.len());
+            state.outbound.advance(part.get(..taken).unwrap_or_default());
+            left -= taken;
+        }
+        Poll::Ready(Ok(sent))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

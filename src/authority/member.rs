@@ -1,0 +1,160 @@
+//! One authority: its key and certificate, what it is for, and where it stands.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+
+use super::{
+    Algorithm, AuthorityId, Error, Key, Layout, Signer,
+    keys::Keys,
+    slots::{Held, Slot},
+};
+use crate::{
+    spiffe::{
+        TrustDomain,
+        x509::{check_authority_profile, path_length},
+    },
+    store::{AuthorityKind, AuthorityRow, AuthoritySlot},
+};
+
+/// One authority with its key, which is read once.
+#[derive(Clone, Debug)]
+pub(super) struct Authority {
+    pub(super) kind: AuthorityKind,
+    pub(super) slot: Slot,
+    pub(super) algorithm: Algorithm,
+    pub(super) signer: Arc<Signer>,
+}
+
+/// What happened to an authority, for the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// `prepared`, `activated`, `retired`, `removed`.
+    pub(crate) event: &'static str,
+    pub(crate) id: AuthorityId,
+    pub(crate) not_after: SystemTime,
+}
+
+/// An authority as status shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) id: AuthorityId,
+    /// `root` or `issuing`.
+    pub(crate) kind: &'static str,
+    /// `prepared`, `active` or `retired`.
+    pub(crate) slot: &'static str,
+    pub(crate) not_before: SystemTime,
+    pub(crate) not_after: SystemTime,
+}
+
+impl Authority {
+    /// A new one, whose certificate is as the standard asks for. It is nobody's yet.
+    pub(super) fn prepared(
+        kind: AuthorityKind,
+        algorithm: Algorithm,
+        key: Key,
+        certificate: Bytes,
+        own: &TrustDomain,
+    ) -> Result<Self, Error> {
+        check_authority_profile(&certificate, own).map_err(Error::Profile)?;
+        let signer = Signer::new(key, certificate, kind == AuthorityKind::Root)?;
+        Ok(Self { kind, slot: Slot::Prepared, algorithm, signer: Arc::new(signer) })
+    }
+
+    /// One of the store, with its key, which must be private and its certificate's.
+    pub(super) fn read(keys: &Keys, row: AuthorityRow, own: &TrustDomain) -> Result<Self, Error> {
+        let id = AuthorityId::parse(&row.id).ok_or_else(|| Error::Row(row.id.clone()))?;
+        let algorithm = Algorithm::named_as(&row.algorithm).ok_or_else(|| Error::Row(row.id.clone()))?;
+        check_authority_profile(&row.certificate, own).map_err(Error::Profile)?;
+        let key = Key::from_pkcs8(algorithm, &keys.read(&id)?);
+        let key = key.map_err(|_| Error::WrongKey { path: keys.path(&id) })?;
+        let is_its_own = key.is_of(&row.certificate)?;
+        let signer = Signer::new(key, row.certificate.into(), row.kind == AuthorityKind::Root)?;
+        if signer.id != id || !is_its_own {
+            return Err(Error::WrongKey { path: keys.path(&id) });
+        }
+        let slot = match row.slot {
+            AuthoritySlot::Prepared => Slot::Prepared,
+            AuthoritySlot::Active => Slot::Active,
+            AuthoritySlot::Retired => Slot::Retired,
+        };
+        Ok(Self { kind: row.kind, slot, algorithm, signer: Arc::new(signer) })
+    }
+
+    pub(super) fn row(&self, now: SystemTime) -> AuthorityRow {
+        AuthorityRow {
+            id: self.signer.id.as_str().to_owned(),
+            kind: self.kind,
+            slot: match self.slot {
+                Slot::Prepared => AuthoritySlot::Prepared,
+                Slot::Active => AuthoritySlot::Active,
+                Slot::Retired => AuthoritySlot::Retired,
+            },
+            algorithm: self.algorithm.name().to_owned(),
+            certificate: self.signer.certificate.to_vec(),
+            changed_at: now,
+        }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        let Signer { id, not_before, not_after, .. } = &*self.signer;
+        Held { id: id.clone(), slot: self.slot, not_before: *not_before, not_after: *not_after }
+    }
+
+    pub(super) fn listed(&self) -> Listed {
+        let Held { id, not_before, not_after, .. } = self.held();
+        let kind = match self.kind {
+            AuthorityKind::Root => "root",
+            AuthorityKind::Issuing => "issuing",
+        };
+        let slot = match self.slot {
+            Slot::Prepared => "prepared",
+            Slot::Active => "active",
+            Slot::Retired => "retired",
+        };
+        Listed { id, kind, slot, not_before, not_after }
+    }
+
+    fn event(&self, event: &'static str) -> Event {
+        Event { event, id: self.signer.id.clone(), not_after: self.signer.not_after }
+    }
+}
+
+/// What happened between two states.
+pub(super) fn events(before: &[Authority], after: &[Authority]) -> Vec<Event> {
+    let in_state = |state: &[Authority], id: &AuthorityId| state.iter().find(|one| one.signer.id == *id).cloned();
+    let mut events = Vec::new();
+    for one in after {
+        let was = in_state(before, &one.signer.id);
+        if was.is_none() {
+            events.push(one.event("prepared"));
+        }
+        match one.slot {
+            slot if was.is_some_and(|was| was.slot == slot) => {}
+            Slot::Prepared => {}
+            Slot::Active => events.push(one.event("activated")),
+            Slot::Retired => events.push(one.event("retired")),
+        }
+    }
+    let gone = before.iter().filter(|one| in_state(after, &one.signer.id).is_none());
+    events.extend(gone.map(|one| one.event("removed")));
+    events
+}
+
+/// Whether all of them are of one layout. To go from one to the other takes a rotation of what everybody trusts, which
+/// a restart must not begin by itself.
+pub(super) fn check_layout(layout: Layout, authorities: &[Authority]) -> Result<(), Error> {
+    for one in authorities {
+        let found = match one.kind {
+            AuthorityKind::Issuing => Layout::Rooted,
+            AuthorityKind::Root => match path_length(&one.signer.certificate).map_err(Error::Profile)? {
+                Some(0) => Layout::SelfSigned,
+                _ => Layout::Rooted,
+            },
+        };
+        if found != layout {
+            return Err(Error::LayoutChanged { found, configured: layout });
+        }
+    }
+    Ok(())
+}
