@@ -50,7 +50,10 @@ fn descriptors(scene: &Scene<'_>) -> anyhow::Result<Outcome> {
     let sender = scene.attacker()?;
     sender.connect_and_open(scene)?;
     sender.does(&[b"await settings", b"10000"])?;
+    // The sender has closed its own by the time the server comes to it: whoever closes last waits.
+    scene.server.stop()?;
     let first = sender.does(&[b"send descriptors", scene.socket(), b"1"])?;
+    scene.server.go_on()?;
     if first.text(1) == "0" {
         return Ok(Outcome::Prevented(first.text(2)));
     }
