@@ -166,8 +166,7 @@ impl X509Feed {
                 }
             }
         }
-        let identities: Vec<_> =
-            entries.iter().filter_map(|entry| self.held(&entry.id)).map(Held::identity).collect();
+        let identities: Vec<_> = entries.iter().filter_map(|entry| self.held(&entry.id)).map(Held::identity).collect();
         match (identities.is_empty(), failure) {
             (false, _) => Ok(identities),
             (true, Some(error)) => Err(error),
