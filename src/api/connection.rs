@@ -89,7 +89,10 @@ pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionS
     let (routes, stopping, terms) = (service.routes.clone(), service.stopping.clone(), service.terms);
     let requests = {
         let slot = slot.clone();
-        service_fn(move |request| answer(request, routes.clone(), caller.clone(), slot.clone(), service.clone()))
+        // In a box, which goes when the answer begins: hyper keeps room for the larger of both while a stream is open.
+        service_fn(move |request| {
+            Box::pin(answer(request, routes.clone(), caller.clone(), slot.clone(), service.clone()))
+        })
     };
     let mut connection = pin!(builder.serve_connection(stream, requests));
     let mut preface: Option<Pin<Box<Sleep>>> = Some(Box::pin(tokio::time::sleep(terms.preface)));
