@@ -185,9 +185,10 @@ impl Caller {
         if attested.wanted.is_empty() {
             return Ok(true);
         }
-        Ok(match self.attestor.lens.spot(self.peer())? {
-            Ok(spot) => attested.image.as_ref().is_some_and(|image| image.spot == spot),
-            Err(lack) => attested.lack == Some(lack),
+        Ok(match &attested.image {
+            Some(image) => self.attestor.lens.spot(self.peer())? == Ok(image.spot),
+            // What it lacked may lie in the path, which a spot does not have.
+            None => self.attestor.lens.image(self.peer())?.err() == attested.lack,
         })
     }
 

@@ -111,7 +111,7 @@ impl Daemon {
             Lens::new(config.host_root.clone(), addresses).context("the daemon's user namespace cannot be seen")?;
         let attestor =
             Arc::new(Attestor::new(lens, settings::waits(&config.limits), kernel, clock.clone(), counters.clone()));
-        let gates = settings::gates(&config.limits, descriptors);
+        let gates = settings::gates(&config, descriptors);
         let stand = stand(owner.listed(), log.clone());
         let health = HealthReporter::new();
         let terms = settings::terms(&config.limits);

@@ -4,12 +4,12 @@
 use std::{
     future::poll_fn,
     io::{Read as _, Write as _},
-    os::unix::net::UnixStream as Client,
+    os::{fd::OwnedFd, unix::net::UnixStream as Client},
     process::{Command, Stdio},
     time::Duration,
 };
 
-use nix::sys::socket::{ControlMessage, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::*;
 use crate::sys::{
