@@ -175,7 +175,7 @@ mod tests {
                 keyring.verify(&svid, now()).unwrap();
                 assert_eq!(crate::spiffe::x509::split(&svid.chain).unwrap().len(), 2);
                 assert_eq!(svid.not_after, now() + HOUR);
-                let leaf = check_profile(&crate::spiffe::x509::split(&svid.chain).unwrap()[0]).unwrap();
+                let leaf = check_profile(crate::spiffe::x509::split(&svid.chain).unwrap().first().unwrap()).unwrap();
                 assert_eq!(leaf.not_before, now() - BACKDATE);
             }
         }
