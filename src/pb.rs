@@ -1,7 +1,7 @@
 //! The wire types compiled from `proto/`, and the codec they travel in.
 //!
-//! The codec differs from tonic's own in one thing: its buffers start at 1 KiB, because tonic keeps the
-//! encode buffer of every idle stream (8 KiB each; ten thousand streams are common here).
+//! The codec differs from tonic's own in one thing: a message is encoded into as much memory as it needs, because tonic
+//! keeps the encode buffer of every idle stream (8 KiB each; ten thousand streams are common here).
 
 #![allow(
     clippy::all,
@@ -15,8 +15,11 @@
 use std::marker::PhantomData;
 
 use prost::Message;
-use tonic::codec::{BufferSettings, Codec};
-use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+use tonic::{
+    Status,
+    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
+};
+use tonic_prost::{ProstCodec, ProstDecoder};
 
 /// The descriptor set of everything below, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
@@ -29,6 +32,23 @@ pub mod workload {
 /// `dayfly.v1`: our own services.
 pub mod admin {
     tonic::include_proto!("dayfly.v1");
+}
+
+/// Encodes into a buffer of just the message's size.
+pub struct ExactEncoder<T>(PhantomData<T>);
+
+impl<T: Message> Encoder for ExactEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, item: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buf.reserve(item.encoded_len());
+        item.encode(buf).map_err(|_| Status::internal("a message does not fit its own length"))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(0, 32 * 1024)
+    }
 }
 
 /// Protobuf over gRPC with small buffers.
@@ -47,11 +67,11 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = ExactEncoder<T>;
     type Decoder = ProstDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(1024, 32 * 1024))
+        ExactEncoder(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {

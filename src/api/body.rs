@@ -18,13 +18,32 @@ use crate::sys::counters::Counters;
 pub(crate) struct Guarded {
     inner: Option<tonic::body::Body>,
     counters: Arc<Counters>,
-    slot: Option<StreamSlot>,
+    _place: Option<Place>,
+}
+
+/// A stream's place, counted as long as it is taken.
+pub(crate) struct Place {
+    _slot: StreamSlot,
+    counters: Arc<Counters>,
+}
+
+impl Place {
+    pub(crate) fn new(slot: StreamSlot, counters: Arc<Counters>) -> Self {
+        counters.stream_opened();
+        Self { _slot: slot, counters }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.counters.stream_closed();
+    }
 }
 
 impl Guarded {
-    /// Keeps `slot` taken until the body is done.
-    pub(crate) fn new(inner: tonic::body::Body, counters: Arc<Counters>, slot: Option<StreamSlot>) -> Self {
-        Self { inner: Some(inner), counters, slot }
+    /// Keeps `place` taken until the body is done.
+    pub(crate) fn new(inner: tonic::body::Body, counters: Arc<Counters>, place: Option<Place>) -> Self {
+        Self { inner: Some(inner), counters, _place: place }
     }
 }
 
@@ -52,14 +71,6 @@ impl Body for Guarded {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.as_ref().map_or_else(SizeHint::default, Body::size_hint)
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        if self.slot.is_some() {
-            self.counters.stream_closed();
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error as _,
     future::{Future, poll_fn},
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
@@ -21,10 +22,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Status, service::Routes};
 use tower::Service as _;
 
-use super::{admin::AdminCaller, body::Guarded, limits::ConnectionSlot, status};
+use super::{
+    admin::AdminCaller,
+    body::{Guarded, Place},
+    flood::Flood,
+    limits::ConnectionSlot,
+    status, turns,
+};
 use crate::{
     attest::Caller,
-    sys::{counters::Counters, frames::Tally, peer::Fault, stream::Stream},
+    sys::{counters::Counters, peer::Fault, stream::Stream},
 };
 
 /// What HTTP/2 may cost on one connection.
@@ -34,6 +41,8 @@ pub(crate) struct Terms {
     pub(crate) header_list_bytes_max: u32,
     /// Until the first frame after the preface.
     pub(crate) preface: Duration,
+    /// What its user may ask for in a second; a connection that asks for twice as much is a flood.
+    pub(crate) requests_per_second: u32,
 }
 
 impl Terms {
@@ -64,8 +73,10 @@ pub(crate) enum End {
     Evicted,
     /// It was silent for too long before its first frame.
     Silent,
-    /// It sent many frames and few requests.
+    /// It sent many frames and few requests, or far too many requests.
     Flood,
+    /// It broke a rule of HTTP/2.
+    Broken,
     /// It is not its process's any more.
     Fault(Fault),
 }
@@ -89,14 +100,17 @@ pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionS
     let (routes, stopping, terms) = (service.routes.clone(), service.stopping.clone(), service.terms);
     let requests = {
         let slot = slot.clone();
-        service_fn(move |request| answer(request, routes.clone(), caller.clone(), slot.clone(), service.clone()))
+        // In a box, which goes when the answer begins: hyper keeps room for the larger of both while a stream is open.
+        service_fn(move |request| {
+            Box::pin(answer(request, routes.clone(), caller.clone(), slot.clone(), service.clone()))
+        })
     };
     let mut connection = pin!(builder.serve_connection(stream, requests));
     let mut preface: Option<Pin<Box<Sleep>>> = Some(Box::pin(tokio::time::sleep(terms.preface)));
     let mut farewell: Option<Pin<Box<Sleep>>> = None;
     let mut stopped = pin!(stopping.cancelled_owned());
     let mut evicted = pin!(slot.closing().cancelled());
-    let mut flood = Flood::default();
+    let mut flood = Flood::new(terms.requests_per_second);
     let end = poll_fn(|cx| {
         guard.begin_turn();
         if guard.poll_challenge(cx).is_ready() {
@@ -105,7 +119,10 @@ pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionS
         if exit.poll(cx).is_ready() {
             return Poll::Ready(End::Fault(Fault::Gone));
         }
-        if connection.as_mut().poll(cx).is_ready() || guard.poll_challenge(cx).is_ready() {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(ended.map_or_else(|error| ending(&error), |()| End::Closed));
+        }
+        if guard.poll_challenge(cx).is_ready() {
             return Poll::Ready(End::Closed);
         }
         let tally = guard.take_tally();
@@ -132,6 +149,9 @@ pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionS
         Poll::Pending
     })
     .await;
+    if matches!(end, End::Flood) {
+        slot.fine();
+    }
     match guard.close() {
         Some(fault) => End::Fault(fault),
         None => end,
@@ -140,6 +160,16 @@ pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionS
 
 fn due(sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
     sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready())
+}
+
+/// Who broke HTTP/2 is told from who left by h2's reason.
+fn ending(error: &hyper::Error) -> End {
+    let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>()).filter(|cause| cause.is_library());
+    match cause.and_then(h2::Error::reason) {
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => End::Flood,
+        Some(_) => End::Broken,
+        None => End::Closed,
+    }
 }
 
 /// Answers one request. A panic becomes Unavailable, since a reset stream would look like a cancelled one.
@@ -155,10 +185,7 @@ async fn answer(
         counters.request_refused(status.code());
         status.into_http().map(|body: tonic::body::Body| Guarded::new(body, counters.clone(), None))
     };
-    // Before attestation, before the body is read, and for every service: no method can get round it.
-    if !service.is_admin && !has_security_header(request.headers()) {
-        return Ok(refused(Status::invalid_argument(status::NO_HEADER)));
-    }
+    // Before anything is looked at, so that nobody refuses more for a caller than it may ask for.
     let place = match slot.stream(Instant::now().into_std()) {
         Ok(place) => place,
         Err(over) => {
@@ -166,8 +193,12 @@ async fn answer(
             return Ok(refused(status::overloaded(over)));
         }
     };
+    // Before attestation, before the body is read, and for every service: no method can get round it.
+    if !service.is_admin && !has_security_header(request.headers()) {
+        return Ok(refused(Status::invalid_argument(status::NO_HEADER)));
+    }
+    let place = Place::new(place, counters.clone());
     let method = method_name(request.uri().path());
-    counters.stream_opened();
     let mut request = request.map(tonic::body::Body::new);
     if service.is_admin {
         request.extensions_mut().insert(AdminCaller::of(caller.peer()));
@@ -176,7 +207,7 @@ async fn answer(
     }
     // grpc-timeout is the client's to keep: tonic would end a slow call with Cancelled, which ends a watch for good.
     request.headers_mut().remove("grpc-timeout");
-    let answered = AssertUnwindSafe(async { routes.call(request).await }).catch_unwind().await;
+    let answered = AssertUnwindSafe(turns::take(slot.turns(), routes.call(request))).catch_unwind().await;
     Ok(match answered {
         Ok(Ok(response)) => {
             counters
@@ -186,7 +217,6 @@ async fn answer(
         Ok(Err(never)) => match never {},
         Err(_) => {
             counters.panicked();
-            counters.stream_closed();
             refused(status::panicked())
         }
     })
@@ -222,34 +252,6 @@ fn method_name(path: &str) -> &'static str {
 fn has_security_header(headers: &http::HeaderMap) -> bool {
     let mut values = headers.get_all("workload.spiffe.io").iter();
     values.next().is_some_and(|value| value.as_bytes() == b"true") && values.next().is_none()
-}
-
-/// A second of frames, weighed.
-#[derive(Debug, Default)]
-struct Flood {
-    began: Option<Instant>,
-    seen: Tally,
-}
-
-/// Frames without a request that a connection may send in a second, beside two for each frame with one.
-const IDLE_FRAMES_MAX: u32 = 1_000;
-/// Frames with requests that a connection may send in a second. The limit of requests answers Unavailable long before.
-const USEFUL_FRAMES_MAX: u32 = 60_000;
-
-impl Flood {
-    fn is_one(&mut self, tally: Tally, now: Instant) -> bool {
-        if tally.frames == 0 {
-            return false;
-        }
-        if self.began.is_none_or(|began| now.duration_since(began) >= Duration::from_secs(1)) {
-            *self = Self { began: Some(now), seen: Tally::default() };
-        }
-        self.seen.frames = self.seen.frames.saturating_add(tally.frames);
-        self.seen.useful = self.seen.useful.saturating_add(tally.useful);
-        let idle = self.seen.frames.saturating_sub(self.seen.useful);
-        idle > IDLE_FRAMES_MAX.saturating_add(self.seen.useful.saturating_mul(2))
-            || self.seen.useful > USEFUL_FRAMES_MAX
-    }
 }
 
 /// Runs hyper's streams where they are counted.
@@ -299,19 +301,5 @@ mod tests {
         ] {
             assert!(!has_security_header(&headers(values)), "{values:?}");
         }
-    }
-
-    #[test]
-    fn many_frames_and_few_requests_are_a_flood() {
-        let now = Instant::now();
-        let pings = Tally { frames: 100, useful: 0 };
-        let calls = Tally { frames: 100, useful: 50 };
-        let mut flood = Flood::default();
-        assert!((0..10).all(|_| !flood.is_one(pings, now)));
-        assert!(flood.is_one(pings, now));
-        let mut flood = Flood::default();
-        assert!((0..1_000).all(|_| !flood.is_one(calls, now)), "a busy client is none");
-        let mut flood = Flood::default();
-        assert!((0..100).all(|second| !flood.is_one(pings, now + Duration::from_secs(second))), "nor is a slow one");
     }
 }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// What one user may have. Containers without user namespaces all run as uid 0, which has a share of its own.
@@ -30,6 +31,8 @@ pub(crate) struct Limits {
     pub(crate) connects_per_second: u32,
     /// Requests that a user may begin in a second.
     pub(crate) requests_per_second: u32,
+    /// Calls of one user that go on at the same time; the others wait for their turn.
+    pub(crate) turns: usize,
 }
 
 /// Which limit was met.
@@ -79,6 +82,8 @@ struct User {
     streams: usize,
     connects: Bucket,
     requests: Bucket,
+    /// Made with the first connection.
+    turns: Option<Arc<Semaphore>>,
 }
 
 #[derive(Debug)]
@@ -111,6 +116,11 @@ impl Bucket {
         fits
     }
 
+    /// Takes more than there may be, but never what takes longer than a second to come back.
+    fn overdraw(&mut self, amount: u32, per_second: u32) {
+        self.spent = (self.spent + f64::from(amount)).min(f64::from(per_second));
+    }
+
     fn is_full(&self, now: Instant) -> bool {
         self.at.is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_secs(1))
     }
@@ -123,6 +133,7 @@ pub(crate) struct ConnectionSlot {
     uid: u32,
     number: u64,
     streams: Arc<AtomicU32>,
+    turns: Arc<Semaphore>,
     close: CancellationToken,
 }
 
@@ -175,8 +186,10 @@ impl Gate {
         let (streams, close) = (Arc::new(AtomicU32::new(0)), CancellationToken::new());
         let open = Open { streams: streams.clone(), close: close.clone() };
         state.next += 1;
-        state.users.entry(uid).or_default().connections.insert(number, open);
-        Ok(ConnectionSlot { gate: self.clone(), uid, number, streams, close })
+        let user = state.users.entry(uid).or_default();
+        user.connections.insert(number, open);
+        let turns = user.turns.get_or_insert_with(|| Arc::new(Semaphore::new(self.limits.turns))).clone();
+        Ok(ConnectionSlot { gate: self.clone(), uid, number, streams, turns, close })
     }
 
     fn share(&self, uid: u32) -> Share {
@@ -202,6 +215,8 @@ impl State {
     }
 }
 
+/// How many connections a user can have closed for floods in a second and still make new ones.
+const FLOODS_PER_SECOND: u32 = 20;
 /// From how many users on those who have nothing open are forgotten.
 const USERS_KEPT: usize = 1_024;
 
@@ -209,6 +224,19 @@ impl ConnectionSlot {
     /// Ends when the connection must make room for a newer one.
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.close
+    }
+
+    /// The turns of its user.
+    pub(crate) fn turns(&self) -> Arc<Semaphore> {
+        self.turns.clone()
+    }
+
+    /// Its user pays for a flood with connects: whoever was cut off comes back slowly.
+    pub(crate) fn fine(&self) {
+        let most = self.gate.limits.connects_per_second;
+        if let Some(user) = self.gate.state().users.get_mut(&self.uid) {
+            user.connects.overdraw(most / FLOODS_PER_SECOND, most);
+        }
     }
 
     /// A place for one request.
@@ -273,6 +301,7 @@ mod tests {
             all,
             connects_per_second: rate,
             requests_per_second: rate,
+            turns: 2,
         }))
     }
 
@@ -315,6 +344,17 @@ mod tests {
         let streams: Vec<_> = open.iter().map(|connection| connection.stream(now).unwrap()).collect();
         assert_eq!(open.first().unwrap().stream(now).unwrap_err(), Over::StreamsOfAll);
         drop(streams);
+    }
+
+    #[test]
+    fn a_flood_costs_connects() {
+        let gate = gate(6, 6, 20);
+        let begin = Instant::now();
+        let slot = gate.connect(7, begin).unwrap();
+        (0..19).for_each(|_| slot.fine());
+        assert_eq!(gate.connect(7, begin).unwrap_err(), Over::ConnectRate);
+        assert!(gate.connect(8, begin).is_ok(), "another user is not concerned");
+        assert!(gate.connect(7, begin + Duration::from_millis(100)).is_ok());
     }
 
     #[test]

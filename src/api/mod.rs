@@ -3,12 +3,14 @@
 mod admin;
 mod body;
 mod connection;
+mod flood;
 pub(crate) mod limits;
 pub(crate) mod metrics;
 pub(crate) mod ops;
 mod serve;
 mod standard;
 mod status;
+mod turns;
 mod workload;
 
 pub(crate) use admin::{About, Admin, LogSwitch, Rights, admin_routes};

@@ -17,7 +17,7 @@ use crate::{
     attest::{Attestor, Caller},
     audit::{self, Record, Urgency},
     sys::{
-        chain,
+        chain, closer,
         kernel::Kernel,
         listener::Listener,
         peer::{Fault, Peer},
@@ -76,18 +76,20 @@ impl Door {
     /// Limits first, then who it is: neither reads a byte.
     fn admit(&self, socket: tokio::net::UnixStream, keeper: &Arc<Doorkeeper>) {
         let counters = &self.service.counters;
-        let peer = match Peer::of(&socket, keeper.kernel) {
-            Ok(peer) => Arc::new(peer),
-            Err(fault) => {
-                let caller = noted(&socket);
-                return keeper.refuse(caller, &fault, counters);
-            }
-        };
-        let slot = match self.gate.connect(peer.uid(), Instant::now()) {
+        let noted = noted(&socket);
+        let slot = match self.gate.connect(noted.uid, Instant::now()) {
             Ok(slot) => slot,
             Err(over) => {
                 counters.limit_met(over.code());
-                return keeper.note_over(&peer, over);
+                closer::hang_up(socket);
+                return keeper.note_over(noted, over);
+            }
+        };
+        let peer = match Peer::of(&socket, keeper.kernel) {
+            Ok(peer) => Arc::new(peer),
+            Err(fault) => {
+                closer::hang_up(socket);
+                return keeper.refuse(noted, &fault, counters);
             }
         };
         counters.connected();
@@ -103,11 +105,8 @@ impl Door {
                 End::Fault(fault) => keeper.refuse(recorded(&peer), &fault, &counters),
                 End::Evicted => counters.connection_ended("evicted"),
                 End::Silent => counters.connection_ended("silent"),
-                End::Flood => {
-                    counters.connection_ended("flood");
-                    tracing::warn!(pid = peer.pid(), uid = peer.uid(), "connection closed: a flood of frames");
-                    keeper.record(recorded(&peer), "flood");
-                }
+                End::Flood => keeper.end(&peer, "flood", &counters),
+                End::Broken => keeper.end(&peer, "protocol", &counters),
             }
             counters.disconnected();
             keeper.memory.closed();
@@ -122,9 +121,15 @@ impl Doorkeeper {
         self.record(caller, fault.code());
     }
 
-    fn note_over(&self, peer: &Peer, over: Over) {
-        tracing::debug!(pid = peer.pid(), uid = peer.uid(), limit = over.code(), "connection over a limit");
-        self.record(recorded(peer), over.code());
+    fn end(&self, peer: &Peer, reason: &'static str, counters: &crate::sys::counters::Counters) {
+        counters.connection_ended(reason);
+        tracing::debug!(pid = peer.pid(), uid = peer.uid(), reason, "connection closed");
+        self.record(recorded(peer), reason);
+    }
+
+    fn note_over(&self, caller: audit::Caller, over: Over) {
+        tracing::debug!(pid = caller.pid, uid = caller.uid, limit = over.code(), "connection over a limit");
+        self.record(caller, over.code());
     }
 
     fn record(&self, caller: audit::Caller, reason: &'static str) {

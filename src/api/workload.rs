@@ -26,20 +26,13 @@ struct Workload {
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// What the workload socket serves: the Workload API, health and reflection. All of it asks for the security header.
-///
-/// # Errors
-/// When the compiled descriptors are not ours.
-pub(crate) fn workload_routes(
-    issuer: Arc<Issuer>,
-    message_bytes_max: usize,
-    health: &HealthReporter,
-) -> Result<Routes, tonic_reflection::server::Error> {
+pub(crate) fn workload_routes(issuer: Arc<Issuer>, message_bytes_max: usize, health: &HealthReporter) -> Routes {
     let workload = SpiffeWorkloadApiServer::new(Workload { issuer }).max_decoding_message_size(message_bytes_max);
     let mut routes = Routes::builder();
     routes.add_service(workload);
     // The connection has asked for the header already.
-    add_standard(&mut routes, &["SpiffeWorkloadAPI"], health, |request: Request<()>| Ok(request))?;
-    Ok(routes.routes())
+    add_standard(&mut routes, &["SpiffeWorkloadAPI"], health, |request: Request<()>| Ok(request));
+    routes.routes()
 }
 
 /// The caller of a request, put there by the connection.

@@ -177,16 +177,18 @@ impl Caller {
     /// # Errors
     /// When the process is gone, or not the one that connected.
     pub(crate) fn holds(&self, attested: &Attested) -> Result<bool, Error> {
-        Ok(self.peer().facts()? == attested.facts && self.is_as_before(attested)?)
+        Ok(self.is_as_before(attested)? && self.peer().still(&attested.facts)?)
     }
 
+    /// Whether the same image lies where it lay, if it matters. The life of the process is asked for with its facts.
     fn is_as_before(&self, attested: &Attested) -> Result<bool, Error> {
         if attested.wanted.is_empty() {
-            return Ok(self.peer().is_alive());
+            return Ok(true);
         }
-        Ok(match self.attestor.lens.spot(self.peer())? {
-            Ok(spot) => attested.image.as_ref().is_some_and(|image| image.spot == spot),
-            Err(lack) => attested.lack == Some(lack),
+        Ok(match &attested.image {
+            Some(image) => self.attestor.lens.spot(self.peer())? == Ok(image.spot),
+            // What it lacked may lie in the path, which a spot does not have.
+            None => self.attestor.lens.image(self.peer())?.err() == attested.lack,
         })
     }
 

@@ -85,6 +85,12 @@ mod tests {
     }
 
     #[test]
+    fn a_distance_is_told_beside_its_time() {
+        assert_eq!(text_and_distance(90, at(0)), "1970-01-01T00:01:30Z (in 1m30s)");
+        assert_eq!(text_and_distance(0, at(90_061)), "1970-01-01T00:00:00Z (1d1h ago)");
+    }
+
+    #[test]
     fn times_are_written_in_utc() {
         assert_eq!(text(0), "1970-01-01T00:00:00Z");
         assert_eq!(text(1_782_907_200), "2026-07-01T12:00:00Z");

@@ -98,7 +98,7 @@ try in another terminal:
   export SPIFFE_ENDPOINT_SOCKET={endpoint}
   dayfly fetch x509                 # who you are
   dayfly fetch x509 --write certs   # the same as files
-  dayfly{home} explain --pid $$     # what the daemon sees of your shell
+  dayfly{home} explain --pid $$           # what the daemon sees of your shell
   dayfly{home} entry add spiffe://{td}/web -s unix:uid:{uid} -s unix:path:/usr/bin/python3
 
 for development: it runs as you, and so can every program of yours read its keys and use its admin socket

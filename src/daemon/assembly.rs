@@ -111,7 +111,7 @@ impl Daemon {
             Lens::new(config.host_root.clone(), addresses).context("the daemon's user namespace cannot be seen")?;
         let attestor =
             Arc::new(Attestor::new(lens, settings::waits(&config.limits), kernel, clock.clone(), counters.clone()));
-        let gates = settings::gates(&config.limits, descriptors);
+        let gates = settings::gates(&config, descriptors);
         let stand = stand(owner.listed(), log.clone());
         let health = HealthReporter::new();
         let terms = settings::terms(&config.limits);
@@ -124,7 +124,7 @@ impl Daemon {
             tracker: tracker.clone(),
         };
         let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
-        let workload = service(workload_routes(issuer, message_bytes_max, &health)?, false);
+        let workload = service(workload_routes(issuer, message_bytes_max, &health), false);
         let gate = Arc::new(Gate::new(gates.workload));
         let workload_door = |listener| Door { listener, gate: gate.clone(), service: workload.clone() };
         let mut doors: Vec<Door> = listeners.into_iter().map(workload_door).collect();
@@ -141,7 +141,7 @@ impl Daemon {
             counters: counters.clone(),
             stopping: stopping.clone(),
             health,
-        })?;
+        });
         let gate = Arc::new(Gate::new(gates.admin));
         doors.push(Door { listener: listen_admin(&config, kernel)?, gate, service: service(admin, true) });
         let ops = match &config.ops.address {

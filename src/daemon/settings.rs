@@ -25,7 +25,8 @@ pub(super) struct Gates {
     pub(super) admin: GateLimits,
 }
 
-pub(super) fn gates(limits: &Limits, descriptors: u64) -> Gates {
+pub(super) fn gates(config: &Config, descriptors: u64) -> Gates {
+    let limits = &config.limits;
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     // A connection takes two descriptors: the socket and the pidfd.
     let fit = usize::try_from(descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2).unwrap_or(usize::MAX);
@@ -35,6 +36,8 @@ pub(super) fn gates(limits: &Limits, descriptors: u64) -> Gates {
         all: Share { connections: limits.connections_total.map_or(fit, size), streams: size(limits.streams_total) },
         connects_per_second: limits.connects_per_second,
         requests_per_second: limits.requests_per_second,
+        // One more than can be worked at, so that no thread waits for a turn to be handed on.
+        turns: size(config.runtime.worker_threads).saturating_add(1),
     };
     Gates { workload, admin: GateLimits { user: ADMIN, root: ADMIN, all: ADMIN, ..workload } }
 }
@@ -44,6 +47,7 @@ pub(super) fn terms(limits: &Limits) -> Terms {
         streams_max: limits.streams_per_connection,
         header_list_bytes_max: limits.header_list_bytes,
         preface: limits.preface,
+        requests_per_second: limits.requests_per_second,
     }
 }
 

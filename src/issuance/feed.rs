@@ -4,7 +4,7 @@
 //! it is new to this stream, says something else about the certificate, or is due; a message is sent when it differs
 //! from the last one.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -49,7 +49,8 @@ pub(crate) struct X509Feed {
     registry: watch::Receiver<Arc<Snapshot>>,
     keyring: watch::Receiver<Arc<Keyring>>,
     attested: Option<Arc<Attested>>,
-    held: BTreeMap<EntryId, Held>,
+    /// One for each entry, sorted by its id. Most callers have one: a map's node would take more than what it holds.
+    held: Vec<Held>,
     /// What the last message said: entries with their serials and hints in order, and the bundle.
     sent: Option<(Vec<(String, String)>, Bytes)>,
 }
@@ -57,7 +58,7 @@ pub(crate) struct X509Feed {
 impl X509Feed {
     pub(super) fn new(issuer: Arc<Issuer>, caller: Arc<Caller>) -> Self {
         let (registry, keyring) = (issuer.registry(), issuer.keyring());
-        Self { issuer, caller, registry, keyring, attested: None, held: BTreeMap::new(), sent: None }
+        Self { issuer, caller, registry, keyring, attested: None, held: Vec::new(), sent: None }
     }
 
     /// The next message: at once the first time, then when something has changed for this caller.
@@ -69,7 +70,8 @@ impl X509Feed {
             if self.sent.is_some() {
                 self.wait().await?;
             }
-            if let Some(update) = self.compute().await? {
+            // In a box, so that a stream that waits, as nearly all do, is not as large as one that computes.
+            if let Some(update) = Box::pin(self.compute()).await? {
                 return Ok(update);
             }
         }
@@ -78,7 +80,7 @@ impl X509Feed {
     /// Sleeps until something may have changed for this caller.
     async fn wait(&mut self) -> Result<(), Error> {
         loop {
-            let due = self.held.values().map(|held| held.renew_at).min();
+            let due = self.held.iter().map(|held| held.renew_at).min();
             tokio::select! {
                 () = self.issuer.stopping().cancelled() => return Err(Error::Stopping),
                 Ok(()) = self.registry.changed() => if self.is_concerned() { return Ok(()) },
@@ -98,7 +100,7 @@ impl X509Feed {
         }
         let now: Vec<_> = drop_repeated_hints(snapshot.matching(&attested.selectors));
         now.len() != self.held.len()
-            || now.iter().any(|entry| self.held.get(&entry.id).is_none_or(|held| held.entry.revision != entry.revision))
+            || now.iter().any(|entry| self.held(&entry.id).is_none_or(|held| held.entry.revision != entry.revision))
     }
 
     /// The state now; `None` when it is what was sent last.
@@ -136,11 +138,11 @@ impl X509Feed {
 
     /// Signs what is new or due, keeps the rest, and forgets what is not granted any more.
     fn renew(&mut self, attested: &Attested, entries: &[Arc<Entry>]) -> Result<Vec<Identity>, Error> {
-        self.held.retain(|id, _| entries.iter().any(|entry| entry.id == *id));
+        self.held.retain(|held| entries.iter().any(|entry| entry.id == held.entry.id));
         let (mut refusals, mut failure) = (Vec::new(), None);
         for entry in entries {
             let now = self.issuer.clock().now();
-            let held = self.held.get(&entry.id);
+            let held = self.held(&entry.id);
             if let Some(held) = held
                 && held.is_fresh(entry, now)
             {
@@ -150,11 +152,10 @@ impl X509Feed {
             match self.issuer.sign(&self.caller, attested, entry, held.is_some(), now) {
                 Outcome::Signed(svid) => {
                     let renew_at = jitter::renewal(now, svid.not_after);
-                    let held = Held { entry: entry.clone(), svid: Arc::new(svid), renew_at };
-                    self.held.insert(entry.id.clone(), held);
+                    self.hold(Held { entry: entry.clone(), svid: Arc::new(svid), renew_at });
                 }
                 Outcome::Refused(reasons) => {
-                    self.held.remove(&entry.id);
+                    self.forget(&entry.id);
                     refusals.extend(reasons);
                 }
                 // One entry that cannot be signed takes nothing from the others. What is still good is repeated,
@@ -165,8 +166,7 @@ impl X509Feed {
                 }
             }
         }
-        let identities: Vec<_> =
-            entries.iter().filter_map(|entry| self.held.get(&entry.id)).map(Held::identity).collect();
+        let identities: Vec<_> = entries.iter().filter_map(|entry| self.held(&entry.id)).map(Held::identity).collect();
         match (identities.is_empty(), failure) {
             (false, _) => Ok(identities),
             (true, Some(error)) => Err(error),
@@ -179,19 +179,42 @@ impl X509Feed {
         }
     }
 
+    fn place(&self, id: &EntryId) -> Result<usize, usize> {
+        self.held.binary_search_by(|held| held.entry.id.cmp(id))
+    }
+
+    fn held(&self, id: &EntryId) -> Option<&Held> {
+        self.place(id).ok().and_then(|at| self.held.get(at))
+    }
+
+    fn held_mut(&mut self, id: &EntryId) -> Option<&mut Held> {
+        self.place(id).ok().and_then(|at| self.held.get_mut(at))
+    }
+
+    fn hold(&mut self, new: Held) {
+        match self.place(&new.entry.id) {
+            Ok(at) => self.held.splice(at..=at, [new]).for_each(drop),
+            Err(at) => self.held.insert(at, new),
+        }
+    }
+
+    fn forget(&mut self, id: &EntryId) {
+        self.held.retain(|held| held.entry.id != *id);
+    }
+
     /// Takes over what an entry says beside the certificate.
     fn update(&mut self, entry: &Arc<Entry>) {
-        if let Some(held) = self.held.get_mut(&entry.id) {
+        if let Some(held) = self.held_mut(&entry.id) {
             held.entry = entry.clone();
         }
     }
 
     /// Keeps a credential that could not be renewed while it is good, and tries again halfway to its end.
     fn postpone(&mut self, entry: &Entry, now: SystemTime) {
-        let keep = self.held.get(&entry.id).is_some_and(|held| held.svid.not_after > now && held.says_the_same(entry));
+        let keep = self.held(&entry.id).is_some_and(|held| held.svid.not_after > now && held.says_the_same(entry));
         if !keep {
-            self.held.remove(&entry.id);
-        } else if let Some(held) = self.held.get_mut(&entry.id) {
+            self.forget(&entry.id);
+        } else if let Some(held) = self.held_mut(&entry.id) {
             held.renew_at = jitter::renewal(now, held.svid.not_after).max(now + RETRY_MIN).min(held.svid.not_after);
         }
     }

@@ -35,8 +35,8 @@ impl ImageSet {
         Self(0)
     }
 
-    #[cfg(test)]
     /// Every one of them.
+    #[cfg(test)]
     pub(crate) const fn all() -> Self {
         Self(Image::Path.bit() | Image::Sha256.bit() | Image::Verity.bit())
     }

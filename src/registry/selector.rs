@@ -71,20 +71,20 @@ impl Selector {
         Self(format!("unix:supplementary_gid:{gid}").into())
     }
 
-    #[cfg(test)]
     /// The whole: `unix:uid:1000`.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    #[cfg(test)]
     /// What it is about: `unix`.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn kind(&self) -> &str {
         self.0.split_once(':').map_or("", |(kind, _)| kind)
     }
 
-    #[cfg(test)]
     /// What it says: `uid:1000`.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn value(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, value)| value)
     }

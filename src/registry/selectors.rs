@@ -17,8 +17,8 @@ impl Selectors {
         selectors.into_iter().all(|selector| self.contains(selector))
     }
 
-    #[cfg(test)]
     /// Adds one.
+    #[cfg(test)]
     pub(crate) fn insert(&mut self, selector: Selector) {
         if let Err(at) = self.0.binary_search(&selector) {
             self.0.insert(at, selector);
@@ -30,14 +30,14 @@ impl Selectors {
         self.0.iter()
     }
 
-    #[cfg(test)]
     /// How many there are.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    #[cfg(test)]
     /// Whether there is none.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

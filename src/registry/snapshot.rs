@@ -33,8 +33,8 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    #[cfg(test)]
     /// Nobody is anybody, at revision 0.
+    #[cfg(test)]
     pub(crate) fn empty() -> Self {
         Self::build(0, [])
     }
@@ -194,8 +194,8 @@ impl Snapshot {
         self.ordered.len()
     }
 
-    #[cfg(test)]
     /// Whether there is none.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -38,7 +38,7 @@ pub(crate) enum Error {
     #[error("the database {} knows authorities whose keys are missing: {}; restore the keys from a backup, or move the database away to begin with a new authority that nobody trusts yet", path.display(), missing.join(", "))]
     KeysMissingBesideDatabase { path: PathBuf, missing: Vec<String> },
     /// It belongs to another trust domain.
-    #[error("the database {} belongs to the trust domain {found}, not to {configured}", path.display())]
+    #[error("the database {} belongs to the trust domain {found}, not to {configured}: a trust domain cannot be changed", path.display())]
     ForeignTrustDomain { path: PathBuf, found: String, configured: TrustDomain },
     /// The trust domain that is written in it is none.
     #[error("the database {} names no trust domain", path.display())]

@@ -96,7 +96,7 @@ impl Counters {
         self.connections_refused.add([reason]);
     }
 
-    /// A connection was closed because of how it behaved: `evicted`, `silent`, `flood`.
+    /// A connection was closed because of how it behaved: `evicted`, `silent`, `flood`, `protocol`.
     pub(crate) fn connection_ended(&self, reason: &'static str) {
         self.connections_ended.add([reason]);
     }

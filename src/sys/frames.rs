@@ -9,6 +9,9 @@ const HEAD: usize = 9;
 /// The largest HEADERS frame that is looked into: the frame size that we advertise (RFC 9113 §4.2).
 const FRAME_BYTES_MAX: usize = 16_384;
 
+/// DATA that is smaller belongs to a request that is counted by its HEADERS.
+const USEFUL_DATA_BYTES: usize = 1_024;
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PING: u8 = 6;
@@ -84,13 +87,13 @@ pub(crate) struct Inbound {
     tally: Tally,
 }
 
-/// How many frames came, and how many of those carry a request. A client that sends many of the one and few of
-/// the other is a flood.
+/// How many frames came, and how many of those carry a request or a good part of one. A client that sends many of the
+/// one and few of the other is a flood.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// All frames.
     pub(crate) frames: u32,
-    /// HEADERS that are whole, and DATA that is not empty.
+    /// HEADERS that are whole, and DATA of [`USEFUL_DATA_BYTES`] or more.
     pub(crate) useful: u32,
 }
 
@@ -150,7 +153,7 @@ impl Inbound {
         let (head, length) = (self.head, self.head.length());
         let is_block = head.kind() == HEADERS && head.has(FLAG_END_HEADERS);
         self.tally.frames = self.tally.frames.saturating_add(1);
-        if is_block || (head.kind() == DATA && length > 0) {
+        if is_block || (head.kind() == DATA && length >= USEFUL_DATA_BYTES) {
             self.tally.useful = self.tally.useful.saturating_add(1);
         }
         let is_ack = head.kind() == PING && head.has(FLAG_ACK) && length == 8 && self.expected.is_some();
@@ -311,7 +314,7 @@ mod tests {
             let answers = bytes.chunks(size).filter(|chunk| inbound.push(chunk, &mut out)).count();
             assert_eq!(out, stream(&after), "in pieces of {size}");
             assert_eq!(answers, 1);
-            assert_eq!(inbound.take_tally(), Tally { frames: 5, useful: 2 });
+            assert_eq!(inbound.take_tally(), Tally { frames: 5, useful: 1 });
         }
     }
 

@@ -24,7 +24,10 @@ use nix::{
 };
 use tokio::net::{UnixListener, UnixStream};
 
-use super::kernel::{Feature, Kernel, refuse_descriptors};
+use super::{
+    closer,
+    kernel::{Feature, Kernel, refuse_descriptors},
+};
 
 /// The longest path that fits a socket address, in bytes.
 pub(crate) const PATH_BYTES_MAX: usize = 107;
@@ -125,7 +128,9 @@ impl Listener {
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                     if self.reserve.take().is_some() {
                         // Somebody waits; better a closed door than no answer at all.
-                        drop(self.inner.accept().await);
+                        if let Ok((stream, _)) = self.inner.accept().await {
+                            closer::hang_up(stream);
+                        }
                         self.reserve = reserve().ok();
                     }
                     return Err(error);

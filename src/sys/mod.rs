@@ -18,6 +18,7 @@ pub(crate) mod peer;
 pub(crate) mod pidfd;
 pub(crate) mod proc;
 pub(crate) mod process;
+pub(crate) mod rights;
 #[cfg(test)]
 pub(crate) mod scratch;
 pub(crate) mod secret;

@@ -229,20 +229,43 @@ impl Peer {
         Ok(Facts { process: self.key, pid: self.pid, uid: self.uid, gid: self.gid, groups: status.groups, cgroup })
     }
 
+    /// Whether facts that were read a moment ago are so still: it lives, with the same ids, in the same cgroup.
+    ///
+    /// Where one call says all of that, the supplementary groups are not read again (`/proc/PID/status` costs more than
+    /// everything else here): only a process that may take any group at all (`CAP_SETGID`) can change its own, and it
+    /// had these just now.
+    ///
+    /// # Errors
+    /// As [`Peer::facts`].
+    pub(crate) fn still(&self, facts: &Facts) -> Result<bool, Fault> {
+        if !self.kernel.has(Feature::PidfdInfo) {
+            return Ok(self.facts()? == *facts);
+        }
+        let cgroup = self.ids_and_cgroup()?;
+        if !self.is_alive() {
+            return Err(Fault::Gone);
+        }
+        Ok(cgroup == facts.cgroup)
+    }
+
     /// The ids once more after everything else was read; answers the id of the cgroup.
     fn ids_again(&self, dir: &ProcDir) -> Result<u64, Fault> {
         if self.kernel.has(Feature::PidfdInfo) {
-            let info = self.pidfd.info().map_err(|error| gone_or(error, true))?;
-            if info.pid != self.pid {
-                return Err(Fault::Gone);
-            }
-            self.check_ids(info.uids, info.gids)?;
-            return Ok(info.cgroup);
+            return self.ids_and_cgroup();
         }
         let cgroup = dir.cgroup().ok().and_then(|path| cgroup_id(&path)).unwrap_or(0);
         let Status { uids, gids, .. } = dir.status().map_err(|error| gone_or(error, true))?;
         self.check_ids(uids, gids)?;
         Ok(cgroup)
+    }
+
+    fn ids_and_cgroup(&self) -> Result<u64, Fault> {
+        let info = self.pidfd.info().map_err(|error| gone_or(error, true))?;
+        if info.pid != self.pid {
+            return Err(Fault::Gone);
+        }
+        self.check_ids(info.uids, info.gids)?;
+        Ok(info.cgroup)
     }
 
     fn check_ids(&self, uids: [u32; 3], gids: [u32; 3]) -> Result<(), Fault> {
@@ -374,6 +397,18 @@ mod tests {
             assert_eq!(facts.pid, i32::try_from(std::process::id()).unwrap());
             assert_eq!(facts.uid, nix::unistd::getuid().as_raw());
             assert_eq!(peer.facts().unwrap(), facts);
+            assert!(peer.still(&facts).unwrap());
+        }
+    }
+
+    #[test]
+    fn facts_of_another_cgroup_hold_no_more() {
+        for kernel in kernels() {
+            let (ours, _other) = UnixStream::pair().unwrap();
+            let peer = Peer::of(&ours, kernel).unwrap();
+            let facts = peer.facts().unwrap();
+            let elsewhere = Facts { cgroup: facts.cgroup + 1, ..facts };
+            assert!(!peer.still(&elsewhere).unwrap());
         }
     }
 
@@ -382,10 +417,11 @@ mod tests {
         for kernel in kernels() {
             let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
             let peer = Peer::by_number(i32::try_from(child.id()).unwrap(), kernel).unwrap();
-            assert!(peer.facts().is_ok());
+            let facts = peer.facts().unwrap();
             child.kill().unwrap();
             child.wait().unwrap();
             assert!(matches!(peer.facts(), Err(Fault::Gone)));
+            assert!(matches!(peer.still(&facts), Err(Fault::Gone)));
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) fn send(order: &Order) -> Tally {
                 Err(nix::Error::ETOOMANYREFS) => thread::sleep(Duration::from_millis(5)),
                 Err(_) => {
                     tally.closed += 1;
+                    // Ours is the only one then, and its close would wait.
+                    lingering.iter().for_each(|socket| linger(socket, false));
                     break;
                 }
             }
@@ -58,9 +60,13 @@ pub(super) fn send(order: &Order) -> Tally {
 fn lingering(sink: &TcpListener, accepted: &mut Vec<TcpStream>) -> TcpStream {
     let mut socket = TcpStream::connect(sink.local_addr().expect("an address")).expect("a connection");
     accepted.push(sink.accept().expect("its other end").0);
-    let linger = libc::linger { l_onoff: 1, l_linger: 30 };
-    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::Linger, &linger).expect("linger");
+    linger(&socket, true);
     socket.set_nonblocking(true).expect("not to block");
     while socket.write(&[0; 65_536]).is_ok() {}
     socket
+}
+
+fn linger(socket: &TcpStream, on: bool) {
+    let linger = libc::linger { l_onoff: i32::from(on), l_linger: if on { 30 } else { 0 } };
+    nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::Linger, &linger).expect("linger");
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    flooder_uid, is_root,
+    flooder, is_root,
     kinds::{KINDS, Kind},
 };
 
@@ -56,8 +56,11 @@ pub(super) struct Flooders(Vec<Child>);
 impl Flooders {
     pub(super) fn start(programs: &[PathBuf], kind: &Kind, socket: &Path, length: Duration) -> Self {
         let start = |program: &PathBuf| {
-            let mut command = Command::new(program);
+            // Niced, so that it fights for the daemon's time and not for the bystander's; `cpu alone` shows what remains.
+            let mut command = Command::new("nice");
             command
+                .args(["-n", "15"])
+                .arg(program)
                 .args(["as_a_flooder", "--exact", "--nocapture"])
                 .env("DAYFLY_FLOOD", kind.name)
                 .env("DAYFLY_FLOOD_SOCKET", socket)
@@ -66,7 +69,8 @@ impl Flooders {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::inherit());
             if is_root() {
-                command.uid(flooder_uid()).gid(flooder_uid());
+                let (uid, gid) = flooder(kind);
+                command.uid(uid).gid(gid);
             }
             command.spawn().expect("a flooder starts")
         };

@@ -30,14 +30,12 @@ pub(super) struct Kind {
 pub(super) enum Proof {
     /// This family's counter with this label grew, and the audit log has a record.
     Counted(&'static str, &'static str),
-    /// The flooder's connections were ended, by whatever rule it broke first.
-    Ended,
     /// It does nothing that is forbidden; it may only be slow.
     Borne,
 }
 
 impl Proof {
-    pub(super) fn found(&self, before: &Status, now: &Status, records: u64, tally: &Tally) -> Result<String, String> {
+    pub(super) fn found(&self, before: &Status, now: &Status, records: u64) -> Result<String, String> {
         let grew = |family, label| now.sum(family, label) - before.sum(family, label);
         let all = || {
             let families = ["connections_ended", "connections_refused", "limits_met"];
@@ -54,8 +52,7 @@ impl Proof {
                 Err(format!("{family} {label} did not grow: {}", all()))
             }
             Self::Counted(..) if records == 0 => Err(format!("no record in the audit log: {}", all())),
-            Self::Ended if tally.closed == 0 => Err(format!("no connection was ended: {}", all())),
-            Self::Counted(..) | Self::Ended | Self::Borne => Ok(all()),
+            Self::Counted(..) | Self::Borne => Ok(all()),
         }
     }
 }
@@ -63,21 +60,27 @@ impl Proof {
 const FLOOD: Proof = Proof::Counted("connections_ended", "flood");
 
 pub(super) const KINDS: &[Kind] = &[
+    Kind { name: "cpu alone", threads: 4, proof: Proof::Borne, flood: cpu },
     Kind { name: "ping", threads: 4, proof: FLOOD, flood: ping },
     Kind { name: "settings", threads: 4, proof: FLOOD, flood: settings },
     Kind { name: "priority", threads: 4, proof: FLOOD, flood: priority },
     Kind { name: "unknown frames", threads: 4, proof: FLOOD, flood: unknown },
     Kind { name: "window updates", threads: 4, proof: FLOOD, flood: window_updates },
     Kind { name: "empty data", threads: 4, proof: FLOOD, flood: empty_data },
-    Kind { name: "one-byte data", threads: 4, proof: Proof::Ended, flood: one_byte_data },
-    Kind { name: "rapid reset", threads: 4, proof: Proof::Ended, flood: rapid_reset },
+    Kind { name: "one-byte data", threads: 4, proof: FLOOD, flood: one_byte_data },
+    Kind { name: "rapid reset", threads: 4, proof: FLOOD, flood: rapid_reset },
     Kind { name: "slow reset", threads: 4, proof: Proof::Borne, flood: slow_reset },
-    Kind { name: "continuation", threads: 4, proof: Proof::Ended, flood: continuation },
-    Kind { name: "empty continuation", threads: 4, proof: Proof::Ended, flood: empty_continuation },
-    Kind { name: "hpack bomb", threads: 4, proof: Proof::Ended, flood: hpack_bomb },
+    Kind { name: "continuation", threads: 4, proof: FLOOD, flood: continuation },
+    Kind { name: "empty continuation", threads: 4, proof: FLOOD, flood: empty_continuation },
+    Kind { name: "hpack bomb", threads: 4, proof: Proof::Counted("connections_ended", ""), flood: hpack_bomb },
     Kind { name: "4 MiB messages", threads: 4, proof: Proof::Borne, flood: large_messages },
-    Kind { name: "10,000 streams", threads: 1, proof: Proof::Ended, flood: many_streams },
-    Kind { name: "calls without header", threads: 4, proof: Proof::Borne, flood: bad_calls },
+    Kind { name: "10,000 streams", threads: 1, proof: FLOOD, flood: many_streams },
+    Kind {
+        name: "calls without header",
+        threads: 4,
+        proof: Proof::Counted("limits_met", "requests"),
+        flood: bad_calls,
+    },
     Kind { name: "calls", threads: 4, proof: Proof::Borne, flood: calls },
     Kind { name: "100 non-readers", threads: 4, proof: Proof::Borne, flood: non_readers },
     Kind { name: "non-readers' resets", threads: 4, proof: Proof::Borne, flood: non_readers_resets },
@@ -86,7 +89,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind {
         name: "9,500 connections",
         threads: 4,
-        proof: Proof::Counted("", "connect"),
+        proof: Proof::Counted("limits_met", "connect"),
         flood: |order| connections(order, 9_500 / 4),
     },
     Kind {
@@ -95,8 +98,17 @@ pub(super) const KINDS: &[Kind] = &[
         proof: Proof::Counted("connections_refused", ""),
         flood: descriptors::send,
     },
-    Kind { name: "hashes", threads: 1, proof: Proof::Borne, flood: ask_for_digests },
+    Kind { name: super::DIGESTS, threads: 1, proof: Proof::Borne, flood: ask_for_digests },
 ];
+
+/// Nothing but what any busy process does to its neighbours.
+fn cpu(order: &Order) -> Tally {
+    let mut number = 1_u64;
+    while order.is_on() {
+        (0..10_000).for_each(|_| number = std::hint::black_box(number).wrapping_mul(3));
+    }
+    Tally::default()
+}
 
 /// Sends the same again and again, on one connection after the other, reading what comes.
 fn again(order: &Order, opening: &[u8], chunk: &[u8], frames: u64) -> Tally {

@@ -137,7 +137,7 @@ fn a_database_that_is_none_is_refused() {
         let lived = Lived::new();
         fs::write(lived.database(), bytes).unwrap();
         fs::remove_file(lived.state("dayfly.db-wal")).ok();
-        lived.refuses(&["not a database", "is empty"]);
+        lived.refuses(&["not a database", "is missing"]);
     }
 }
 

@@ -152,6 +152,7 @@ fn what_http2_allows_is_served() {
     let priority = |stream: u32| [frame(PRIORITY, 0, stream, &[0, 0, 0, 0, 9]), head.frames(stream, 0)].concat();
     let ping =
         |stream: u32| [frame(PING, 0, 0, b"notours!"), head.frames(stream, 0), frame(PING, 1, 0, b"unasked!")].concat();
+    #[expect(clippy::type_complexity, reason = "a table of closures")]
     let ways: [(&str, &dyn Fn(u32) -> Vec<u8>); 5] = [
         ("padding", &padded),
         ("40 bytes of headers a frame", &split),

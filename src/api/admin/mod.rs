@@ -68,10 +68,7 @@ pub(crate) struct Admin {
 }
 
 /// All services of the admin socket, behind one gate.
-///
-/// # Errors
-/// When the compiled descriptors are not ours.
-pub(crate) fn admin_routes(admin: Admin) -> Result<Routes, tonic_reflection::server::Error> {
+pub(crate) fn admin_routes(admin: Admin) -> Routes {
     let Admin { rights, desk, about, stand, explain, log, counters, stopping, health } = admin;
     let doorkeeper = desk.clone();
     let gate = move |request: Request<()>| {
@@ -86,11 +83,11 @@ pub(crate) fn admin_routes(admin: Admin) -> Result<Routes, tonic_reflection::ser
     let control = control::Control::new(about, desk.clone(), stand, explain, log, counters.clone());
     let entries = entries::Entries::new(desk, counters, stopping);
     let mut routes = Routes::builder();
-    add_standard(&mut routes, &["dayfly.v1.Entries", "dayfly.v1.Control"], &health, gate.clone())?;
+    add_standard(&mut routes, &["dayfly.v1.Entries", "dayfly.v1.Control"], &health, gate.clone());
     let gate = InterceptorLayer::new(gate);
     routes.add_service(gate.layer(EntriesServer::new(entries).max_decoding_message_size(MESSAGE_BYTES_MAX)));
     routes.add_service(gate.layer(ControlServer::new(control)));
-    Ok(routes.routes())
+    routes.routes()
 }
 
 impl AdminCaller {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::pb::admin::Entry;
 
-use super::{Problem, Reading, Wanted, line_of};
+use super::{Lines, Problem, Reading, Wanted};
 
 /// Reads the whole file; what is wrong with one entry does not hide what is wrong with the next.
 pub(super) fn read(text: &str) -> Reading {
@@ -21,10 +21,11 @@ pub(super) fn read(text: &str) -> Reading {
             return reading;
         }
     };
+    let lines = Lines::of(text);
     for raw in document.entries {
         // The raw text is a part of the file, so its place tells the line.
         let offset = (raw.get().as_ptr().addr()).saturating_sub(text.as_ptr().addr());
-        let line = line_of(text, offset);
+        let line = lines.at(offset);
         match serde_json::from_str::<Record>(raw.get()) {
             Err(error) => {
                 let line = line + error.line().saturating_sub(1);
@@ -239,7 +240,7 @@ mod tests {
             revision: 4,
             ..Entry::default()
         };
-        let text = serde_json::json!({ "entries": crate::cli::shown::views(&[entry.clone()]), "next_page_token": "", "total": 1 });
+        let text = serde_json::json!({ "entries": crate::cli::shown::views(std::slice::from_ref(&entry)), "next_page_token": "", "total": 1 });
         let reading = read(&text.to_string());
         assert_eq!(reading.problems, []);
         assert_eq!(reading.wanted, [Wanted { line: 1, entry: Entry { revision: 0, ..entry }, is_whole: true }]);

@@ -17,7 +17,7 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
-use crate::pb::admin::{ApplyEntriesRequest, Entry, ListEntriesRequest, UpdateEntryRequest};
+use crate::pb::admin::{ApplyEntriesRequest, ApplyEntriesResponse, Entry, ListEntriesRequest, UpdateEntryRequest};
 
 use super::{
     context::Context,
@@ -96,10 +96,11 @@ pub(crate) async fn run(context: &Context, apply: Apply) -> Result<(), Failure> 
         show(context, &plan)?;
     }
     // An empty plan is not sent, but a dry run asks the daemon's opinion of every change.
+    let mut done = ApplyEntriesResponse::default();
     if !plan.is_empty() {
-        answer(admin.entries.apply(request(&plan, apply.dry_run))).await?;
+        done = answer(admin.entries.apply(request(&plan, apply.dry_run))).await?;
     }
-    report(context, &plan, apply.dry_run)
+    report(context, &plan, &done, apply.dry_run)
 }
 
 /// Reads a file of either kind, and checks each entry as far as can be without the daemon.
@@ -184,13 +185,12 @@ fn show(context: &Context, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-fn report(context: &Context, plan: &Plan, dry_run: bool) -> Result<(), Failure> {
+fn report(context: &Context, plan: &Plan, done: &ApplyEntriesResponse, dry_run: bool) -> Result<(), Failure> {
     let print = &context.print;
     if print.is_json() {
-        let updated: Vec<Entry> = plan.update.iter().map(|(_, after)| after.clone()).collect();
         return print.json(&json!({
-            "created": shown::views(&plan.create),
-            "updated": shown::views(&updated),
+            "created": shown::views(&done.created),
+            "updated": shown::views(&done.updated),
             "deleted": shown::views(&plan.delete),
             "unchanged": plan.unchanged,
             "dry_run": dry_run,
@@ -224,9 +224,21 @@ fn read_text(file: &Path) -> io::Result<String> {
     }
 }
 
-/// The line of the byte at `offset`, from 1.
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+/// Where the lines of a text begin; made once, as a file may have many thousand entries.
+struct Lines {
+    /// The offset of each line's end.
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self { ends: text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect() }
+    }
+
+    /// The line of the byte at `offset`, from 1.
+    fn at(&self, offset: usize) -> usize {
+        1 + self.ends.partition_point(|end| *end < offset)
+    }
 }
 
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -262,6 +274,13 @@ selectors = []
     fn the_kind_of_file_is_seen_by_its_first_sign() {
         assert_eq!(read("\n { \"entries\": [] }").unwrap().wanted, []);
         assert_eq!(read("# nothing yet\n").unwrap().wanted, []);
+    }
+
+    #[test]
+    fn lines_are_counted_from_one() {
+        let lines = Lines::of("a\nbc\n\nd");
+        let counted: Vec<_> = (0..8).map(|offset| lines.at(offset)).collect();
+        assert_eq!(counted, [1, 1, 2, 2, 2, 3, 4, 4]);
     }
 
     #[test]

@@ -7,12 +7,12 @@ use toml::{
 
 use crate::{cli::moment, pb::admin::Entry};
 
-use super::{Problem, Reading, Wanted, line_of};
+use super::{Lines, Problem, Reading, Wanted};
 
 /// Reads the whole file; nothing that is wrong stops the reading.
 pub(super) fn read(text: &str) -> Reading {
     let (table, faults) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { text, reading: Reading::default() };
+    let mut reader = Reader { lines: Lines::of(text), reading: Reading::default() };
     for fault in &faults {
         reader.wrong(fault.span().map_or(0, |span| span.start), fault.message());
     }
@@ -24,12 +24,12 @@ pub(super) fn read(text: &str) -> Reading {
     reader.reading
 }
 
-struct Reader<'t> {
-    text: &'t str,
+struct Reader {
+    lines: Lines,
     reading: Reading,
 }
 
-impl Reader<'_> {
+impl Reader {
     fn document(&mut self, table: &DeTable<'_>) {
         for (key, value) in table {
             match (key.get_ref().as_ref(), value.get_ref()) {
@@ -66,12 +66,12 @@ impl Reader<'_> {
                 self.wrong(element.span().start, format!("{name} is missing"));
             }
         }
-        let (line, is_whole) = (line_of(self.text, element.span().start), self.reading.problems.len() == known);
+        let (line, is_whole) = (self.lines.at(element.span().start), self.reading.problems.len() == known);
         self.reading.wanted.push(Wanted { line, entry, is_whole });
     }
 
     fn wrong(&mut self, offset: usize, words: impl Into<String>) {
-        self.reading.problems.push(Problem { line: line_of(self.text, offset), words: words.into() });
+        self.reading.problems.push(Problem { line: self.lines.at(offset), words: words.into() });
     }
 }
 

@@ -8,12 +8,12 @@
 //! socket to EAGAIN · note which image runs and where it lies · nothing is queued (else begin again: bytes queued
 //! earlier may be pages that others still write to) · only then the PING leaves · its ACK comes from the same pid ·
 //! the image lies where it lay · the process lives.
-#![expect(unsafe_code, reason = "an ioctl, and descriptors taken over from the kernel")]
+#![expect(unsafe_code, reason = "an ioctl, and a socket that is taken out of its place")]
 
 use std::{
-    io::{self, IoSliceMut},
-    mem,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    io::{self, IoSlice},
+    mem::{self, ManuallyDrop},
+    os::fd::{AsFd as _, AsRawFd as _},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
@@ -21,7 +21,6 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use tokio::{io::Interest, net::UnixStream, sync::oneshot};
 
 use super::{
@@ -29,24 +28,18 @@ use super::{
     frames::{Inbound, Nonce, Outbound, Tally, ping},
     image::{Lack, Lens, Spot},
     peer::{Fault, Peer},
+    rights,
 };
 
 /// What is read from the socket at once.
 const READ_BYTES: usize = 16 * 1024;
-/// What one turn of the connection's task may read. A flood is seen after two turns, and others have theirs meanwhile.
-const TURN_BYTES: usize = READ_BYTES;
+/// What one turn of the connection's task may read. A flood is seen after a few turns, and others have theirs meanwhile.
+const TURN_BYTES: usize = 4 * 1024;
 /// What is kept of a busy client's bytes while a challenge drains the socket: a full window of h2's and the frames
 /// around it. Beyond that, the challenge waits until h2 has taken some.
 pub(crate) const KEPT_BYTES_MAX: usize = 128 * 1024;
 /// How many calls of one connection may wait for one challenge: its streams.
 pub(crate) const WAITERS_MAX: usize = 1_024;
-/// Room for the credentials and for 253 descriptors, the most that one message may carry (`SCM_MAX_FD`).
-const CONTROL_BYTES: usize = 1_200;
-
-/// Where the kernel puts control messages; aligned as their heads are.
-#[repr(C, align(8))]
-struct Control([u8; CONTROL_BYTES]);
-
 /// What a challenge is to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
@@ -62,7 +55,7 @@ pub(crate) type Answer = Result<Option<Spot>, Lack>;
 /// The two ends of one connection's proof: what HTTP/2 runs over, and what calls ask through.
 pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens) -> (Stream, Line) {
     let wire = Arc::new(Wire {
-        socket,
+        socket: ManuallyDrop::new(socket),
         peer,
         lens,
         asked: AtomicWaker::new(),
@@ -82,7 +75,8 @@ pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens) -> (Stream,
 }
 
 struct Wire {
-    socket: UnixStream,
+    /// Taken out when all is over.
+    socket: ManuallyDrop<UnixStream>,
     peer: Arc<Peer>,
     lens: Lens,
     /// Wakes the connection's task when a challenge is asked for.
@@ -223,7 +217,7 @@ impl Wire {
                     Some(phase) => state.phase = phase,
                     None => return,
                 },
-                Phase::Asking { before, unsent } => match self.poll_send(cx, &unsent) {
+                Phase::Asking { before, unsent } => match self.poll_send(cx, |socket| socket.try_write(&unsent)) {
                     Poll::Ready(Ok(sent)) if sent == unsent.len() => state.phase = Phase::Asked { before },
                     Poll::Ready(Ok(sent)) => {
                         let unsent = unsent.get(sent..).unwrap_or_default().to_vec();
@@ -402,41 +396,41 @@ impl Wire {
     }
 
     fn receive_once(&self, scratch: &mut [u8]) -> io::Result<Result<usize, Fault>> {
-        let mut control = Control([0; CONTROL_BYTES]);
-        let mut parts = [IoSliceMut::new(scratch)];
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut control.0), flags)?;
-        let (mut sender, mut strangers) = (None, false);
-        for part in message.cmsgs()? {
-            match part {
-                ControlMessageOwned::ScmCredentials(credentials) => sender = Some(credentials),
-                ControlMessageOwned::ScmRights(fds) => {
-                    strangers = true;
-                    fds.into_iter().for_each(close_elsewhere);
-                }
-                _ => {}
+        let message = rights::receive(self.socket.as_fd(), scratch)?;
+        if !message.descriptors.is_empty() || !message.is_whole {
+            for fd in message.descriptors {
+                closer::close(fd);
             }
-        }
-        if strangers || message.flags.contains(MsgFlags::MSG_CTRUNC) {
             return Ok(Err(Fault::Descriptors));
         }
         if message.bytes == 0 {
             return Ok(Ok(0));
         }
-        Ok(match sender {
+        Ok(match message.sender {
             Some(sender) => self.peer.check_sender(&sender).map(|()| message.bytes),
             None => Err(Fault::NoCredentials),
         })
     }
 
-    fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        send: impl Fn(&UnixStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.socket.poll_write_ready(cx))?;
-            match self.socket.try_write(bytes) {
+            match send(&self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
         }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses it after this: it is being dropped.
+        closer::hang_up(unsafe { ManuallyDrop::take(&mut self.socket) });
     }
 }
 
@@ -448,14 +442,8 @@ fn lost(error: io::Error) -> Fault {
     }
 }
 
-fn close_elsewhere(fd: RawFd) {
-    // SAFETY: the kernel has just put this descriptor into our table for this message; nobody else knows it.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    closer::close(fd);
-}
-
 /// Bytes queued for us on the socket (`SIOCINQ`).
-fn queued(socket: &UnixStream) -> io::Result<libc::c_int> {
+pub(super) fn queued(socket: &UnixStream) -> io::Result<libc::c_int> {
     let mut count = 0;
     // SAFETY: FIONREAD (SIOCINQ on sockets) writes one int, which outlives the call.
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) };
@@ -511,9 +499,37 @@ impl Write for Stream {
         let wanted = matches!(state.phase, Phase::Idle) && !state.waiters.is_empty();
         let allowed = if wanted { state.outbound.until_between_frames(bytes).max(1) } else { bytes.len() };
         let allowed = bytes.get(..allowed).unwrap_or(bytes);
-        let sent = ready!(wire.poll_send(cx, allowed))?;
+        let sent = ready!(wire.poll_send(cx, |socket| socket.try_write(allowed)))?;
         state.outbound.advance(allowed.get(..sent).unwrap_or_default());
         Poll::Ready(Ok(sent))
+    }
+
+    /// An answer's head and its data in one call: two wake the client twice.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wire = &*self.0;
+        let mut state = wire.state();
+        wire.advance(&mut state, cx);
+        if state.fault.is_some() || !state.waiters.is_empty() || !matches!(state.phase, Phase::Idle) {
+            drop(state);
+            let first = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);
+            return self.poll_write(cx, first);
+        }
+        let sent = ready!(wire.poll_send(cx, |socket| socket.try_write_vectored(parts)))?;
+        let mut left = sent;
+        for part in parts {
+            let taken = left.min(part.len());
+            state.outbound.advance(part.get(..taken).unwrap_or_default());
+            left -= taken;
+        }
+        Poll::Ready(Ok(sent))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -4,12 +4,12 @@
 use std::{
     future::poll_fn,
     io::{Read as _, Write as _},
-    os::unix::net::UnixStream as Client,
+    os::{fd::OwnedFd, unix::net::UnixStream as Client},
     process::{Command, Stdio},
     time::Duration,
 };
 
-use nix::sys::socket::{ControlMessage, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::*;
 use crate::sys::{
@@ -141,7 +141,7 @@ async fn descriptors_are_refused_or_end_the_connection() {
     for kernel in [kernel(), Kernel::probe(&[Feature::PassRights]).unwrap()] {
         let Pair { client, mut stream, _dir, .. } = pair(kernel).await;
         let fds = [client.as_raw_fd()];
-        let iov = [io::IoSlice::new(b"x")];
+        let iov = [IoSlice::new(b"x")];
         let sent = sendmsg::<()>(client.as_raw_fd(), &iov, &[ControlMessage::ScmRights(&fds)], MsgFlags::empty(), None);
         if kernel.has(Feature::PassRights) {
             assert_eq!(sent, Err(nix::errno::Errno::EPERM));

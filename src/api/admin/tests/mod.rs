@@ -71,7 +71,7 @@ impl House {
             stopping: fixture.stopping.clone(),
             health: HealthReporter::new(),
         };
-        Self { routes: admin_routes(admin).unwrap(), fixture }
+        Self { routes: admin_routes(admin), fixture }
     }
 
     fn calls(&self, caller: AdminCaller) -> impl Wire + use<> {

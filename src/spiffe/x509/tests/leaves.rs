@@ -263,6 +263,7 @@ fn weak_or_unclear_algorithms_and_keys_are_refused() {
         (48, good().edit(|it| it.outer_algorithm = Some(tlv(0x30, b"\x06\x03\x2b\x65\x70"))), Error::AlgorithmsDiffer),
         (49, rsa(1024, E), Error::Key("RSA with fewer than 2048 bits")),
         (49, rsa(2047, E), Error::Key("RSA with fewer than 2048 bits")),
+        (49, rsa(8193, E), Error::Key("RSA with more than 8192 bits")),
         (49, rsa(8200, E), Error::Key("RSA with more than 8192 bits")),
         (49, rsa(2048, &[1]), exponent()),
         (49, rsa(2048, &[0]), exponent()),
@@ -277,7 +278,13 @@ fn weak_or_unclear_algorithms_and_keys_are_refused() {
         (49, key(P256_KEY, &[2; 33]), form()),
         (49, key(P256_KEY, &[4; 64]), form()),
     ]);
-    all_accepted(vec![(49, rsa(2048, E)), (49, rsa(3072, &[3])), (49, rsa(8192, E))]);
+    all_accepted(vec![
+        (49, rsa(2048, E)),
+        (49, rsa(2049, E)),
+        (49, rsa(3072, &[3])),
+        (49, rsa(8191, E)),
+        (49, rsa(8192, E)),
+    ]);
 }
 
 #[test]
