@@ -23,7 +23,8 @@ pub(super) fn path(state: &Path) -> PathBuf {
     state.join("dayfly.db")
 }
 
-/// Opens the database of a trust domain, or makes it where nothing was before.
+/// Opens the database of a trust domain, or makes it where nothing was before. Its pages are for the caller to check
+/// ([`check_integrity`]) before anything is written.
 pub(super) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<Connection, Error> {
     files::create_private_dir(state)?;
     let path = path(state);
@@ -43,7 +44,6 @@ pub(super) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<Connectio
         // A start that ended before the first write leaves a file with nothing in it.
         refuse_beside_keys(state, &path)?;
     } else {
-        check_integrity(&connection, &path)?;
         check_trust_domain(&connection, &path, trust_domain)?;
     }
     connection.pragma_update(None, "journal_mode", "WAL").map_err(&failed)?;
@@ -53,6 +53,7 @@ pub(super) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<Connectio
     // The writer does it, when nobody waits.
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(&failed)?;
     if version < schema::version() {
+        check_integrity(&connection, &path)?;
         schema::migrate(&mut connection, version, trust_domain).map_err(&failed)?;
     }
     if is_new {
@@ -98,7 +99,8 @@ fn check_kind(connection: &Connection, path: &Path) -> Result<u32, Error> {
     }
 }
 
-fn check_integrity(connection: &Connection, path: &Path) -> Result<(), Error> {
+/// Reads every page. What it finds is refused; the database is as it was.
+pub(super) fn check_integrity(connection: &Connection, path: &Path) -> Result<(), Error> {
     let found: String =
         connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(Error::of_file(path))?;
     match found.as_str() {

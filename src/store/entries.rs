@@ -1,5 +1,7 @@
 //! Entries as rows. What is read goes through the same checks as what an operator writes.
 
+use std::time::SystemTime;
+
 use rusqlite::{Connection, Row};
 
 use crate::{
@@ -12,51 +14,67 @@ use super::{
     authorities::{nanos_of, time_of},
 };
 
-/// All of them, in no order. One that does not pass today's checks is left out, and said: it takes nothing from the
-/// others.
-pub(super) fn load(connection: &Connection, own: &TrustDomain) -> rusqlite::Result<Vec<Entry>> {
-    let count: i64 = connection.query_row("SELECT count(*) FROM entry", [], |row| row.get(0))?;
-    let mut entries = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
-    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM entry"))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        match read(row, own)? {
-            Ok(entry) => entries.push(entry),
-            Err((id, problem)) => tracing::error!(entry = id, problem, "an entry in the database is left out"),
-        }
-    }
-    Ok(entries)
+/// A row that was read and not looked at yet.
+#[derive(Debug)]
+pub(super) struct Raw {
+    id: String,
+    draft: Draft,
+    /// Selectors, DNS names and foreign trust domains, one a line.
+    lists: [String; 3],
+    revision: u64,
+    created_at: SystemTime,
 }
 
-fn read(row: &Row<'_>, own: &TrustDomain) -> rusqlite::Result<Result<Entry, (String, String)>> {
-    let id = row.get_ref(0)?.as_str()?;
-    let list = |at: usize| -> rusqlite::Result<Option<Vec<String>>> {
-        Ok(serde_json::from_str(row.get_ref(at)?.as_str()?).ok())
-    };
-    let (Some(selectors), Some(dns_names), Some(federates_with)) = (list(2)?, list(5)?, list(7)?) else {
-        return Ok(Err((id.to_owned(), "a list is none".to_owned())));
-    };
+/// How many rows are handed over at once.
+const BATCH: usize = 1024;
+
+/// Reads all rows, in no order, and hands them over in batches.
+pub(super) fn read(connection: &Connection, mut hand_over: impl FnMut(Vec<Raw>)) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM entry"))?;
+    let mut rows = statement.query([])?;
+    let mut batch = Vec::with_capacity(BATCH);
+    while let Some(row) = rows.next()? {
+        batch.push(raw(row)?);
+        if batch.len() == BATCH {
+            hand_over(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
+        }
+    }
+    hand_over(batch);
+    Ok(())
+}
+
+fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
     let draft = Draft {
         spiffe_id: row.get(1)?,
-        selectors,
+        selectors: Vec::new(),
         x509_ttl_seconds: natural(row, 3)?,
         jwt_ttl_seconds: natural(row, 4)?,
-        dns_names,
+        dns_names: Vec::new(),
         hint: row.get(6)?,
-        federates_with,
+        federates_with: Vec::new(),
         admin: row.get(8)?,
         downstream: row.get(9)?,
         expires_at: natural(row, 10)?,
     };
-    let (revision, created_at) = (natural(row, 11)?, time_of(row.get(12)?));
-    let entry_id = match id.parse::<EntryId>() {
-        Ok(entry_id) => entry_id,
-        Err(error) => return Ok(Err((id.to_owned(), error.to_string()))),
-    };
-    Ok(match draft.check(own) {
-        Ok(spec) => Ok(Entry { id: entry_id, spec, revision, created_at }),
-        Err(problems) => Err((id.to_owned(), problems.to_string())),
-    })
+    let lists = [row.get(2)?, row.get(5)?, row.get(7)?];
+    Ok(Raw { id: row.get(0)?, draft, lists, revision: natural(row, 11)?, created_at: time_of(row.get(12)?) })
+}
+
+/// Checks rows as if an operator had written them now. One that does not pass is left out, and said: it takes nothing
+/// from the others.
+pub(super) fn check(rows: Vec<Raw>, own: &TrustDomain) -> Vec<Entry> {
+    let checked = rows.into_iter().filter_map(|Raw { id, draft, lists, revision, created_at }| {
+        let [selectors, dns_names, federates_with] = lists.map(|list| list.lines().map(str::to_owned).collect());
+        let spec = Draft { selectors, dns_names, federates_with, ..draft }.check(own);
+        let problem = match (id.parse(), spec) {
+            (Ok(id), Ok(spec)) => return Some(Entry { id, spec, revision, created_at }),
+            (Err(error), _) => error.to_string(),
+            (_, Err(problems)) => problems.to_string(),
+        };
+        tracing::error!(id, problem, "an entry in the database is left out");
+        None
+    });
+    checked.collect()
 }
 
 /// Makes changes in their order, and the registry's next revision. Inside a transaction of the caller's.
@@ -97,12 +115,12 @@ fn write(connection: &Connection, sql: &str, entry: &Entry) -> rusqlite::Result<
     connection.prepare_cached(sql)?.execute(rusqlite::params![
         entry.id.to_string(),
         spiffe_id,
-        json(&selectors),
+        selectors.join("\n"),
         integer(x509_ttl_seconds),
         integer(jwt_ttl_seconds),
-        json(&dns_names),
+        dns_names.join("\n"),
         hint,
-        json(&federates_with),
+        federates_with.join("\n"),
         admin,
         downstream,
         integer(expires_at),
@@ -124,11 +142,6 @@ fn natural(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
 /// What an entry counts is below 2⁶³.
 fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// A list of texts is JSON whatever they are.
-fn json(texts: &[String]) -> String {
-    serde_json::to_string(texts).unwrap_or_default()
 }
 
 const COLUMNS: &str = "id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, federates_with, \

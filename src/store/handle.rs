@@ -59,7 +59,7 @@ impl Store {
         let path = database::path(state);
         let connection = database::open(state, trust_domain)?;
         let writer = Writer { connection, path: path.clone(), trust_domain: trust_domain.clone() };
-        let loaded = writer.load()?;
+        let loaded = writer.load_checked()?;
         let missing = keys::missing(state, &loaded.authorities);
         if !missing.is_empty() {
             return Err(Error::KeysMissingBesideDatabase { path, missing });

@@ -31,7 +31,7 @@ pub(super) fn migrate(connection: &mut Connection, from: u32, trust_domain: &Tru
     transaction.commit()
 }
 
-/// Lists are JSON arrays of text. Times are nanoseconds since 1970 where order matters, else seconds; 0 is none.
+/// Lists are text, one item a line (no item can have a line break in it). Times are nanoseconds since 1970 where order matters, else seconds; 0 is none.
 const FIRST: &str = "
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY NOT NULL,

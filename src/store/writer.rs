@@ -7,8 +7,9 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
-        mpsc::{Receiver, SyncSender},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,9 @@ const GATHER_MAX: Duration = Duration::from_millis(2);
 /// How long the log of changes becomes before it is worked into the database; when nobody waits, sooner.
 const WAL_BYTES_MAX: u64 = 16 << 20;
 const WAL_BYTES_IDLE: u64 = 1 << 20;
+
+/// How many batches of rows wait to be checked at most.
+const BATCHES_MAX: usize = 128;
 
 /// Something to do.
 pub(super) enum Work {
@@ -148,14 +152,37 @@ impl Writer {
 
     /// Everything that the database has.
     pub(super) fn load(&self) -> Result<Loaded, Error> {
-        let read = || {
-            Ok(Loaded {
-                registry_revision: database::registry_revision(&self.connection)?,
-                entries: entries::load(&self.connection, &self.trust_domain)?,
-                authorities: authorities::load(&self.connection)?,
-            })
-        };
-        read().map_err(Error::of_file(&self.path))
+        self.load_beside(|| Ok(()))
+    }
+
+    /// Everything that the database has, after a look at every page of it.
+    pub(super) fn load_checked(&self) -> Result<Loaded, Error> {
+        self.load_beside(|| database::check_integrity(&self.connection, &self.path))
+    }
+
+    /// Entries are checked by a thread of their own, while the next ones are read and `meanwhile` is done.
+    fn load_beside(&self, meanwhile: impl FnOnce() -> Result<(), Error>) -> Result<Loaded, Error> {
+        let (failed, own) = (Error::of_file(&self.path), &self.trust_domain);
+        let (batches, waiting) = sync_channel::<Vec<entries::Raw>>(BATCHES_MAX);
+        let (read, entries) = thread::scope(|scope| {
+            let checker = scope.spawn(move || {
+                let checked = waiting.into_iter().map(|batch| entries::check(batch, own));
+                checked.fold(Vec::new(), |mut all, mut batch| {
+                    all.append(&mut batch);
+                    all
+                })
+            });
+            // A checker that is gone has panicked; that is found out when it is joined.
+            let read = entries::read(&self.connection, |batch| drop(batches.send(batch)));
+            drop(batches);
+            (read.map_err(&failed).and_then(|()| meanwhile()), checker.join())
+        });
+        read?;
+        Ok(Loaded {
+            registry_revision: database::registry_revision(&self.connection).map_err(&failed)?,
+            entries: entries.map_err(|_| Error::Closed)?,
+            authorities: authorities::load(&self.connection).map_err(&failed)?,
+        })
     }
 
     fn begin(&self) -> Result<(), Error> {
