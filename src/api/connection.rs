@@ -126,7 +126,7 @@ pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionS
             return Poll::Ready(End::Closed);
         }
         let tally = guard.take_tally();
-        if flood.is_one(tally, Instant::now()) {
+        if flood.is_one(tally, Instant::now()) || slot.is_flood() {
             return Poll::Ready(End::Flood);
         }
         if tally.frames > 0 {

@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -82,6 +82,8 @@ struct User {
     streams: usize,
     connects: Bucket,
     requests: Bucket,
+    /// Requests beyond those.
+    refused: Bucket,
     /// Made with the first connection.
     turns: Option<Arc<Semaphore>>,
 }
@@ -116,9 +118,9 @@ impl Bucket {
         fits
     }
 
-    /// Takes more than there may be, but never what takes longer than a second to come back.
+    /// Takes what may not be there; what is owed comes back within half a second.
     fn overdraw(&mut self, amount: u32, per_second: u32) {
-        self.spent = (self.spent + f64::from(amount)).min(f64::from(per_second));
+        self.spent = (self.spent + f64::from(amount)).min(f64::from(per_second) * 1.5);
     }
 
     fn is_full(&self, now: Instant) -> bool {
@@ -135,6 +137,7 @@ pub(crate) struct ConnectionSlot {
     streams: Arc<AtomicU32>,
     turns: Arc<Semaphore>,
     close: CancellationToken,
+    is_flood: AtomicBool,
 }
 
 /// One stream's place; given back when dropped.
@@ -189,7 +192,7 @@ impl Gate {
         let user = state.users.entry(uid).or_default();
         user.connections.insert(number, open);
         let turns = user.turns.get_or_insert_with(|| Arc::new(Semaphore::new(self.limits.turns))).clone();
-        Ok(ConnectionSlot { gate: self.clone(), uid, number, streams, turns, close })
+        Ok(ConnectionSlot { gate: self.clone(), uid, number, streams, turns, close, is_flood: AtomicBool::new(false) })
     }
 
     fn share(&self, uid: u32) -> Share {
@@ -231,6 +234,11 @@ impl ConnectionSlot {
         self.turns.clone()
     }
 
+    /// Whether it goes on asking for far more than its user may.
+    pub(crate) fn is_flood(&self) -> bool {
+        self.is_flood.load(Ordering::Relaxed)
+    }
+
     /// Its user pays for a flood with connects: whoever was cut off comes back slowly.
     pub(crate) fn fine(&self) {
         let most = self.gate.limits.connects_per_second;
@@ -249,6 +257,9 @@ impl ConnectionSlot {
         let all = state.streams;
         let user = state.users.entry(self.uid).or_default();
         if !user.requests.take(limits.requests_per_second, now) {
+            // A refusal costs little; as many of them as there may be requests cost enough.
+            let is_flood = !user.refused.take(limits.requests_per_second, now);
+            self.is_flood.fetch_or(is_flood, Ordering::Relaxed);
             return Err(Over::RequestRate);
         }
         if user.streams >= share.streams {
@@ -355,6 +366,16 @@ mod tests {
         assert_eq!(gate.connect(7, begin).unwrap_err(), Over::ConnectRate);
         assert!(gate.connect(8, begin).is_ok(), "another user is not concerned");
         assert!(gate.connect(7, begin + Duration::from_millis(100)).is_ok());
+    }
+
+    #[test]
+    fn refusals_without_end_are_a_flood() {
+        let gate = gate(6, 6, 4);
+        let now = Instant::now();
+        let slot = gate.connect(7, now).unwrap();
+        assert!((0..4).all(|_| slot.stream(now).is_ok()));
+        assert!((0..4).all(|_| slot.stream(now).is_err_and(|over| over == Over::RequestRate) && !slot.is_flood()));
+        assert!(slot.stream(now).is_err() && slot.is_flood());
     }
 
     #[test]
