@@ -15,7 +15,7 @@ use std::{
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::sync::{Semaphore, watch};
 
-use crate::sys::proc::FileId;
+use crate::sys::{proc::FileId, process};
 
 /// How many digests are remembered.
 pub(crate) const DIGESTS_MAX: usize = 4_096;
@@ -40,6 +40,9 @@ pub(crate) enum Error {
     /// More than [`WAITING_MAX`] callers wait already.
     #[error("too many callers wait for hashes")]
     Busy,
+    /// The system gives no thread to hash on.
+    #[error("no thread is left to hash on")]
+    NoThread,
 }
 
 /// Why a file has no digest at all; not an error.
@@ -166,11 +169,11 @@ impl Hasher {
         let wait = self.limits.wait;
         let slot = tokio::time::timeout(wait, self.slots.acquire()).await;
         let Ok(Ok(_slot)) = slot else { return Err(Error::Late(wait)) };
-        let digest = tokio::task::spawn_blocking(move || {
+        let digest = process::in_background(move || {
             open().map_err(|error| Error::Io(Arc::new(error))).and_then(|file| read(file, version, wait))
         })
         .await
-        .unwrap_or(Err(Error::Changed))?;
+        .unwrap_or(Err(Error::NoThread))?;
         if kind == FileSystem::Local && version.is_settled(now) {
             let mut known = self.known();
             if known.len() >= DIGESTS_MAX {

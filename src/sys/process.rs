@@ -1,7 +1,7 @@
 //! Our own process: it leaves no core, nobody may look into it, and it gives memory back.
-#![expect(unsafe_code, reason = "malloc_trim is glibc's alone")]
+#![expect(unsafe_code, reason = "malloc_trim is glibc's alone, and priorities are a thread's on Linux alone")]
 
-use std::io;
+use std::{io, thread};
 
 use nix::sys::{
     prctl,
@@ -33,6 +33,22 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(hard)
 }
+
+/// Runs something that takes a core for long, on a thread of its own that yields to those that serve; `None` when
+/// there is no thread to be had.
+pub(crate) async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, done) = tokio::sync::oneshot::channel();
+    let run = move || {
+        // SAFETY: three integers; on Linux 0 is the calling thread. Without the lower priority it works all the same.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, BACKGROUND_NICE) };
+        sender.send(work()).ok();
+    };
+    thread::Builder::new().name("dayfly-work".into()).spawn(run).ok()?;
+    done.await.ok()
+}
+
+/// A third of an ordinary thread's share of a busy core.
+const BACKGROUND_NICE: libc::c_int = 5;
 
 /// Gives freed memory back to the system, which glibc does not do by itself. Takes milliseconds: not for a thread
 /// that serves.
