@@ -332,9 +332,11 @@ impl Raw {
     fn fill(&mut self, wanted: usize) -> io::Result<()> {
         let mut chunk = [0; 16_384];
         while self.received.len() < wanted {
-            match self.socket.read(&mut chunk)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => self.received.extend(&chunk[..count]),
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.received.extend(&chunk[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -29,9 +29,9 @@ use kinds::{KINDS, Kind};
 use table::{Row, print};
 
 /// What the daemon may have in memory at any time during any flood: 9,500 connections opened at once included.
-const RSS_MIB_MAX: u64 = 192;
+const RSS_MIB_MAX: u64 = 128;
 /// What may stay of it when the flooder is gone: the allocator's, for the next one.
-const RSS_LEFT_MIB_MAX: u64 = 128;
+const RSS_LEFT_MIB_MAX: u64 = 96;
 /// Whom the first flood's processes run as, where we may choose; each flood has a user of its own, as limits do.
 const FIRST_UID: u32 = 2_001;
 /// The flooders' group; and that of those whose digest is wanted.

@@ -107,7 +107,7 @@ fn a_full_disk_stops_new_things_and_leaves_old_ones() {
     let begin = Instant::now();
     let mut issued = 0;
     let refusal = loop {
-        match fetch(&daemon.socket()).unwrap() {
+        match fetch(&daemon.socket()).unwrap_or_else(|error| panic!("after {issued}: {error}\n{}", daemon.log())) {
             Ok(_) => issued += 1,
             Err(answer) => break answer,
         }
