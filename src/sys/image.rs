@@ -188,8 +188,8 @@ impl Lens {
             Err(_) => return Err(Lack::StandardStream.into()),
         };
         let is_ours = self.is_ours(&copy);
-        // It was a stranger's: closing it may block.
-        closer::close(copy);
+        // Closing what another process made may block.
+        closer::release(copy);
         if is_ours { Err(Lack::StandardStream.into()) } else { Ok(()) }
     }
 

@@ -9,7 +9,8 @@ use crate::{
     wire::{ack, opening, request},
 };
 
-const STANDARD: &[&str] = &["image_standard_stream"];
+/// Where the challenge was put before the filter had our socket, nobody answers it.
+const STANDARD: &[&str] = &["image_standard_stream", "challenge_unanswered"];
 /// Every rule but that no connection to us may be a standard stream.
 const NO_STREAMS: &[Switch] =
     &[Switch::Sender, Switch::Ping, Switch::Empty, Switch::Layout, Switch::Personality, Switch::Namespace];

@@ -46,7 +46,7 @@ const DAYFLY: &str = env!("CARGO_BIN_EXE_dayfly");
 /// Waits are shortened, refusals are all written, and nobody is slowed down for asking often.
 const CONFIG: &str = "
 [limits]
-ping_seconds = 2
+ping_seconds = 1
 [audit]
 refusals_per_uid_minute = 100000
 ";
