@@ -103,6 +103,16 @@ fn path_lengths_count_on_roots_too() {
     let outcome = verify(&two(&first), &bundles, Purpose::Any, now());
     assert_eq!(cause(outcome), Some(Error::PathLength));
     assert!(verify(&[leaf_by(&root)], &bundles, Purpose::Any, now()).is_ok());
+    // A negative length is none; one of several bytes is longer than any chain.
+    let written = |length: &[u8]| extension(BASIC_CONSTRAINTS, true, &sequence(&[b"\x01\x01\xff", length]));
+    let outcome = |length: &[u8]| by(&world, &below_with(&world.root, "length", |it| it.with(written(length))));
+    assert_eq!(outcome(b"\x02\x02\x01\x00"), Ok(()));
+    let leaf = leaf_by(&world.issuing);
+    for wrong in [b"\x02\x01\xff".as_slice(), b"\x02\x01\x80", b"\x02\x00", b"\x02\x02\x00\x01"] {
+        let issuing = below_with(&world.root, "length", |it| it.with(written(wrong)));
+        let refused = world.judge_chain(&[leaf.clone(), issuing.der]);
+        assert_eq!(refused, Err(Error::Malformed("the basic constraints")), "{wrong:02x?}");
+    }
     // A name that signs itself anew does not count (RFC 5280 §6.1.4 l).
     let renewed = below_with(&zero, "zero", |it| it);
     assert!(world.judge_chain(&[leaf_by(&renewed), renewed.der.clone(), zero.der.clone()]).is_ok());

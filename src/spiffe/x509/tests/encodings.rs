@@ -119,23 +119,29 @@ fn every_day_of_two_centuries_follows_the_one_before() {
 
 #[test]
 fn lengths_must_be_the_shortest_and_all_there() {
-    let refused: [&[u8]; 10] = [
-        b"",
-        b"\x30",
-        b"\x30\x01",
-        b"\x30\x80\x00\x00",
+    // Content enough for any of these lengths follows.
+    let refused: [&[u8]; 7] = [
+        b"\x30\x80",
         b"\x30\x81\x7f",
         b"\x30\x82\x00\x80",
+        b"\x30\x83\x00\x00\x01",
         b"\x30\x85\x01\x00\x00\x00\x00",
-        b"\x30\x84\xff\xff\xff\xff",
-        b"\x1f\x81\x00\x00",
-        b"\x3f\x01\x00",
+        b"\x1f\x01",
+        b"\x3f\x01",
     ];
-    for bytes in refused {
+    for head in refused {
+        let bytes = [head, &[0; 300]].concat();
+        assert!(Reader::new(&bytes).element("it").is_err(), "{head:02x?}");
+    }
+    let torn: [&[u8]; 6] = [b"", b"\x30", b"\x30\x01", b"\x30\x81", b"\x30\x82\x01", b"\x30\x84\xff\xff\xff\xff"];
+    for bytes in torn {
         assert!(Reader::new(bytes).element("it").is_err(), "{bytes:02x?}");
     }
-    let long = [b"\x04\x81\x80".as_slice(), &[7; 128]].concat();
-    assert_eq!(Reader::new(&long).element("it").unwrap().content.len(), 128);
+    for length in [0, 1, 127, 128, 255, 256, 300] {
+        let whole = tlv(4, &vec![7; length]);
+        let element = Reader::new(&whole).element("it").unwrap();
+        assert_eq!((element.content.len(), element.whole.len()), (length, whole.len()));
+    }
 }
 
 #[test]
@@ -154,6 +160,8 @@ fn bytes_in_a_row_are_cut_apart() {
     assert_eq!(split(&[many.concat(), row[0].to_vec()].concat()), Err(Error::CHAIN));
     let huge = tlv(0x30, &vec![0; CERTIFICATE_BYTES_MAX]);
     assert_eq!(split(&huge), Err(Error::TooLarge(huge.len())));
+    let largest = tlv(0x30, &vec![0; CERTIFICATE_BYTES_MAX - 4]);
+    assert_eq!(split(&largest).unwrap().len(), 1);
 }
 
 #[test]

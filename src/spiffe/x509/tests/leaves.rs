@@ -129,6 +129,7 @@ fn extensions_that_are_doubled_or_malformed_are_never_absent_ones() {
         (22, usage(b"\x03\x02\x07\x00"), wrong_usage()),
         (22, usage(b"\x03\x02\x08\x80"), wrong_usage()),
         (22, usage(b"\x03\x03\x00\x80\x00"), wrong_usage()),
+        (22, usage(b"\x03\x03\x07\x80\x00"), wrong_usage()),
         (22, usage(b"\x03\x04\x07\x80\x80\x80"), wrong_usage()),
         (22, usage(b"\x03\x02\x07\x80\x00"), Error::Trailing("the key usage")),
         (24, purposes(b"\x30\x00"), wrong_purposes()),
@@ -137,6 +138,27 @@ fn extensions_that_are_doubled_or_malformed_are_never_absent_ones() {
     ]);
     // An explicit `cA` FALSE is no DER, but common, and says the same.
     all_accepted(vec![(16, basic(b"\x30\x03\x01\x01\x00")), (22, usage(b"\x03\x02\x05\xa0"))]);
+}
+
+#[test]
+fn names_are_lists_of_lists_of_attributes() {
+    let named = |content: &[u8]| good().edit(|it| it.subject = tlv(0x30, content));
+    let attribute = sequence(&[b"\x06\x03\x55\x04\x03", b"\x0c\x01a"]);
+    let wrong = || Error::Malformed("a name");
+    all_refused(vec![
+        (52, named(&attribute), wrong()),
+        (52, named(&tlv(0x31, b"")), wrong()),
+        (52, named(&tlv(0x31, b"\x05\x00")), wrong()),
+        (52, named(&tlv(0x31, &sequence(&[b"\x06\x03\x55\x04\x03"]))), wrong()),
+        (52, named(&tlv(0x31, &sequence(&[b"\x0c\x01a", b"\x0c\x01a"]))), wrong()),
+        (52, named(&tlv(0x31, &[attribute.as_slice(), b"\x05\x00"].concat())), wrong()),
+        (
+            52,
+            named(&tlv(0x31, &sequence(&[b"\x06\x03\x55\x04\x03", b"\x0c\x01a", b"\x05\x00"]))),
+            Error::Trailing("a name"),
+        ),
+    ]);
+    all_accepted(vec![(52, named(&tlv(0x31, &[attribute.clone(), attribute].concat())))]);
 }
 
 #[test]

@@ -111,6 +111,8 @@ fn what_clients_in_the_field_refuse_is_never_let_out() {
         Err(Error::Id(IdError::PathMissing))
     );
     assert_eq!(made(|it| it.serial_number = Some(SerialNumber::from(vec![0]))), Err(Error::Serial("zero")));
+    // One second is a life, too.
+    assert!(made(|it| it.not_after = it.not_before).is_ok());
     assert_eq!(
         made(|it| it.not_after = it.not_before - time::Duration::SECOND),
         Err(Error::Profile("it ends before it begins"))
@@ -164,7 +166,7 @@ fn our_own_authorities_keep_more_rules_than_others() {
     };
     let named = |id: &str| kit::alternative_name(&[kit::uri(id)]);
     assert_eq!(check(|it| it), (Ok(()), Ok(())));
-    let only_ours: [(Edit, Error); 9] = [
+    let only_ours: [(Edit, Error); 11] = [
         (|it| it.without(ALTERNATIVE_NAME), Error::UriNames(0)),
         (|it| it.with(kit::alternative_name(&[kit::dns("x")])), Error::UriNames(0)),
         (
@@ -181,6 +183,14 @@ fn our_own_authorities_keep_more_rules_than_others() {
         ),
         (
             |it| it.without(SUBJECT_KEY_ID),
+            Error::Profile("an authority's subject key identifier is missing or critical"),
+        ),
+        (
+            |it| it.with(kit::extension(SUBJECT_KEY_ID, true, b"\x04\x04\x01\x02\x03\x04")),
+            Error::Profile("an authority's subject key identifier is missing or critical"),
+        ),
+        (
+            |it| it.with(kit::extension(SUBJECT_KEY_ID, false, b"\x04\x00")),
             Error::Profile("an authority's subject key identifier is missing or critical"),
         ),
         (|it| it.edit(|it| it.subject = kit::name("")), Error::Profile("an authority's subject is empty")),
