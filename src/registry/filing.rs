@@ -112,7 +112,12 @@ impl Pile {
 impl Filed {
     /// Whether the caller has all of its selectors.
     pub(super) fn matches(&self, have: &Selectors, sieve: &Sieve) -> bool {
-        sieve.passes(self.second) && have.contains_all(&self.entry.spec.selectors)
+        self.passes(sieve) && have.contains_all(&self.entry.spec.selectors)
+    }
+
+    /// Whether it is worth opening. All that match pass; nearly all others do not.
+    pub(super) fn passes(&self, sieve: &Sieve) -> bool {
+        sieve.passes(self.second)
     }
 
     /// The kinds of image selectors that this entry waits for, when those of the `known` kinds were read:

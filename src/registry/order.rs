@@ -79,3 +79,48 @@ impl Ordered {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::Duration;
+
+    use super::{Arc, Entry, EntryId, Ordered, PIECE_MAX, SystemTime};
+    use crate::{registry::Draft, spiffe::TrustDomain};
+
+    fn entry(age: u64) -> Arc<Entry> {
+        let draft = Draft {
+            spiffe_id: "spiffe://example.org/a".into(),
+            selectors: vec!["unix:uid:1".into()],
+            ..Draft::default()
+        };
+        let spec = draft.check(&TrustDomain::parse("example.org").unwrap()).unwrap();
+        let created_at = SystemTime::UNIX_EPOCH + Duration::from_secs(age);
+        Arc::new(Entry { id: EntryId::from_random([0; 16]), spec, revision: 1, created_at })
+    }
+
+    fn pieces(ordered: &Ordered) -> Vec<usize> {
+        ordered.pieces.iter().map(|piece| piece.len()).collect()
+    }
+
+    #[test]
+    fn pieces_are_cut_in_two_when_they_are_full() {
+        let mut ordered = Ordered::default();
+        for age in 0..512 {
+            ordered.insert(entry(age));
+        }
+        assert_eq!(pieces(&ordered), [PIECE_MAX]);
+        ordered.insert(entry(512));
+        assert_eq!(pieces(&ordered), [256, 257]);
+        // Into the first piece, and into the second, which is cut; the order of pieces stays.
+        ordered.insert(entry(10));
+        for age in 600..856 {
+            ordered.insert(entry(age));
+        }
+        assert_eq!(pieces(&ordered), [257, 256, 257]);
+        assert!(ordered.iter().is_sorted_by_key(|entry| entry.created_at));
+        let filled: Vec<_> = (0..1000).map(entry).collect();
+        assert_eq!(pieces(&Ordered::of_sorted(&filled)), [256, 256, 256, 232]);
+    }
+}

@@ -156,7 +156,8 @@ impl Snapshot {
             if lacking == 0 {
                 continue;
             }
-            nearest.insert((lacking, Reverse(entry.spec.selectors.len() - lacking), index), entry);
+            // Of those that lack as many, the longer ones have more.
+            nearest.insert((lacking, Reverse(entry.spec.selectors.len()), index), entry);
             if nearest.len() > most {
                 nearest.pop_last();
             }
@@ -292,5 +293,45 @@ impl Hash for ByContent {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.spec.spiffe_id.hash(state);
         self.0.spec.selectors.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::{sync::Arc, time::SystemTime};
+
+    use super::{CHANGES_MIN, Change, Entry, EntryId, Snapshot};
+    use crate::{registry::Draft, spiffe::TrustDomain};
+
+    fn entry(number: u32) -> Entry {
+        let draft = Draft {
+            spiffe_id: format!("spiffe://example.org/{number}"),
+            selectors: vec![format!("unix:uid:{number}")],
+            ..Draft::default()
+        };
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        let spec = draft.check(&TrustDomain::parse("example.org").unwrap()).unwrap();
+        Entry { id: EntryId::from_random(id), spec, revision: 1, created_at: SystemTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn everything_is_filed_anew_after_many_changes_and_not_before() {
+        let small = Snapshot::build(1, []);
+        let changes: Vec<_> = (0..=4096).map(|number| Change::Create(entry(number))).collect();
+        let (last, most) = changes.split_last().unwrap();
+        assert_eq!(most.len(), CHANGES_MIN);
+        let next = small.apply(2, most).unwrap();
+        assert_eq!(next.changes, CHANGES_MIN);
+        let next = next.apply(3, std::slice::from_ref(last)).unwrap();
+        assert_eq!((next.changes, next.len(), next.revision()), (0, CHANGES_MIN + 1, 3));
+        // A large registry waits until half of it has changed.
+        let large = Snapshot::build(1, (100_000..109_000).map(|number| Arc::new(entry(number))));
+        let next = large.apply(2, &changes).unwrap();
+        assert_eq!(next.changes, CHANGES_MIN + 1);
+        let more: Vec<_> = (5000..5403).map(|number| Change::Create(entry(number))).collect();
+        assert_eq!(large.apply(2, &[changes, more].concat()).unwrap().changes, 4500);
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 mod draft;
+mod filing;
 mod large;
 mod selector;
 mod snapshot;
