@@ -9,8 +9,7 @@ use crate::{
     wire::{ack, opening, request},
 };
 
-/// Where the challenge was put before the filter had our socket, nobody answers it.
-const STANDARD: &[&str] = &["image_standard_stream", "challenge_unanswered"];
+const STANDARD: &[&str] = &["image_standard_stream"];
 /// Every rule but that no connection to us may be a standard stream.
 const NO_STREAMS: &[Switch] =
     &[Switch::Sender, Switch::Ping, Switch::Empty, Switch::Layout, Switch::Personality, Switch::Namespace];
