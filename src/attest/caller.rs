@@ -32,14 +32,30 @@ pub(crate) struct Attested {
     pub(crate) image: Option<Image>,
     /// What the image lacks, if one was asked for and cannot be shown.
     pub(crate) lack: Option<Lack>,
-    wanted: ImageSet,
-    with_names: bool,
+    /// The kinds of image selectors that it has, or is known to have none of.
+    known: ImageSet,
+    asked: Asked,
+}
+
+/// What entries ask of a caller beside its ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asked {
+    groups: bool,
+    names: bool,
+}
+
+impl Asked {
+    fn by(snapshot: &Snapshot) -> Self {
+        Self { groups: snapshot.groups_wanted(), names: snapshot.names_wanted() }
+    }
 }
 
 impl Attested {
-    /// Whether the entries of `snapshot` ask nothing more than was looked at.
+    /// Whether the entries of `snapshot` ask what was looked at, and nothing more.
     pub(crate) fn is_enough_for(&self, snapshot: &Snapshot) -> bool {
-        self.with_names == snapshot.names_wanted() && self.wanted == snapshot.images_wanted(&self.selectors)
+        self.asked == Asked::by(snapshot)
+            && self.known.is_empty() == snapshot.images_wanted(&self.selectors).is_empty()
+            && snapshot.images_wanted_beside(&self.selectors, self.known).is_empty()
     }
 }
 
@@ -98,30 +114,32 @@ impl Caller {
     }
 
     async fn attest_once(&self, snapshot: &Snapshot) -> Result<Arc<Attested>, Error> {
-        let facts = self.peer().facts()?;
-        let with_names = snapshot.names_wanted();
-        let last = self.memo().last.clone().filter(|last| last.facts == facts && last.with_names == with_names);
-        let plain = match &last {
-            Some(last) if last.wanted.is_empty() => last.selectors.clone(),
-            _ => self.attestor.plain(&facts, with_names).await?,
-        };
-        let wanted = snapshot.images_wanted(&plain);
+        let asked = Asked::by(snapshot);
+        let facts = self.peer().facts(asked.groups)?;
+        let last = self.memo().last.clone();
         if let Some(last) = last
-            && last.wanted == wanted
+            && last.facts == facts
+            && last.is_enough_for(snapshot)
             && self.is_as_before(&last)?
         {
             return Ok(last);
         }
-        let (image, lack) = if wanted.is_empty() { (None, None) } else { self.prove_image().await? };
+        let mut selectors = self.attestor.plain(&facts, asked.names).await?;
+        let (mut image, mut lack, mut known) = (None, None, ImageSet::empty());
+        if !snapshot.images_wanted(&selectors).is_empty() {
+            match self.prove_image().await? {
+                Ok(proved) => {
+                    known = self.attestor.add_imaged(self.peer(), &proved, snapshot, &mut selectors).await?;
+                    image = Some(proved);
+                }
+                Err(lacking) => (lack, known) = (Some(lacking), ImageSet::all()),
+            }
+        }
         if !self.peer().is_exact() && !self.memo().writer_proved {
             // The process was found by its number, which may be a successor's: only an answer shows that it is the one.
             self.ask(Question::Writer).await?.ok();
         }
-        let mut selectors = plain;
-        if let Some(image) = &image {
-            selectors.extend(self.attestor.imaged(self.peer(), image, wanted).await?);
-        }
-        let attested = Attested { facts, selectors, image, lack, wanted, with_names };
+        let attested = Attested { facts, selectors, image, lack, known, asked };
         // What took time to read must still be so.
         if !self.holds(&attested)? {
             return Err(Error::Unsteady);
@@ -131,23 +149,28 @@ impl Caller {
         Ok(attested)
     }
 
-    /// The image that runs and has answered on this connection.
-    async fn prove_image(&self) -> Result<(Option<Image>, Option<Lack>), Error> {
-        let image = match self.attestor.lens.image(self.peer())? {
-            Ok(image) => image,
-            Err(lack) => return Ok((None, Some(lack))),
-        };
-        if self.memo().proved == Some(image.spot) {
-            return Ok((Some(image), None));
-        }
-        match self.ask(Question::Image).await? {
-            Ok(Some(spot)) if spot == image.spot => {
-                self.memo().proved = Some(spot);
-                Ok((Some(image), None))
+    /// The image that runs and has answered on this connection, or what it lacks.
+    async fn prove_image(&self) -> Result<Result<Image, Lack>, Error> {
+        let (lens, proved) = (&self.attestor.lens, self.memo().proved);
+        if let Some(spot) = proved {
+            match lens.image(self.peer())? {
+                Ok(image) if image.spot != spot => {}
+                seen => return Ok(seen),
             }
-            Ok(_) => Err(Error::Unsteady),
-            Err(lack) => Ok((None, Some(lack))),
         }
+        // Who lacks the path is not asked. All else is looked at on both sides of the question.
+        let (file, path) = match lens.path(self.peer())? {
+            Ok(found) => found,
+            Err(lack) => return Ok(Err(lack)),
+        };
+        Ok(match self.ask(Question::Image).await? {
+            Ok(Some(spot)) if spot.file == file => {
+                self.memo().proved = Some(spot);
+                Ok(Image { spot, path })
+            }
+            Ok(_) => return Err(Error::Unsteady),
+            Err(lack) => Err(lack),
+        })
     }
 
     async fn ask(&self, question: Question) -> Result<Result<Option<Spot>, Lack>, Error> {
@@ -171,18 +194,22 @@ impl Caller {
         }
     }
 
-    /// Whether all that was attested is still so: the process lives, its ids, groups and cgroup are as they were, and
-    /// the same image lies where it lay. To be asked last, before anything leaves.
+    /// Whether all that was attested is still so: the process lives, its ids and cgroup are as they were, and the same
+    /// image lies where it lay. To be asked last, before anything leaves.
     ///
     /// # Errors
     /// When the process is gone, or not the one that connected.
     pub(crate) fn holds(&self, attested: &Attested) -> Result<bool, Error> {
-        Ok(self.is_as_before(attested)? && self.peer().still(&attested.facts)?)
+        let same_image = match &attested.image {
+            Some(image) => self.attestor.lens.is_still(self.peer(), image.spot)?,
+            None => true,
+        };
+        Ok(same_image && self.peer().still(&attested.facts)?)
     }
 
-    /// Whether the same image lies where it lay, if it matters. The life of the process is asked for with its facts.
+    /// Whether the image is as it was, with everything that must be true of one, if it matters.
     fn is_as_before(&self, attested: &Attested) -> Result<bool, Error> {
-        if attested.wanted.is_empty() {
+        if attested.known.is_empty() {
             return Ok(true);
         }
         Ok(match &attested.image {

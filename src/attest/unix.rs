@@ -16,6 +16,7 @@ use crate::{
         image::{Image, Lack, Lens},
         kernel::Kernel,
         peer::{Facts, Fault, Peer},
+        proc::file_id,
         verity::measure,
     },
 };
@@ -74,7 +75,7 @@ impl Attestor {
     /// The selectors that hold whatever program runs. Names are looked up only where an entry uses one.
     pub(super) async fn plain(&self, facts: &Facts, with_names: bool) -> Result<Selectors, Error> {
         let mut selectors = vec![Selector::uid(facts.uid), Selector::gid(facts.gid)];
-        selectors.extend(facts.groups.iter().copied().map(Selector::supplementary_gid));
+        selectors.extend(facts.groups.iter().flatten().copied().map(Selector::supplementary_gid));
         if with_names {
             selectors.extend(self.named(facts).await?);
         }
@@ -88,7 +89,7 @@ impl Attestor {
             let mut selectors = Vec::new();
             selectors.extend(names.user(facts.uid)?.and_then(|name| written("user", &name)));
             selectors.extend(names.group(facts.gid)?.and_then(|name| written("group", &name)));
-            for gid in facts.groups {
+            for gid in facts.groups.into_iter().flatten() {
                 selectors.extend(names.group(gid)?.and_then(|name| written("supplementary_group", &name)));
             }
             Ok(selectors)
@@ -99,31 +100,41 @@ impl Attestor {
         }
     }
 
-    /// The selectors of an image. The caller checks afterwards that it still runs.
-    pub(super) async fn imaged(&self, peer: &Peer, image: &Image, wanted: ImageSet) -> Result<Vec<Selector>, Error> {
-        let mut selectors = Vec::new();
-        if wanted.contains(Kind::Path)
-            && let Some(path) = image.path.to_str()
-        {
-            selectors.extend(written("path", path));
+    /// Adds the selectors of an image that entries wait for, cheap ones first: a hash is not taken for an entry that
+    /// the path has ruled out. Answers the kinds that are known now. The caller checks afterwards that it still runs.
+    pub(super) async fn add_imaged(
+        &self,
+        peer: &Peer,
+        image: &Image,
+        snapshot: &Snapshot,
+        selectors: &mut Selectors,
+    ) -> Result<ImageSet, Error> {
+        let mut known = ImageSet::empty();
+        let mut next = Some(Kind::Path);
+        while let Some(kind) = next {
+            selectors.extend(self.imaged(peer, image, kind).await?);
+            known.insert(kind);
+            let wanted = snapshot.images_wanted_beside(selectors, known);
+            next = [Kind::Verity, Kind::Sha256].into_iter().find(|kind| wanted.contains(*kind));
         }
-        if wanted.contains(Kind::Sha256)
-            && let Ok(digest) = self.sha256(peer, image).await?
-        {
-            selectors.extend(written("sha256", &digest));
-        }
-        if wanted.contains(Kind::Verity)
-            && let Some(digest) = verity(peer, image).await?
-        {
-            selectors.extend(Selector::new("dayfly", &format!("verity:{digest}")));
-        }
-        Ok(selectors)
+        Ok(known)
+    }
+
+    /// One selector of an image; `None` where it has none of that kind.
+    async fn imaged(&self, peer: &Peer, image: &Image, kind: Kind) -> Result<Option<Selector>, Error> {
+        Ok(match kind {
+            Kind::Path => image.path.to_str().and_then(|path| written("path", path)),
+            Kind::Sha256 => self.sha256(peer, image).await?.ok().and_then(|digest| written("sha256", &digest)),
+            Kind::Verity => {
+                verity(peer, image).await?.and_then(|digest| Selector::new("dayfly", &format!("verity:{digest}")).ok())
+            }
+        })
     }
 
     async fn sha256(&self, peer: &Peer, image: &Image) -> Result<Result<String, Unhashed>, Error> {
         let dir = peer.proc_dir()?;
         let file = dir.executable().map_err(Fault::Unreadable)?;
-        if crate::sys::proc::file_id(&file).map_err(Fault::Unreadable)? != image.spot.file {
+        if file_id(&file).map_err(Fault::Unreadable)? != image.spot.file {
             return Err(Error::Unsteady);
         }
         let open = move || dir.open_executable();
@@ -142,7 +153,7 @@ impl Attestor {
     /// When there is none, or names or hashes cannot be had.
     pub(crate) async fn look(&self, pid: i32, snapshot: &Snapshot) -> Result<Look, Error> {
         let peer = Peer::by_number(pid, self.kernel)?;
-        let facts = peer.facts()?;
+        let facts = peer.facts(true)?;
         let plain = self.plain(&facts, true).await?;
         let image = self.lens.image(&peer)?;
         let mut notes = Vec::new();
@@ -151,7 +162,9 @@ impl Attestor {
             Ok(image) => {
                 let mut wanted = snapshot.images_wanted(&plain);
                 wanted.insert(Kind::Path);
-                imaged = self.imaged(&peer, image, wanted).await?;
+                for kind in wanted.iter() {
+                    imaged.extend(self.imaged(&peer, image, kind).await?);
+                }
                 if wanted.contains(Kind::Sha256) && !imaged.iter().any(|one| one.image() == Some(Kind::Sha256)) {
                     notes.push(format!(
                         "no unix:sha256: its executable is larger than {} bytes, or on a file system that another process answers for",
@@ -168,7 +181,7 @@ impl Attestor {
 async fn verity(peer: &Peer, image: &Image) -> Result<Option<String>, Error> {
     let dir = peer.proc_dir()?;
     let file = dir.executable().map_err(Fault::Unreadable)?;
-    if crate::sys::proc::file_id(&file).map_err(Fault::Unreadable)? != image.spot.file {
+    if file_id(&file).map_err(Fault::Unreadable)? != image.spot.file {
         return Err(Error::Unsteady);
     }
     if FileSystem::of(&file).map_err(Fault::Unreadable)? != FileSystem::Local {

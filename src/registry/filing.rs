@@ -147,6 +147,8 @@ pub(super) struct Cabinet {
     image_only: [[u32; 3]; 3],
     /// How many entries name a user or group by name.
     named: u32,
+    /// How many entries name a supplementary group.
+    grouped: u32,
 }
 
 /// Whether something comes or goes.
@@ -168,7 +170,7 @@ impl Count {
 impl Cabinet {
     /// With room for about this many entries.
     pub(super) fn with_capacity(entries: usize) -> Self {
-        Self { folders: Shards::with_capacity(entries), image_only: [[0; 3]; 3], named: 0 }
+        Self { folders: Shards::with_capacity(entries), image_only: [[0; 3]; 3], named: 0, grouped: 0 }
     }
 
     /// What is filed under one of the caller's selectors.
@@ -179,6 +181,11 @@ impl Cabinet {
     /// Whether an entry names a user or a group by name.
     pub(super) fn has_names(&self) -> bool {
         self.named > 0
+    }
+
+    /// Whether an entry names a supplementary group.
+    pub(super) fn has_groups(&self) -> bool {
+        self.grouped > 0
     }
 
     /// The kinds that entries of image selectors alone name, those aside that are filed under a known kind.
@@ -264,6 +271,9 @@ impl Cabinet {
     fn count_kinds(&mut self, entry: &Entry, count: Count) {
         if entry.spec.selectors.iter().any(Selector::is_name) {
             count.apply(&mut self.named);
+        }
+        if entry.spec.selectors.iter().any(Selector::is_supplementary) {
+            count.apply(&mut self.grouped);
         }
         if entry.spec.selectors.iter().any(|selector| selector.image().is_none()) {
             return;

@@ -36,7 +36,6 @@ impl ImageSet {
     }
 
     /// Every one of them.
-    #[cfg(test)]
     pub(crate) const fn all() -> Self {
         Self(Image::Path.bit() | Image::Sha256.bit() | Image::Verity.bit())
     }

@@ -94,6 +94,11 @@ impl Selector {
         unix::image(&self.0)
     }
 
+    /// Whether it is about supplementary groups, which cost more to read than all the other ids together.
+    pub(crate) fn is_supplementary(&self) -> bool {
+        unix::is_supplementary(&self.0)
+    }
+
     /// Whether it names a user or a group by name, which somebody must look up.
     pub(crate) fn is_name(&self) -> bool {
         unix::is_name(&self.0)

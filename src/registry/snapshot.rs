@@ -146,6 +146,11 @@ impl Snapshot {
         self.cabinet.has_names()
     }
 
+    /// Whether any entry names a supplementary group, so that they must be read at all.
+    pub(crate) fn groups_wanted(&self) -> bool {
+        self.cabinet.has_groups()
+    }
+
     /// For people who ask why nothing matches: entries that lack something, and what; those that lack least
     /// first, of these those that have most. It reads every entry.
     pub(crate) fn near(&self, have: &Selectors, most: usize) -> Vec<(Arc<Entry>, Vec<Selector>)> {

@@ -24,6 +24,11 @@ pub(super) fn image(selector: &str) -> Option<Image> {
     }
 }
 
+/// Whether the whole selector is about supplementary groups.
+pub(super) fn is_supplementary(selector: &str) -> bool {
+    selector.starts_with("unix:supplementary_")
+}
+
 /// Whether the whole selector names a user or group by name.
 pub(super) fn is_name(selector: &str) -> bool {
     let Some(rest) = selector.strip_prefix("unix:") else { return false };

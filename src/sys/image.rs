@@ -1,10 +1,11 @@
 //! Which program a process runs, or why nobody may rely on that.
 
 use std::{
+    fs::File,
     io,
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::ffi::OsStrExt as _,
+        unix::{ffi::OsStrExt as _, fs::FileExt as _},
     },
     path::PathBuf,
     sync::Arc,
@@ -25,6 +26,8 @@ pub(crate) struct Lens {
     namespace: FileId,
     /// Below which paths are opened: `/`, or the host's root as a container sees it.
     host_root: PathBuf,
+    /// `kernel.randomize_va_space`, open: it is read at each look.
+    randomize: Arc<File>,
     /// The addresses of our own listeners, as `getpeername` gives them to our clients.
     listeners: Arc<[Vec<u8>]>,
 }
@@ -104,10 +107,11 @@ pub(crate) type Looked<T> = Result<Result<T, Lack>, Fault>;
 
 impl Lens {
     /// # Errors
-    /// When the daemon cannot see its own user namespace.
+    /// When the daemon cannot see its own user namespace, or whether addresses are randomised.
     pub(crate) fn new(host_root: PathBuf, listeners: Vec<Vec<u8>>) -> io::Result<Self> {
         let this = ProcDir::open(i32::try_from(std::process::id()).map_err(io::Error::other)?)?;
-        Ok(Self { namespace: this.user_namespace()?, host_root, listeners: listeners.into() })
+        let randomize = Arc::new(File::open("/proc/sys/kernel/randomize_va_space")?);
+        Ok(Self { namespace: this.user_namespace()?, host_root, randomize, listeners: listeners.into() })
     }
 
     /// The image of a process and its path.
@@ -116,6 +120,33 @@ impl Lens {
     /// [`Fault::Gone`] when the process exited meanwhile: nothing that was read counts.
     pub(crate) fn image(&self, peer: &Peer) -> Looked<Image> {
         settle(peer, self.look(peer, true)).map(|seen| seen.map(|(spot, path)| Image { spot, path }))
+    }
+
+    /// The path of what a process runs and the file that lies there: what is cheap to know before its running image is
+    /// asked.
+    ///
+    /// # Errors
+    /// As [`Lens::image`].
+    pub(crate) fn path(&self, peer: &Peer) -> Looked<(FileId, PathBuf)> {
+        let seen = peer.proc_dir().map_err(Stop::from).and_then(|dir| {
+            self.check_namespace(&dir)?;
+            let file = dir.executable_id().map_err(no_executable)?;
+            Ok((file, self.path_of(&dir, file)?))
+        });
+        settle(peer, seen)
+    }
+
+    /// Whether a process runs, where it lay, what it ran a moment ago.
+    ///
+    /// # Errors
+    /// As [`Lens::image`].
+    pub(crate) fn is_still(&self, peer: &Peer, spot: Spot) -> Result<bool, Fault> {
+        let seen = peer.proc_dir().map_err(Stop::from).and_then(|dir| {
+            let file = dir.executable_id().map_err(no_executable)?;
+            // Last, so that an exec in between shows.
+            Ok(Spot { file, layout: dir.stat()?.layout })
+        });
+        Ok(settle(peer, seen)? == Ok(spot))
     }
 
     /// The image of a process, to be compared with one seen before.
@@ -128,32 +159,41 @@ impl Lens {
 
     fn look(&self, peer: &Peer, with_path: bool) -> Result<(Spot, PathBuf), Stop> {
         let dir = peer.proc_dir()?;
-        if dir.user_namespace()? != self.namespace {
-            return Err(Lack::UserNamespace.into());
-        }
+        self.check_namespace(&dir)?;
         if dir.status()?.tracer != 0 {
             return Err(Lack::Traced.into());
         }
-        if !is_randomized(&dir)? {
+        if !self.is_randomized(&dir)? {
             return Err(Lack::NotRandomized.into());
         }
         self.check_standard_streams(peer, &dir)?;
         let layout = dir.stat()?.layout;
-        let opened = dir.executable().map_err(no_executable)?;
-        let file = file_id(&opened)?;
+        let file = dir.executable_id().map_err(no_executable)?;
         if layout.code == 0 || layout.stack == 0 {
             return Err(Lack::NoExecutable.into());
         }
-        let path = if with_path { self.path(&dir, file)? } else { PathBuf::new() };
+        let path = if with_path { self.path_of(&dir, file)? } else { PathBuf::new() };
         // An exec in the midst of these reads shows here.
-        if dir.stat()?.layout != layout || file_id(&dir.executable().map_err(no_executable)?)? != file {
+        if dir.stat()?.layout != layout || dir.executable_id().map_err(no_executable)? != file {
             return Err(Lack::NoExecutable.into());
         }
         Ok((Spot { file, layout }, path))
     }
 
+    /// Whether an exec would draw new addresses. Anybody may switch that off for himself and what he starts.
+    fn is_randomized(&self, dir: &ProcDir) -> Result<bool, Stop> {
+        const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
+        let mut system = [0];
+        self.randomize.read_exact_at(&mut system, 0)?;
+        Ok(system != *b"0" && dir.personality()? & ADDR_NO_RANDOMIZE == 0)
+    }
+
+    fn check_namespace(&self, dir: &ProcDir) -> Result<(), Stop> {
+        if dir.user_namespace()? == self.namespace { Ok(()) } else { Err(Lack::UserNamespace.into()) }
+    }
+
     /// The path of the executable, if the same file lies there below the host's root.
-    fn path(&self, dir: &ProcDir, file: FileId) -> Result<PathBuf, Stop> {
+    fn path_of(&self, dir: &ProcDir, file: FileId) -> Result<PathBuf, Stop> {
         let path = dir.executable_path().map_err(no_executable)?;
         if path.as_bytes().ends_with(b" (deleted)") {
             return Err(Lack::Deleted.into());
@@ -206,13 +246,6 @@ impl Lens {
             Err(_) => false,
         }
     }
-}
-
-/// Whether an exec would draw new addresses. Anybody may switch that off for himself and what he starts.
-fn is_randomized(dir: &ProcDir) -> Result<bool, Stop> {
-    const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
-    let system = std::fs::read("/proc/sys/kernel/randomize_va_space")?;
-    Ok(system.first() != Some(&b'0') && dir.personality()? & ADDR_NO_RANDOMIZE == 0)
 }
 
 /// How a look is cut short.

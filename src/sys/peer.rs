@@ -104,8 +104,8 @@ pub(crate) struct Facts {
     pub(crate) pid: i32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// Supplementary groups, sorted.
-    pub(crate) groups: Vec<u32>,
+    /// Supplementary groups, sorted; absent where they were not asked for.
+    pub(crate) groups: Option<Vec<u32>>,
     /// Id of its cgroup in the v2 hierarchy; 0 where there is none.
     pub(crate) cgroup: u64,
 }
@@ -211,11 +211,16 @@ impl Peer {
         ProcDir::open(self.pid).map_err(|error| gone_or(error, true))
     }
 
-    /// What is true of it now.
+    /// What is true of it now, its supplementary groups only if they are asked for: they stand in `/proc/PID/status`
+    /// alone, which costs more than everything else here.
     ///
     /// # Errors
     /// [`Fault::Gone`], or [`Fault::MixedIds`] when its ids are not those it connected with.
-    pub(crate) fn facts(&self) -> Result<Facts, Fault> {
+    pub(crate) fn facts(&self, with_groups: bool) -> Result<Facts, Fault> {
+        if !with_groups && self.kernel.has(Feature::PidfdInfo) {
+            let cgroup = self.ids_and_cgroup()?;
+            return self.settle(None, cgroup);
+        }
         let dir = self.proc_dir()?;
         let status = dir.status().map_err(|error| gone_or(error, true))?;
         self.check_ids(status.uids, status.gids)?;
@@ -223,23 +228,27 @@ impl Peer {
             return Err(Fault::MixedIds);
         }
         let cgroup = self.ids_again(&dir)?;
+        self.settle(with_groups.then_some(status.groups), cgroup)
+    }
+
+    /// What was read counts only if the process lives now.
+    fn settle(&self, groups: Option<Vec<u32>>, cgroup: u64) -> Result<Facts, Fault> {
         if !self.is_alive() {
             return Err(Fault::Gone);
         }
-        Ok(Facts { process: self.key, pid: self.pid, uid: self.uid, gid: self.gid, groups: status.groups, cgroup })
+        Ok(Facts { process: self.key, pid: self.pid, uid: self.uid, gid: self.gid, groups, cgroup })
     }
 
     /// Whether facts that were read a moment ago are so still: it lives, with the same ids, in the same cgroup.
     ///
-    /// Where one call says all of that, the supplementary groups are not read again (`/proc/PID/status` costs more than
-    /// everything else here): only a process that may take any group at all (`CAP_SETGID`) can change its own, and it
-    /// had these just now.
+    /// Where one call says all of that, the supplementary groups are not read again: only a process that may take any
+    /// group at all (`CAP_SETGID`) can change its own, and it had these just now.
     ///
     /// # Errors
     /// As [`Peer::facts`].
     pub(crate) fn still(&self, facts: &Facts) -> Result<bool, Fault> {
         if !self.kernel.has(Feature::PidfdInfo) {
-            return Ok(self.facts()? == *facts);
+            return Ok(self.facts(facts.groups.is_some())? == *facts);
         }
         let cgroup = self.ids_and_cgroup()?;
         if !self.is_alive() {
@@ -393,11 +402,15 @@ mod tests {
         for kernel in kernels() {
             let (ours, _other) = UnixStream::pair().unwrap();
             let peer = Peer::of(&ours, kernel).unwrap();
-            let facts = peer.facts().unwrap();
+            let facts = peer.facts(true).unwrap();
             assert_eq!(facts.pid, i32::try_from(std::process::id()).unwrap());
             assert_eq!(facts.uid, nix::unistd::getuid().as_raw());
-            assert_eq!(peer.facts().unwrap(), facts);
+            assert_eq!(facts.groups.as_deref(), Some(peer.groups()));
+            assert_eq!(peer.facts(true).unwrap(), facts);
             assert!(peer.still(&facts).unwrap());
+            let fewer = peer.facts(false).unwrap();
+            assert_eq!(fewer, Facts { groups: None, ..facts });
+            assert!(peer.still(&fewer).unwrap());
         }
     }
 
@@ -406,7 +419,7 @@ mod tests {
         for kernel in kernels() {
             let (ours, _other) = UnixStream::pair().unwrap();
             let peer = Peer::of(&ours, kernel).unwrap();
-            let facts = peer.facts().unwrap();
+            let facts = peer.facts(true).unwrap();
             let elsewhere = Facts { cgroup: facts.cgroup + 1, ..facts };
             assert!(!peer.still(&elsewhere).unwrap());
         }
@@ -417,10 +430,10 @@ mod tests {
         for kernel in kernels() {
             let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
             let peer = Peer::by_number(i32::try_from(child.id()).unwrap(), kernel).unwrap();
-            let facts = peer.facts().unwrap();
+            let facts = peer.facts(true).unwrap();
             child.kill().unwrap();
             child.wait().unwrap();
-            assert!(matches!(peer.facts(), Err(Fault::Gone)));
+            assert!(matches!(peer.facts(true), Err(Fault::Gone)));
             assert!(matches!(peer.still(&facts), Err(Fault::Gone)));
         }
     }
@@ -429,9 +442,9 @@ mod tests {
     fn two_processes_have_two_keys() {
         let kernel = Kernel::probe(&[]).unwrap();
         let mut children = [(); 2].map(|()| std::process::Command::new("sleep").arg("60").spawn().unwrap());
-        let keys = children
-            .each_ref()
-            .map(|child| Peer::by_number(i32::try_from(child.id()).unwrap(), kernel).unwrap().facts().unwrap().process);
+        let keys = children.each_ref().map(|child| {
+            Peer::by_number(i32::try_from(child.id()).unwrap(), kernel).unwrap().facts(true).unwrap().process
+        });
         assert_ne!(keys[0], keys[1]);
         for child in &mut children {
             child.kill().unwrap();

@@ -17,8 +17,8 @@ use std::{
 };
 
 use nix::{
-    fcntl::{OFlag, open, openat, readlinkat},
-    sys::stat::{Mode, fstat},
+    fcntl::{AtFlags, OFlag, open, openat, readlinkat},
+    sys::stat::{Mode, fstat, fstatat},
 };
 
 /// What is read of one file at most. `status` grows with the groups: 65,536 of them make 720 KiB.
@@ -127,6 +127,14 @@ impl ProcDir {
         Ok(openat(&self.0, c"exe", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
     }
 
+    /// Device and inode of the executable's file.
+    ///
+    /// # Errors
+    /// As [`ProcDir::executable`].
+    pub(crate) fn executable_id(&self) -> io::Result<FileId> {
+        self.id_of(c"exe")
+    }
+
     /// The path the executable had when it was started, as the kernel spells it now.
     ///
     /// # Errors
@@ -149,7 +157,7 @@ impl ProcDir {
     /// # Errors
     /// `EACCES` when we may not look.
     pub(crate) fn user_namespace(&self) -> io::Result<FileId> {
-        file_id(&openat(&self.0, c"ns/user", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
+        self.id_of(c"ns/user")
     }
 
     /// Where one of its descriptors leads, as `socket:[4711]`.
@@ -159,6 +167,11 @@ impl ProcDir {
     pub(crate) fn descriptor(&self, number: RawFd) -> io::Result<OsString> {
         let name = CString::new(format!("fd/{number}")).map_err(|_| not_understood())?;
         Ok(readlinkat(&self.0, name.as_c_str())?)
+    }
+
+    fn id_of(&self, name: &CStr) -> io::Result<FileId> {
+        let stat = fstatat(&self.0, name, AtFlags::empty())?;
+        Ok(FileId { device: stat.st_dev, inode: stat.st_ino })
     }
 
     fn read(&self, name: &CStr) -> io::Result<Vec<u8>> {
