@@ -77,6 +77,8 @@ pub(crate) enum End {
     Flood,
     /// It broke a rule of HTTP/2.
     Broken,
+    /// Its process has exited, and another one holds it.
+    Left,
     /// It is not its process's any more.
     Fault(Fault),
 }
@@ -152,9 +154,10 @@ pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionS
     if matches!(end, End::Flood) {
         slot.fine();
     }
-    match guard.close() {
-        Some(fault) => End::Fault(fault),
-        None => end,
+    let is_left = guard.is_left_behind();
+    match guard.close().map_or(end, End::Fault) {
+        End::Fault(Fault::Gone) if is_left => End::Left,
+        end => end,
     }
 }
 

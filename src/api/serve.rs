@@ -103,6 +103,7 @@ impl Door {
                 // A process that exits is the ordinary end of a connection.
                 End::Closed | End::Fault(Fault::Gone) => {}
                 End::Fault(fault) => keeper.refuse(recorded(&peer), &fault, &counters),
+                End::Left => keeper.end(&peer, Fault::Gone.code(), &counters),
                 End::Evicted => counters.connection_ended("evicted"),
                 End::Silent => counters.connection_ended("silent"),
                 End::Flood => keeper.end(&peer, "flood", &counters),

@@ -207,7 +207,7 @@ impl Lane<'_> {
             refusals.retain(|refusal| pid.is_none_or(|pid| refusal.pid == pid));
             let is_there =
                 refusals.iter().any(|refusal| reasons.iter().any(|reason| refusal.reasons.contains(*reason)));
-            if is_there || reasons.is_empty() || Instant::now() > until {
+            if is_there || Instant::now() > until {
                 return Ok(refusals);
             }
             std::thread::sleep(Duration::from_millis(5));

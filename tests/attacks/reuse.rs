@@ -28,8 +28,7 @@ pub const ATTACKS: &[Attack] = &[
         what: "the same between accept and request",
         needs: NEEDS,
         place: Place::OwnPidNamespace,
-        // A process that exits ends its connection, as each one does some day: nothing to record.
-        reasons: &[],
+        reasons: &["peer_gone"],
         run: |scene| reuse(scene, true),
         waits: true,
         ..PLAIN

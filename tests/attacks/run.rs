@@ -214,7 +214,7 @@ fn count(line: &str, attack: &Attack, tally: &mut Tally) {
             let reasons: BTreeSet<String> =
                 reasons.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect();
             tally.refused += 1;
-            let fits = attack.reasons.is_empty() || attack.reasons.iter().any(|reason| reasons.contains(*reason));
+            let fits = attack.reasons.iter().any(|reason| reasons.contains(*reason));
             tally.unrecorded += usize::from(!fits);
             tally.reasons.extend(reasons);
         }

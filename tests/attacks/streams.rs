@@ -13,6 +13,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "stream-after-exit",
         what: "the process exits; another that holds its connection reads on",
         control: CONTROL,
+        reasons: &["peer_gone"],
         run: after_exit,
         ..PLAIN
     },

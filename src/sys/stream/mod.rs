@@ -21,6 +21,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::{io::Interest, net::UnixStream, sync::oneshot};
 
 use super::{
@@ -181,6 +182,17 @@ impl Stream {
         state.ended = true;
         state.waiters.clear();
         state.fault.take()
+    }
+
+    /// Whether the process has exited while somebody else holds its connection. An exiting process closes its own
+    /// descriptors before its pidfd tells.
+    pub(crate) fn is_left_behind(&self) -> bool {
+        let mut polled = [PollFd::new(self.0.socket.as_fd(), PollFlags::empty())];
+        let asked = poll(&mut polled, PollTimeout::ZERO);
+        let [socket] = polled;
+        // What cannot be asked counts as held: better one record too many.
+        let is_hung_up = asked.is_ok() && socket.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
+        !self.0.peer.is_alive() && !is_hung_up
     }
 
     /// Begins a turn of the connection's task: h2 is given [`TURN_BYTES`], then the others have theirs.
