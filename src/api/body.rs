@@ -74,7 +74,8 @@ impl Body for Guarded {
     }
 }
 
-fn trailers(status: &Status) -> http::HeaderMap {
+/// A status as it ends a stream.
+pub(super) fn trailers(status: &Status) -> http::HeaderMap {
     let mut map = http::HeaderMap::new();
     // The texts are ours and fit a header.
     status.add_header(&mut map).ok();

@@ -27,6 +27,7 @@ use super::{
     body::{Guarded, Place},
     flood::Flood,
     limits::ConnectionSlot,
+    sealed::unseal,
     status, turns,
 };
 use crate::{
@@ -215,7 +216,7 @@ async fn answer(
         Ok(Ok(response)) => {
             counters
                 .request(method, Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
-            response.map(|body| Guarded::new(body, counters.clone(), Some(place)))
+            unseal(response).map(|body| Guarded::new(body, counters.clone(), Some(place)))
         }
         Ok(Err(never)) => match never {},
         Err(_) => {

@@ -1,13 +1,17 @@
 //! The SPIFFE Workload API: X.509-SVIDs and bundles.
 
-use std::{collections::HashMap, pin::Pin, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 
-use super::{standard::add_standard, status};
+use super::{
+    sealed::{Nothing, seal},
+    standard::add_standard,
+    status,
+};
 use crate::{
     attest::Caller,
     authority::Svid,
@@ -22,8 +26,6 @@ use crate::{
 struct Workload {
     issuer: Arc<Issuer>,
 }
-
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// What the workload socket serves: the Workload API, health and reflection. All of it asks for the security header.
 pub(crate) fn workload_routes(issuer: Arc<Issuer>, message_bytes_max: usize, health: &HealthReporter) -> Routes {
@@ -42,11 +44,11 @@ fn caller<T>(request: &Request<T>) -> Result<Arc<Caller>, Status> {
 
 #[tonic::async_trait]
 impl SpiffeWorkloadApi for Workload {
-    type FetchX509SVIDStream = Answers<pb::X509svidResponse>;
-    type FetchX509BundlesStream = Answers<pb::X509BundlesResponse>;
-    type FetchJWTBundlesStream = Answers<pb::JwtBundlesResponse>;
-    type FetchWITSVIDStream = Answers<pb::WitsvidResponse>;
-    type FetchWITBundlesStream = Answers<pb::WitBundlesResponse>;
+    type FetchX509SVIDStream = Nothing<pb::X509svidResponse>;
+    type FetchX509BundlesStream = Nothing<pb::X509BundlesResponse>;
+    type FetchJWTBundlesStream = Nothing<pb::JwtBundlesResponse>;
+    type FetchWITSVIDStream = Nothing<pb::WitsvidResponse>;
+    type FetchWITBundlesStream = Nothing<pb::WitBundlesResponse>;
 
     async fn fetch_x509svid(
         &self,
@@ -62,7 +64,7 @@ impl SpiffeWorkloadApi for Workload {
                 Err(error) => Some((Err(error.into()), None)),
             }
         });
-        Ok(Response::new(Box::pin(with_first(first, later))))
+        Ok(seal(with_first(first, later)))
     }
 
     async fn fetch_x509_bundles(
@@ -79,7 +81,7 @@ impl SpiffeWorkloadApi for Workload {
                 Err(error) => Some((Err(error.into()), None)),
             }
         });
-        Ok(Response::new(Box::pin(with_first(first, later))))
+        Ok(seal(with_first(first, later)))
     }
 
     async fn fetch_jwtsvid(&self, _: Request<pb::JwtsvidRequest>) -> Result<Response<pb::JwtsvidResponse>, Status> {
