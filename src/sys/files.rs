@@ -149,6 +149,15 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(Error::io(path, "synced"))
 }
 
+/// How much more can be written where a file is, in bytes.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let disk = nix::sys::statvfs::statvfs(path)?;
+    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+}
+
 fn check_owner(path: &Path, meta: &fs::Metadata, want: u32) -> Result<(), Error> {
     let uid = geteuid().as_raw();
     if meta.uid() != uid {

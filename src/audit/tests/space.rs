@@ -66,7 +66,9 @@ fn on_a_full_disk_renewals_go_on_from_the_reserve_and_others_are_refused() {
         assert!(ordinary < 10_000);
     };
     assert!(matches!(error, Error::Full { .. }), "{error}");
+    assert!(matches!(log.fault(), Some(Error::Full { .. })));
     let length = fs::metadata(segments(&dir).pop().unwrap()).unwrap().len();
+    assert!(log.fault().is_some(), "renewals are no sign of space");
     let mut renewals = 0;
     while log.append(&issued("renewal", true), Urgency::Renewal).is_ok() {
         renewals += 1;
@@ -79,8 +81,10 @@ fn on_a_full_disk_renewals_go_on_from_the_reserve_and_others_are_refused() {
 
     disk.empty();
     std::thread::sleep(Duration::from_millis(110));
+    assert!(log.fault().is_none(), "it heals without a record");
     append(&log, "after").unwrap();
     log.close();
+    assert!(matches!(log.fault(), Some(Error::Closed)));
     let report = verify(&dir).unwrap();
     assert_eq!(kinds(&dir)["issued"], ordinary + renewals + 2);
     assert!(report.findings.is_empty(), "nothing was half-written");
@@ -93,6 +97,7 @@ fn on_a_full_disk_a_full_segment_is_stretched_for_renewals() {
     let log = open(&dir, &small());
     disk.fill();
     while append(&log, "ordinary").is_ok() {}
+    assert!(matches!(log.fault(), Some(Error::Full { .. })));
     let before = segments(&dir).len();
     for _ in 0..10 {
         log.append(&issued("renewal", true), Urgency::Renewal).unwrap();
