@@ -25,7 +25,7 @@ pub(crate) enum Error {
     #[error("the audit log in {} is in use by another process", dir.display())]
     InUse { dir: PathBuf },
     /// Where the log ends cannot be told.
-    #[error("the audit log's last segment {} is damaged and there is no head beside it; move the folder away to begin a new log", path.display())]
+    #[error("the audit log's last segment {} is damaged and there is no head beside it", path.display())]
     Damaged { path: PathBuf },
     /// The folder is not as it must be.
     #[error("the audit folder cannot be used")]

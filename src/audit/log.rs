@@ -163,6 +163,18 @@ impl Log {
         Ok(Sequence(number))
     }
 
+    /// Why no record would be taken now, but for a renewal's; `None` when one would. It makes room as a record would.
+    pub(crate) fn fault(&self) -> Option<Error> {
+        let shared = &self.0.shared;
+        let mut state = shared.lock();
+        let last = state.writer.last();
+        let found = state.check().and_then(|()| state.writer.make_room(shared.clock.now())).err();
+        if state.writer.last() != last && !std::mem::replace(&mut state.is_dirty, true) {
+            shared.work.notify_one();
+        }
+        found
+    }
+
     /// The number of the last record.
     pub(crate) fn last(&self) -> Sequence {
         Sequence(self.0.shared.lock().writer.last())

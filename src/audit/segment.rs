@@ -18,6 +18,8 @@ use nix::{
     fcntl::{FallocateFlags, fallocate},
 };
 
+use crate::sys::files;
+
 use super::{Error, record::Urgency};
 
 /// An open segment.
@@ -36,6 +38,8 @@ pub(super) struct Segment {
     is_torn: bool,
     /// When there was no space last.
     full_at: Option<SystemTime>,
+    /// Whether the system did not take the last line, though there was space.
+    is_refused: bool,
 }
 
 impl Segment {
@@ -65,7 +69,8 @@ impl Segment {
     }
 
     fn new(path: PathBuf, number: u64, file: File, length: u64, reserve: u64) -> Self {
-        Self { number, path, file: Arc::new(file), length, allocated: Some(0), reserve, is_torn: false, full_at: None }
+        let (allocated, file) = (Some(0), Arc::new(file));
+        Self { number, path, file, length, allocated, reserve, is_torn: false, full_at: None, is_refused: false }
     }
 
     /// How long it is, in bytes.
@@ -83,29 +88,52 @@ impl Segment {
         self.mend()?;
         let size = u64::try_from(line.len()).unwrap_or(u64::MAX);
         let end = self.length.saturating_add(size);
-        let kept = match urgency {
-            Urgency::Ordinary => self.reserve,
-            Urgency::Renewal => 0,
-        };
-        if self.allocated.is_some_and(|allocated| end.saturating_add(self.reserve) > allocated) {
-            // Who may use the reserve does so only when there is nothing else.
-            if let Err(error) = self.allocate_unless_full(size, now)
-                && self.allocated.is_some_and(|allocated| end.saturating_add(kept) > allocated)
-            {
-                return Err(error);
-            }
+        // Who may use the reserve does so only when there is nothing else.
+        if let Err(error) = self.find_room(size, now)
+            && (urgency == Urgency::Ordinary || self.allocated.is_some_and(|allocated| end > allocated))
+        {
+            return Err(error);
         }
         match write_once(&self.file, line, self.length) {
             Ok(()) => {
                 self.length = end;
+                self.is_refused = false;
                 Ok(())
             }
             Err(error) => {
                 self.is_torn = true;
                 // What cannot be cut off now is cut off before the next line.
                 self.mend().ok();
-                Err(Error::io(&self.path, "written")(error))
+                let error = Error::io(&self.path, "written")(error);
+                self.is_refused = !matches!(error, Error::Full { .. });
+                Err(error)
             }
+        }
+    }
+
+    /// Makes sure that an ordinary line of so many bytes could be written now.
+    pub(super) fn make_room(&mut self, size: u64, now: SystemTime) -> Result<(), Error> {
+        self.mend()?;
+        self.find_room(size, now)?;
+        if self.allocated.is_none() && files::free_bytes(&self.path).is_ok_and(|free| free < size) {
+            return Err(self.full());
+        }
+        if self.is_refused
+            && let Some(end) = self.length.checked_sub(1)
+        {
+            // The last line's end once more: it changes nothing, and says what a new line would.
+            self.file.write_all_at(b"\n", end).map_err(Error::io(&self.path, "written"))?;
+            self.is_refused = false;
+        }
+        Ok(())
+    }
+
+    /// Room for so many bytes beside the reserve. On a file system that cannot tell, the line finds out by itself.
+    fn find_room(&mut self, size: u64, now: SystemTime) -> Result<(), Error> {
+        let end = self.length.saturating_add(size).saturating_add(self.reserve);
+        match self.allocated.is_some_and(|allocated| end > allocated) {
+            true => self.allocate_unless_full(size, now),
+            false => Ok(()),
         }
     }
 
@@ -226,3 +254,28 @@ const CHUNK_BYTES: u64 = 256 * 1024;
 
 /// Without this much beside the reserve no segment is begun.
 const FIRST_BYTES: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::sys::scratch::Scratch;
+
+    #[test]
+    fn a_file_that_takes_nothing_is_told_until_it_does() {
+        let (dir, now) = (Scratch::new(), SystemTime::UNIX_EPOCH);
+        let mut segment = Segment::create(dir.path(), 1, 0).unwrap();
+        segment.write(b"one\n", Urgency::Ordinary, now).unwrap();
+        segment.make_room(100, now).unwrap();
+        let read_only = Arc::new(File::open(path(dir.path(), 1)).unwrap());
+        let whole = std::mem::replace(&mut segment.file, read_only);
+        assert!(matches!(segment.write(b"two\n", Urgency::Ordinary, now), Err(Error::Io { .. })));
+        assert!(matches!(segment.make_room(100, now), Err(Error::Io { .. })));
+        segment.file = whole;
+        segment.make_room(100, now).unwrap();
+        assert_eq!(fs::read(path(dir.path(), 1)).unwrap(), b"one\n");
+        segment.write(b"two\n", Urgency::Ordinary, now).unwrap();
+        assert_eq!(fs::read(path(dir.path(), 1)).unwrap(), b"one\ntwo\n");
+    }
+}

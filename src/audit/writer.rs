@@ -101,14 +101,26 @@ impl Writer {
             return Err(error);
         }
         let size = u64::try_from(body.len()).unwrap_or(u64::MAX).saturating_add(LINK_BYTES);
-        if self.segment.length().saturating_add(size) > self.limits.segment_bytes_max
-            && let Err(error) = self.rotate(now)
+        if let Err(error) = self.rotate_before(size, now)
             && urgency == Urgency::Ordinary
         {
             // A renewal goes into the old segment, over its cap, as far as the reserve reaches.
             return Err(error);
         }
         self.put(body, urgency, now)
+    }
+
+    /// Makes sure that a record of the usual size finds room, and a file that takes it.
+    pub(super) fn make_room(&mut self, now: SystemTime) -> Result<(), Error> {
+        self.rotate_before(USUAL_BYTES, now)?;
+        self.segment.make_room(USUAL_BYTES, now)
+    }
+
+    fn rotate_before(&mut self, size: u64, now: SystemTime) -> Result<(), Error> {
+        match self.segment.length().saturating_add(size) > self.limits.segment_bytes_max {
+            true => self.rotate(now),
+            false => Ok(()),
+        }
     }
 
     fn put(&mut self, body: &[u8], urgency: Urgency, now: SystemTime) -> Result<u64, Error> {
@@ -178,6 +190,9 @@ pub(super) fn first_line(dir: &Path, number: u64) -> Option<Line> {
     BufReader::new(file.take(most)).read_until(b'\n', &mut line).ok()?;
     chain::read(line.strip_suffix(b"\n")?).ok()
 }
+
+/// About what a line has, as most are.
+const USUAL_BYTES: u64 = 600;
 
 /// What a line has beside the record, about.
 const LINK_BYTES: u64 = 240;

@@ -41,7 +41,7 @@ pub(crate) enum Error {
     )]
     LayoutChanged { found: Layout, configured: Layout },
     /// Several keys without a row.
-    #[error("{} holds {count} keys that the database does not know: restore the database that belongs to them, or move them away", folder.display())]
+    #[error("{} holds {count} keys that the database does not know", folder.display())]
     UnknownKeys { folder: PathBuf, count: usize },
     /// A row of the store is not understood.
     #[error("authority {0} in the store is not understood")]

@@ -30,7 +30,9 @@ impl Context {
     /// # Errors
     /// When an ordinary user has no home.
     pub(crate) fn paths(&self) -> Result<Paths, Failure> {
-        Paths::of_process(self.home.as_deref()).map_err(|error| Failure::new(Exit::Usage, whole(&error)))
+        Paths::of_process(self.home.as_deref()).map_err(|error| {
+            Failure::new(Exit::Usage, whole(&error)).hint("give it a folder with --home or DAYFLY_HOME")
+        })
     }
 
     /// Where admin verbs go.

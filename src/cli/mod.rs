@@ -16,6 +16,7 @@ mod failure;
 mod fetch;
 mod identity;
 mod link;
+mod man;
 mod moment;
 mod print;
 mod service;
@@ -90,6 +91,8 @@ enum Verb {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Print the manual page
+    Man(man::Man),
     /// A process of the demo
     #[command(hide = true)]
     DemoRole(demo::Role),
@@ -132,6 +135,7 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut command(), "dayfly", &mut script);
             context.print.data(&script)
         }
+        Verb::Man(man) => man::run(context, man, command()),
     }
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::daemon::{Bound, Config, Daemon, Telemetry, config::Overrides};
+use crate::daemon::{Bound, Config, Daemon, Telemetry, advice, config::Overrides};
 
 use super::{
     context::Context,
@@ -60,7 +60,9 @@ pub(crate) fn load(context: &Context, file: Option<PathBuf>, overrides: Override
     Config::load(file.as_deref(), &context.paths()?, overrides).map_err(|problems| {
         let words = format!("the configuration has {}", counted(problems.count(), "problem", "problems"));
         let failure = Failure::new(Exit::Usage, words);
-        failure.details(problems.to_string().lines())
+        failure
+            .details(problems.to_string().lines())
+            .hint("mend the configuration; `dayfly daemon --check` reads it again without a start")
     })
 }
 
@@ -84,9 +86,13 @@ pub(crate) async fn bind(config: Config) -> Result<Bound, Failure> {
     Daemon::bind(config, Some(telemetry)).await.map_err(|error| failed("the daemon cannot start", &error))
 }
 
-/// Why the daemon failed, with all causes.
+/// Why the daemon failed, with all causes, and what to do about it.
 pub(crate) fn failed(words: &str, error: &anyhow::Error) -> Failure {
-    Failure::because(words, error.as_ref())
+    let failure = Failure::because(words, error.as_ref());
+    match advice(error) {
+        Some(advice) => failure.hint(advice),
+        None => failure,
+    }
 }
 
 /// A token that SIGINT and SIGTERM cancel. A second signal ends the process at once.

@@ -32,9 +32,9 @@ use crate::{
         desk::{self, Clerk, Desk},
     },
     registry::Snapshot,
-    store::Store,
+    store::{self, Store},
     sys::{
-        Clock,
+        Clock, chain,
         counters::Counters,
         files,
         image::Lens,
@@ -112,7 +112,7 @@ impl Daemon {
         let attestor =
             Arc::new(Attestor::new(lens, settings::waits(&config.limits), kernel, clock.clone(), counters.clone()));
         let gates = settings::gates(&config, descriptors);
-        let stand = stand(owner.listed(), log.clone());
+        let stand = stand(owner.listed(), store.clone(), log.clone());
         let health = HealthReporter::new();
         let terms = settings::terms(&config.limits);
         let service = |routes, is_admin| Service {
@@ -245,7 +245,7 @@ fn say_what_is_missing(kernel: Kernel) {
 fn record(log: &audit::Log, event: &'static str) {
     let record = Record::Daemon { event, detail: Some(env!("CARGO_PKG_VERSION").to_owned()) };
     if let Err(error) = log.append(&record, Urgency::Ordinary) {
-        tracing::error!(error = %crate::sys::chain(&error), "audit log takes no record");
+        tracing::error!(error = %chain(&error), "audit log takes no record");
     }
 }
 
@@ -255,19 +255,26 @@ fn tell(log: audit::Log) -> Box<dyn Fn(&crate::authority::Event) + Send + Sync> 
         tracing::info!(authority = %event.id, event = event.event, "authority");
         let record = Record::Authority { event: event.event, id: event.id.to_string(), not_after: event.not_after };
         if let Err(error) = log.append(&record, Urgency::Renewal) {
-            tracing::error!(error = %crate::sys::chain(&error), "audit log takes no record");
+            tracing::error!(error = %chain(&error), "audit log takes no record");
         }
     })
 }
 
-/// How the daemon stands, from its authorities: without one that signs it is not ready.
-fn stand(listed: watch::Receiver<Arc<[Listed]>>, log: audit::Log) -> Stand {
+/// How the daemon stands. Without an authority that signs, or a log that takes a record, nobody gets anything new.
+fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: audit::Log) -> Stand {
     let clock = Clock::system();
     Arc::new(move || {
         let authorities: Arc<[Listed]> = listed.borrow().clone();
         let now = clock.now();
-        let is_ready = authorities.iter().any(|one| one.slot == "active" && one.not_after > now);
-        let problems = if is_ready { Vec::new() } else { vec!["no authority can sign".to_owned()] };
+        let can_sign = authorities.iter().any(|one| one.slot == "active" && one.not_after > now);
+        let unsigned = (!can_sign).then(|| "no authority can sign".to_owned());
+        let unrecorded = log.fault().map(|error| format!("nothing new is issued: {}", chain(&error)));
+        let unwritten = store.fault().map(|error| match error {
+            store::Error::Io(cause) => format!("nothing can be changed: the database cannot be written: {cause}"),
+            _ => "nothing can be changed: no space is left for the database".to_owned(),
+        });
+        let is_ready = unsigned.is_none() && unrecorded.is_none();
+        let problems = [unsigned, unrecorded, unwritten].into_iter().flatten().collect();
         let standing = |one: &Listed| AuthorityStanding {
             id: one.id.to_string(),
             kind: one.kind,

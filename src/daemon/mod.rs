@@ -1,5 +1,6 @@
 //! Assembly: what an operator decides becomes a daemon that serves.
 
+mod advice;
 mod assembly;
 pub mod config;
 mod paths;
@@ -7,6 +8,7 @@ mod settings;
 mod telemetry;
 pub(crate) mod units;
 
+pub(crate) use advice::advice;
 pub use assembly::{Bound, Daemon};
 pub use config::Config;
 pub use paths::{Paths, PathsError};

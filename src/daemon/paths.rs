@@ -25,7 +25,7 @@ pub struct Paths {
 #[derive(Debug, Error)]
 pub enum PathsError {
     /// An ordinary user needs a home for state and configuration.
-    #[error("HOME is not set, so there is no place for state: give a folder with --home or DAYFLY_HOME")]
+    #[error("HOME is not set, so there is no place for state")]
     HomeMissing,
     /// The folder given cannot be made absolute.
     #[error("the folder {path:?} cannot be used")]

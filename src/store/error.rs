@@ -20,22 +20,22 @@ pub(crate) enum Error {
     #[error("the state folder cannot be used")]
     Dir(#[from] files::Error),
     /// Another process has it.
-    #[error("the database {} is in use by another process; is a daemon running already?", path.display())]
+    #[error("the database {} is in use by another process", path.display())]
     Locked { path: PathBuf },
     /// It is not what was written.
-    #[error("the database {} is damaged ({what}); restore it from a backup, together with the keys beside it", path.display())]
+    #[error("the database {} is damaged ({what})", path.display())]
     Corrupt { path: PathBuf, what: String },
     /// It is some other program's.
     #[error("{} is not a database of this program's", path.display())]
     NotOurs { path: PathBuf },
     /// A later release has written it.
-    #[error("the database {} has schema {found}, and this release knows no later one than {known}; run the release that wrote it", path.display())]
+    #[error("the database {} has schema {found}, and this release knows no later one than {known}", path.display())]
     Newer { path: PathBuf, found: u32, known: u32 },
     /// Keys without what says what they are for. A new database would mean a new authority.
-    #[error("the database {} is missing, but {} holds {keys} of its keys; restore it from a backup, or move the keys away to begin with a new authority that nobody trusts yet", path.display(), dir.display())]
+    #[error("the database {} is missing, but {} holds {keys} of its keys", path.display(), dir.display())]
     MissingBesideKeys { path: PathBuf, dir: PathBuf, keys: usize },
     /// Authorities without their keys.
-    #[error("the database {} knows authorities whose keys are missing: {}; restore the keys from a backup, or move the database away to begin with a new authority that nobody trusts yet", path.display(), missing.join(", "))]
+    #[error("the database {} knows authorities whose keys are missing: {}", path.display(), missing.join(", "))]
     KeysMissingBesideDatabase { path: PathBuf, missing: Vec<String> },
     /// It belongs to another trust domain.
     #[error("the database {} belongs to the trust domain {found}, not to {configured}: a trust domain cannot be changed", path.display())]

@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     AuthorityRow, Error, database, keys,
-    writer::{Job, Turn, Work, Writer},
+    writer::{Fault, Job, Turn, Work, Writer},
 };
 
 /// How many changes wait for the disk at most.
@@ -44,6 +44,7 @@ pub(crate) struct Store(Arc<Open>);
 #[derive(Debug)]
 struct Open {
     jobs: Mutex<Option<SyncSender<Job>>>,
+    fault: Arc<Fault>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -58,7 +59,9 @@ impl Store {
     pub(crate) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<(Self, Loaded), Error> {
         let path = database::path(state);
         let connection = database::open(state, trust_domain)?;
-        let writer = Writer { connection, path: path.clone(), trust_domain: trust_domain.clone() };
+        let fault = Arc::new(Fault::default());
+        let writer =
+            Writer { connection, path: path.clone(), trust_domain: trust_domain.clone(), fault: fault.clone() };
         let loaded = writer.load_checked()?;
         let missing = keys::missing(state, &loaded.authorities);
         if !missing.is_empty() {
@@ -68,7 +71,7 @@ impl Store {
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(&waiting));
         let thread = thread
             .map_err(|source| Error::Dir(crate::sys::files::Error::Io { path, verb: "written by a thread", source }))?;
-        let open = Open { jobs: Mutex::new(Some(jobs)), writer: Mutex::new(Some(thread)) };
+        let open = Open { jobs: Mutex::new(Some(jobs)), fault, writer: Mutex::new(Some(thread)) };
         Ok((Self(Arc::new(open)), loaded))
     }
 
@@ -103,6 +106,11 @@ impl Store {
     /// When it cannot be read.
     pub(crate) async fn load(&self) -> Result<Loaded, Error> {
         self.ask(Work::Load).await?.ok_or(Error::Closed)
+    }
+
+    /// Why the disk did not take the last change; `None` when it did, or would take one now.
+    pub(crate) fn fault(&self) -> Option<Error> {
+        self.0.fault.present()
     }
 
     /// Finishes what waits and closes the database. Blocks until that is done.

@@ -15,6 +15,11 @@ pub(super) fn version() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
 }
 
+/// Writes its number once more: a page that goes to the disk, and nothing is different.
+pub(super) fn version_again() -> String {
+    format!("PRAGMA user_version = {}", version())
+}
+
 /// Brings a database from a schema to the present one, a new one with its trust domain; all of it or nothing.
 pub(super) fn migrate(connection: &mut Connection, from: u32, trust_domain: &TrustDomain) -> rusqlite::Result<()> {
     let transaction = Transaction::new(connection, TransactionBehavior::Exclusive)?;

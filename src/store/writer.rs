@@ -5,9 +5,9 @@ use std::{
     fs,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -15,9 +15,9 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{registry::Change, spiffe::TrustDomain};
+use crate::{registry::Change, spiffe::TrustDomain, sys::files};
 
-use super::{AuthorityRow, Error, Loaded, authorities, database, entries};
+use super::{AuthorityRow, Error, Loaded, authorities, database, entries, schema};
 
 /// How many changes are written together at most, and for how long they are gathered.
 pub(super) const GROUP_MAX: usize = 100;
@@ -29,6 +29,11 @@ const WAL_BYTES_IDLE: u64 = 1 << 20;
 
 /// How many batches of rows wait to be checked at most.
 const BATCHES_MAX: usize = 128;
+
+/// How soon a disk that did not take a change is asked again, and how much must be free on it then: where less is, the
+/// next change may fail as the last one did.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const ROOM_BYTES: u64 = 256 << 10;
 
 /// Something to do.
 pub(super) enum Work {
@@ -69,17 +74,32 @@ impl Turn {
     }
 }
 
+/// Why the disk did not take the last change; nothing when it did. The writer tells, others look.
+#[derive(Debug, Default)]
+pub(super) struct Fault(Mutex<Option<Error>>);
+
+impl Fault {
+    pub(super) fn present(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Error::share)
+    }
+
+    fn is(&self, error: Option<Error>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+}
+
 /// What the thread owns.
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     pub(super) trust_domain: TrustDomain,
+    pub(super) fault: Arc<Fault>,
 }
 
 impl Writer {
     /// Works until nobody can ask for anything any more, then closes the database.
     pub(super) fn run(self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
+        while let Some(first) = self.next(jobs) {
             let begun = Instant::now();
             let mut group = vec![first];
             while group.len() < GROUP_MAX
@@ -99,8 +119,40 @@ impl Writer {
         }
     }
 
+    /// Waits for the next change. A disk that did not take the last one is asked again meanwhile.
+    fn next(&self, jobs: &Receiver<Job>) -> Option<Job> {
+        while self.fault.present().is_some() {
+            match jobs.recv_timeout(AGAIN_AFTER) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Timeout) => self.try_again(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        jobs.recv().ok()
+    }
+
+    /// Writes what changes nothing, where there is room for more than that.
+    pub(super) fn try_again(&self) {
+        let written = match files::free_bytes(&self.path) {
+            Ok(free) if free < ROOM_BYTES => Err(Error::Full),
+            _ => {
+                self.begin().and_then(|()| self.execute(&schema::version_again())).and_then(|()| self.execute("COMMIT"))
+            }
+        };
+        match written {
+            Ok(()) => {
+                tracing::info!("database can be written again");
+                self.fault.is(None);
+            }
+            Err(error) => {
+                self.roll_back();
+                self.fault.is(Some(error));
+            }
+        }
+    }
+
     /// One transaction for all. The replies go out when the disk has everything.
-    fn write(&self, group: Vec<Job>) {
+    pub(super) fn write(&self, group: Vec<Job>) {
         let mut outcomes = Vec::with_capacity(group.len());
         let written = self.begin().and_then(|()| {
             for job in &group {
@@ -112,6 +164,7 @@ impl Writer {
             tracing::error!(%error, "database not written");
             self.roll_back();
         }
+        self.notice(&group, &outcomes, written.as_ref().err());
         let mut outcomes = outcomes.into_iter();
         for job in group {
             let outcome = match (&written, outcomes.next()) {
@@ -123,6 +176,17 @@ impl Writer {
             };
             // Whoever waits no more has been told so.
             job.reply.try_send(outcome).ok();
+        }
+    }
+
+    /// Keeps in mind what the disk said. What only read, or broke a rule, says nothing about it.
+    fn notice(&self, group: &[Job], outcomes: &[Result<Option<Loaded>, Error>], whole: Option<&Error>) {
+        let mut errors = whole.into_iter().chain(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()));
+        let mut pairs = group.iter().zip(outcomes);
+        if let Some(error) = errors.find(|error| matches!(error, Error::Full | Error::Io(_))) {
+            self.fault.is(Some(error.share()));
+        } else if whole.is_none() && pairs.any(|(job, outcome)| outcome.is_ok() && !matches!(job.work, Work::Load)) {
+            self.fault.is(None);
         }
     }
 

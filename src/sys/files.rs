@@ -24,7 +24,7 @@ pub(crate) const PRIVATE_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Somebody else could read or replace it.
-    #[error("{} has mode {mode:04o}: others than its owner may use it (chmod {want:04o})", path.display())]
+    #[error("{} has mode {mode:04o}: others than its owner may use it", path.display())]
     LooseMode { path: PathBuf, mode: u32, want: u32 },
     /// It belongs to somebody else.
     #[error("{} belongs to uid {owner}, not to the daemon's uid {uid}", path.display())]
@@ -36,7 +36,7 @@ pub(crate) enum Error {
     #[error("{} is larger than {PRIVATE_BYTES_MAX} bytes", path.display())]
     TooLarge { path: PathBuf },
     /// Another daemon has it.
-    #[error("{} is held by another process: is another daemon running on this state?", path.display())]
+    #[error("{} is held by another process", path.display())]
     InUse { path: PathBuf },
     /// The system said no.
     #[error("{} cannot be {verb}", path.display())]
@@ -147,6 +147,15 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, Error> {
 /// What the system said.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(Error::io(path, "synced"))
+}
+
+/// How much more can be written where a file is, in bytes.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let disk = nix::sys::statvfs::statvfs(path)?;
+    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
 fn check_owner(path: &Path, meta: &fs::Metadata, want: u32) -> Result<(), Error> {

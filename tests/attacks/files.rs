@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File, FileTimes},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -41,10 +41,10 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "name-as-script",
-        what: "the trusted program's path as that of a script which an own interpreter runs",
+        what: "a script at the trusted program's path, which an own program interprets",
         control: &[Switch::Argv],
         reasons: &["no_entry"],
-        run: |scene| named(scene, &["sh", &scene.programs.trusted.to_string_lossy()]),
+        run: scripted,
         ..PLAIN
     },
     Attack {
@@ -101,6 +101,18 @@ fn named(scene: &Scene<'_>, words: &[&str]) -> anyhow::Result<Outcome> {
     asks_as_a_client(scene, &liar)
 }
 
+fn scripted(scene: &Scene<'_>) -> anyhow::Result<Outcome> {
+    let (trusted, aside) = (&scene.programs.trusted, scene.folder.join("aside"));
+    fs::rename(trusted, &aside)?;
+    let liar = script(trusted, &scene.programs.attacker).and_then(|()| scene.actor(trusted, scene.users.owner));
+    fs::rename(&aside, trusted)?;
+    let liar = liar?;
+    let words = fs::read(format!("/proc/{}/cmdline", liar.pid))?;
+    let second = words.split(|byte| *byte == 0).nth(1);
+    ensure!(second == Some(trusted.as_os_str().as_bytes()), "the kernel did not start it as a script");
+    asks_as_a_client(scene, &liar)
+}
+
 fn deleted(scene: &Scene<'_>) -> anyhow::Result<Outcome> {
     let (trusted, aside) = (&scene.programs.trusted, scene.folder.join("aside"));
     fs::rename(trusted, &aside)?;
@@ -142,6 +154,13 @@ fn hash_cache(scene: &Scene<'_>) -> anyhow::Result<Outcome> {
     ensure!(after.len() == before.len() && after.modified()? == before.modified()?, "the file shows that it changed");
     let liar = scene.actor(&path, scene.users.owner)?;
     asks_as_a_client(scene, &liar)
+}
+
+/// A script that this program interprets.
+pub fn script(path: &Path, interpreter: &Path) -> anyhow::Result<()> {
+    fs::write(path, format!("#!{}\n", interpreter.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

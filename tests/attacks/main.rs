@@ -58,7 +58,7 @@ const ROUNDS_FULL: usize = 100;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    // As a script's interpreter has it: the script's path comes first.
+    // As an interpreter has it: the script's path comes first.
     let is_script = words.first().is_some_and(|word| word.starts_with('/'));
     let (role, rest) =
         words[usize::from(is_script)..].split_first().map_or(("", &[][..]), |(role, rest)| (role.as_str(), rest));

@@ -8,6 +8,7 @@ use nix::{
 };
 
 use crate::{
+    files::script,
     naive::{CAREFUL, Switch},
     scene::{Actor, Outcome, Scene},
     table::{Attack, Grant, Kind, Need, PLAIN},
@@ -64,6 +65,16 @@ pub const ATTACKS: &[Attack] = &[
         run: |scene| {
             let parent = scene.trusted()?;
             is_served(scene, &parent.forks()?)
+        },
+        ..TWIN
+    },
+    Attack {
+        name: "twin-script",
+        what: "a script whose interpreter is the registered program",
+        run: |scene| {
+            let path = scene.folder.join("script");
+            script(&path, &scene.programs.trusted)?;
+            is_served(scene, &scene.actor(&path, scene.users.owner)?)
         },
         ..TWIN
     },

@@ -98,6 +98,10 @@ pub struct Nothing {}
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Status {
+    #[prost(string, tag = "5")]
+    pub state: String,
+    #[prost(string, repeated, tag = "6")]
+    pub problems: Vec<String>,
     #[prost(uint64, tag = "7")]
     pub entries: u64,
     #[prost(uint64, tag = "9")]

@@ -3,7 +3,8 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -65,6 +66,21 @@ fn entry(number: u32) -> Create {
     Create { entry: Some(entry) }
 }
 
+/// That `dayfly status` has this among the problems, and that it is degraded.
+fn must_say(daemon: &Daemon, problem: &str) {
+    let words = daemon.cli(&["status"]);
+    assert!(words.contains(problem) && words.contains("degraded"), "{problem} is not in: {words}");
+}
+
+/// What `/ready` answers.
+fn ready(ops: &Path) -> String {
+    let mut stream = UnixStream::connect(ops).unwrap();
+    stream.write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn a_full_disk_stops_new_things_and_leaves_old_ones() {
     let folder = Folder::new();
@@ -72,15 +88,15 @@ fn a_full_disk_stops_new_things_and_leaves_old_ones() {
         println!("skipped: a small disk can be mounted by root only");
         return;
     };
-    fs::write(
-        folder.path().join("dayfly.toml"),
-        "[audit]\nsegment_bytes = \"1MiB\"\ntotal_bytes = \"8MiB\"\nrefusals_per_uid_minute = 100000\n",
-    )
-    .unwrap();
+    let ops = folder.path().join("ops.sock");
+    let config = "[audit]\nsegment_bytes = \"1MiB\"\ntotal_bytes = \"8MiB\"\nrefusals_per_uid_minute = 100000\n";
+    let config = format!("{config}[ops]\naddress = \"{}\"\n", ops.display());
+    fs::write(folder.path().join("dayfly.toml"), config).unwrap();
     let mut daemon = Daemon::start_in(folder.path(), &[]);
     daemon.entry("spiffe://example.org/me", &[&own_uid()], &TTL);
     let mut watch = Watch::open(&daemon.socket()).unwrap();
     let kept = Kept::new(&watch.next().unwrap().unwrap()[0]);
+    assert_eq!(daemon.status().state, "ready");
     disk.fill();
 
     // Entries: the first that finds no room says so.
@@ -103,6 +119,8 @@ fn a_full_disk_stops_new_things_and_leaves_old_ones() {
     let words = String::from_utf8_lossy(&failed.stderr).into_owned();
     assert!(!failed.status.success() && (words.contains("full") || words.contains("space")), "{words}");
 
+    must_say(&daemon, "nothing can be changed: no space is left for the database");
+
     // The audit log: without a record nobody gets anything new.
     let begin = Instant::now();
     let mut issued = 0;
@@ -115,6 +133,10 @@ fn a_full_disk_stops_new_things_and_leaves_old_ones() {
     };
     println!("after {issued} SVIDs: {:?} {}", refusal.code(), refusal.words());
     assert_eq!(refusal.code(), Some(UNAVAILABLE), "{refusal:?}");
+
+    must_say(&daemon, "nothing new is issued: no space is left for the audit log");
+    must_say(&daemon, "nothing can be changed: no space is left for the database");
+    assert!(ready(&ops).starts_with("HTTP/1.1 503 "), "{}", ready(&ops));
 
     // Who has an identity keeps it: three renewals.
     for _ in 0..3 {
@@ -129,6 +151,9 @@ fn a_full_disk_stops_new_things_and_leaves_old_ones() {
 
     // Space again.
     disk.clear();
+    eventually("the problems are over, though nobody asked for anything", || daemon.status().problems.is_empty());
+    assert_eq!(daemon.status().state, "ready");
+    assert!(ready(&ops).starts_with("HTTP/1.1 200 "), "{}", ready(&ops));
     eventually("SVIDs are issued again", || fetch(&daemon.socket()).unwrap().is_ok());
     daemon.entry("spiffe://example.org/after", &["unix:uid:78"], &[]);
     audit_must_verify(&daemon);

@@ -32,6 +32,9 @@ pub(super) fn refused(home: &Path, config: &str, trust_domain: &str) -> String {
     let words = String::from_utf8_lossy(&words).into_owned();
     assert!(status.code().is_some_and(|code| code != 0), "{status}: {words}");
     assert!(!words.contains("panicked"), "{words}");
+    // What is wrong, and what to do about it.
+    let begins = |with: &str| words.lines().filter(|line| line.starts_with(with)).count();
+    assert_eq!((begins("error: "), begins("hint: ")), (1, 1), "{words}");
     println!("{status}: {words}");
     words
 }

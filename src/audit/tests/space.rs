@@ -3,6 +3,15 @@
 use super::*;
 use crate::sys::scratch::SmallDisk;
 
+/// A full disk is believed to be full for a moment, and refusals are counted for a minute.
+const ASK_AGAIN: Duration = Duration::from_millis(110);
+const MINUTE: Duration = Duration::from_secs(61);
+
+/// A log whose clock the test moves.
+fn on_a_test_clock(dir: &Path, limits: &Limits) -> Log {
+    Log::open(dir, limits.clone(), Clock::following_tokio()).unwrap()
+}
+
 #[test]
 fn the_oldest_segments_go_beyond_the_total_cap_and_the_rest_verifies() {
     let dir = Scratch::new();
@@ -48,12 +57,12 @@ fn a_removed_segment_that_is_still_there_is_no_fault() {
     assert_eq!(verify(dir.path()).unwrap().first, 1);
 }
 
-#[test]
-fn on_a_full_disk_renewals_go_on_from_the_reserve_and_others_are_refused() {
+#[tokio::test(start_paused = true)]
+async fn on_a_full_disk_renewals_go_on_from_the_reserve_and_others_are_refused() {
     let Some(disk) = SmallDisk::mount(1024) else { return };
     let dir = disk.path().join("audit");
     let limits = Limits { segment_bytes_max: 64 * 1024, ..small() };
-    let log = open(&dir, &limits);
+    let log = on_a_test_clock(&dir, &limits);
     append(&log, "before").unwrap();
     disk.fill();
     // What is allocated already may still be used.
@@ -66,7 +75,9 @@ fn on_a_full_disk_renewals_go_on_from_the_reserve_and_others_are_refused() {
         assert!(ordinary < 10_000);
     };
     assert!(matches!(error, Error::Full { .. }), "{error}");
+    assert!(matches!(log.fault(), Some(Error::Full { .. })));
     let length = fs::metadata(segments(&dir).pop().unwrap()).unwrap().len();
+    assert!(log.fault().is_some(), "renewals are no sign of space");
     let mut renewals = 0;
     while log.append(&issued("renewal", true), Urgency::Renewal).is_ok() {
         renewals += 1;
@@ -78,28 +89,31 @@ fn on_a_full_disk_renewals_go_on_from_the_reserve_and_others_are_refused() {
     verify(&dir).unwrap();
 
     disk.empty();
-    std::thread::sleep(Duration::from_millis(110));
+    tokio::time::advance(ASK_AGAIN).await;
+    assert!(log.fault().is_none(), "it heals without a record");
     append(&log, "after").unwrap();
     log.close();
+    assert!(matches!(log.fault(), Some(Error::Closed)));
     let report = verify(&dir).unwrap();
     assert_eq!(kinds(&dir)["issued"], ordinary + renewals + 2);
     assert!(report.findings.is_empty(), "nothing was half-written");
 }
 
-#[test]
-fn on_a_full_disk_a_full_segment_is_stretched_for_renewals() {
+#[tokio::test(start_paused = true)]
+async fn on_a_full_disk_a_full_segment_is_stretched_for_renewals() {
     let Some(disk) = SmallDisk::mount(512) else { return };
     let dir = disk.path().join("audit");
-    let log = open(&dir, &small());
+    let log = on_a_test_clock(&dir, &small());
     disk.fill();
     while append(&log, "ordinary").is_ok() {}
+    assert!(matches!(log.fault(), Some(Error::Full { .. })));
     let before = segments(&dir).len();
     for _ in 0..10 {
         log.append(&issued("renewal", true), Urgency::Renewal).unwrap();
     }
     assert_eq!(segments(&dir).len(), before);
     disk.empty();
-    std::thread::sleep(Duration::from_millis(110));
+    tokio::time::advance(ASK_AGAIN).await;
     append(&log, "after").unwrap();
     assert_eq!(segments(&dir).len(), before + 1, "the next one is begun when it can be");
     log.close();
@@ -131,18 +145,19 @@ fn a_full_disk_at_the_first_start_is_an_error_and_leaves_nothing() {
     assert!(verify(&dir).unwrap().findings.is_empty());
 }
 
-#[test]
-fn refusals_on_a_full_disk_are_counted_and_told_when_there_is_space() {
+#[tokio::test(start_paused = true)]
+async fn refusals_on_a_full_disk_are_counted_and_told_when_there_is_space() {
     let Some(disk) = SmallDisk::mount(512) else { return };
     let dir = disk.path().join("audit");
-    let log = open(&dir, &small());
+    let log = on_a_test_clock(&dir, &small());
     disk.fill();
     while append(&log, "ordinary").is_ok() {}
     for _ in 0..10 {
         assert!(log.append(&refused(7), Urgency::Ordinary).is_err());
     }
     disk.empty();
-    std::thread::sleep(Duration::from_millis(110));
+    tokio::time::advance(MINUTE).await;
+    append(&log, "after").unwrap();
     log.close();
     let counted: u64 = records(&dir).iter().filter_map(|record| record["count"].as_u64()).sum();
     assert_eq!(counted, 10);

@@ -29,6 +29,8 @@ pub(crate) struct Clerk {
     counters: Arc<Counters>,
     /// When the youngest entry there ever was came.
     youngest: SystemTime,
+    /// The most entries there can be.
+    entries_max: usize,
     /// A plan that the disk neither confirmed nor refused, and whose it is.
     unsure: Option<(Author, Plan)>,
 }
@@ -45,7 +47,8 @@ impl Clerk {
     ) -> Self {
         let youngest = registry.borrow().entries().map(|entry| entry.created_at).max();
         let youngest = youngest.unwrap_or(SystemTime::UNIX_EPOCH);
-        Self { queue, registry, batches, store, log, clock, counters, youngest, unsure: None }
+        let entries_max = ENTRIES_MAX;
+        Self { queue, registry, batches, store, log, clock, counters, youngest, entries_max, unsure: None }
     }
 
     /// Carries out orders until the daemon stops. One that has begun is brought to its end.
@@ -66,10 +69,10 @@ impl Clerk {
     async fn carry_out(&mut self, author: Author, order: Checked) -> Result<Outcome, Error> {
         self.settle().await?;
         let (present, log, now) = (self.registry.borrow().clone(), self.log.clone(), self.now());
-        let dry_run = order.dry_run;
+        let (dry_run, most) = (order.dry_run, self.entries_max);
         // Filing many entries takes milliseconds, and so does a strict log: not on a thread that serves.
         let planned = tokio::task::spawn_blocking(move || {
-            let plan = Plan::of(&present, order, now)?;
+            let plan = Plan::of(&present, order, now, most)?;
             if !dry_run {
                 plan.record(&log, author)?;
             }
@@ -168,7 +171,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(present: &Snapshot, order: Checked, now: SystemTime) -> Result<Self, Error> {
+    fn of(present: &Snapshot, order: Checked, now: SystemTime, most: usize) -> Result<Self, Error> {
         let mut changes = Vec::new();
         let mut words = Vec::new();
         let mut outcome = Outcome::default();
@@ -204,7 +207,7 @@ impl Plan {
             changes.push(Change::Create(Entry { id, spec, revision: 1, created_at: now + STEP * index }));
         }
         let next = present.apply(present.revision().saturating_add(1), &changes)?;
-        if next.len() > ENTRIES_MAX {
+        if next.len() > most {
             return Err(Error::TooManyEntries(next.len()));
         }
         let found = |ids: Vec<EntryId>| ids.iter().filter_map(|id| next.entry(id).cloned()).collect();
@@ -250,22 +253,50 @@ mod tests {
     use super::*;
     use crate::{
         issuance::desk::{
+            Desk, Order,
             fixture::{ADMIN, draft, trust_domain},
             open,
         },
         sys::scratch::Scratch,
     };
 
+    /// An empty desk, and its clerk, who does not run yet.
+    fn desk(home: &Scratch) -> (Desk, Clerk) {
+        let (store, _) = Store::open(home.path(), &trust_domain()).unwrap();
+        let log = audit::Log::open(&home.path().join("audit"), audit::Limits::default(), Clock::system()).unwrap();
+        open(trust_domain(), Snapshot::empty(), store, log, Clock::system(), Arc::default())
+    }
+
+    #[tokio::test]
+    async fn there_are_never_more_entries_than_the_most() {
+        let home = Scratch::new();
+        let (desk, mut clerk) = desk(&home);
+        assert_eq!(clerk.entries_max, ENTRIES_MAX);
+        // A million take too long here.
+        clerk.entries_max = 2;
+        tokio::spawn(clerk.run(CancellationToken::new()));
+        let first = desk.create(ADMIN, draft("one", 1)).await.unwrap();
+        desk.create(ADMIN, draft("two", 2)).await.unwrap();
+        for dry_run in [true, false] {
+            let order = Order { create: vec![draft("three", 3)], dry_run, ..Order::default() };
+            let error = desk.apply(ADMIN, order).await.unwrap_err();
+            assert!(matches!(error, Error::TooManyEntries(3)), "{error}");
+        }
+        assert_eq!(desk.registry().borrow().revision(), 2, "nothing was changed");
+        // What goes makes room in the same order.
+        let order = Order { create: vec![draft("three", 3)], delete: vec![first.id.clone()], ..Order::default() };
+        desk.apply(ADMIN, order).await.unwrap();
+        assert_eq!(desk.registry().borrow().len(), 2);
+    }
+
     #[tokio::test]
     async fn what_the_disk_did_not_confirm_is_settled_before_anything_else() {
         for was_made in [true, false] {
             let home = Scratch::new();
-            let (store, _) = Store::open(home.path(), &trust_domain()).unwrap();
-            let log = audit::Log::open(&home.path().join("audit"), audit::Limits::default(), Clock::system()).unwrap();
-            let (none, counters) = (Snapshot::empty(), Arc::new(Counters::default()));
-            let (desk, mut clerk) = open(trust_domain(), none.clone(), store.clone(), log, Clock::system(), counters);
+            let (desk, mut clerk) = desk(&home);
+            let (none, store) = (Snapshot::empty(), clerk.store.clone());
             let create = vec![draft("unsure", 1).check(&trust_domain()).unwrap()];
-            let plan = Plan::of(&none, Checked { create, ..Checked::default() }, clerk.now()).unwrap();
+            let plan = Plan::of(&none, Checked { create, ..Checked::default() }, clerk.now(), ENTRIES_MAX).unwrap();
             if was_made {
                 store.commit_entries(1, plan.changes.clone()).await.unwrap();
             }

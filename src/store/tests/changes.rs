@@ -4,7 +4,7 @@ use std::sync::{Arc, mpsc::sync_channel};
 
 use super::{
     handle::{QUEUE_MAX, wait},
-    writer::{GROUP_MAX, Job, Turn, Work, Writer},
+    writer::{GROUP_MAX, Job, Turn, Work},
     *,
 };
 
@@ -110,16 +110,14 @@ fn beyond_the_queue_changes_are_turned_away_at_once() {
     assert!(jobs.try_send(Job { work: Work::Load, turn: Arc::default(), reply }).is_err());
     // Nobody waits for any of them; the writer works them off in groups and ends.
     drop(jobs);
-    let connection = database::open(dir.path(), &domain()).unwrap();
-    Writer { connection, path: database::path(dir.path()), trust_domain: domain() }.run(&waiting);
+    writer(dir.path()).run(&waiting);
     const { assert!(QUEUE_MAX > GROUP_MAX) };
 }
 
 #[test]
 fn a_change_that_was_given_up_is_never_made() {
     let dir = Scratch::new();
-    let connection = database::open(dir.path(), &domain()).unwrap();
-    let writer = Writer { connection, path: database::path(dir.path()), trust_domain: domain() };
+    let writer = writer(dir.path());
     let (jobs, waiting) = sync_channel(2);
     let send = |revision, number| {
         let (turn, (reply, answer)) = (Arc::new(Turn::default()), sync_channel(1));

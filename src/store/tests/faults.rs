@@ -1,8 +1,11 @@
 //! Full disks and sudden ends.
 
-use std::fs;
+use std::{fs, sync::mpsc::sync_channel};
 
-use super::*;
+use super::{
+    writer::{Job, Work},
+    *,
+};
 use crate::sys::scratch::SmallDisk;
 
 #[tokio::test]
@@ -33,6 +36,63 @@ async fn on_a_full_disk_a_change_fails_whole_and_the_handle_heals() {
     let loaded = open(&state).1;
     assert_eq!(loaded.registry_revision, made + 1);
     assert_eq!(loaded.entries.len(), usize::try_from(made).unwrap() + 500);
+}
+
+/// Writes entries as one change, as the thread would; answers the writer's word on the disk.
+fn written(writer: &Writer, revision: u64, numbers: std::ops::Range<u32>) -> Option<Error> {
+    let work = Work::Entries { revision, changes: numbers.map(|number| Change::Create(entry(number))).collect() };
+    writer.write(vec![Job { work, turn: Arc::default(), reply: sync_channel(1).0 }]);
+    writer.fault.present()
+}
+
+#[test]
+fn a_full_disk_is_told_until_there_is_space_and_needs_no_change_to_be_seen() {
+    let Some(disk) = SmallDisk::mount(2048) else { return };
+    let writer = writer(&disk.path().join("state"));
+    assert!(written(&writer, 1, 0..1).is_none());
+    disk.fill();
+    assert!(matches!(written(&writer, 2, 1..1_000), Some(Error::Full)));
+    writer.write(vec![Job { work: Work::Load, turn: Arc::default(), reply: sync_channel(1).0 }]);
+    assert!(matches!(writer.fault.present(), Some(Error::Full)), "to read says nothing of the disk");
+    // Blocks that the change in vain has taken are there for a small one. That is no space.
+    writer.try_again();
+    assert!(matches!(writer.fault.present(), Some(Error::Full)));
+    disk.empty();
+    writer.try_again();
+    assert!(writer.fault.present().is_none());
+    assert!(written(&writer, 2, 1..1_000).is_none());
+}
+
+#[test]
+fn a_database_that_is_read_only_is_told_until_it_is_not() {
+    let dir = Scratch::new();
+    let writer = writer(dir.path());
+    let read_only = |is_so: bool| writer.connection.pragma_update(None, "query_only", is_so).unwrap();
+    read_only(true);
+    assert!(matches!(written(&writer, 1, 0..1), Some(Error::Io(_))));
+    writer.try_again();
+    assert!(matches!(writer.fault.present(), Some(Error::Io(_))));
+    read_only(false);
+    // A change that breaks a rule says nothing of the disk; one that is made does.
+    assert!(matches!(written(&writer, 0, 0..1), Some(Error::Io(_))));
+    assert!(written(&writer, 1, 0..1).is_none());
+    assert_eq!(writer.load().unwrap().registry_revision, 1);
+}
+
+#[test]
+fn a_writer_that_nobody_asks_finds_out_that_the_disk_heals() {
+    let dir = Scratch::new();
+    let writer = writer(dir.path());
+    writer.connection.pragma_update(None, "query_only", true).unwrap();
+    written(&writer, 1, 0..1);
+    writer.connection.pragma_update(None, "query_only", false).unwrap();
+    let (fault, (jobs, waiting)) = (writer.fault.clone(), sync_channel(1));
+    let thread = std::thread::spawn(move || writer.run(&waiting));
+    while fault.present().is_some() {
+        std::thread::yield_now();
+    }
+    drop(jobs);
+    thread.join().unwrap();
 }
 
 #[test]

@@ -8,10 +8,11 @@ mod opening;
 
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use super::*;
+use super::{writer::Writer, *};
 use crate::{
     registry::{Change, Draft, Entry, EntryId},
     spiffe::TrustDomain,
@@ -24,6 +25,12 @@ fn domain() -> TrustDomain {
 
 fn open(state: &Path) -> (Store, Loaded) {
     Store::open(state, &domain()).unwrap()
+}
+
+/// What the thread would own.
+fn writer(state: &Path) -> Writer {
+    let connection = database::open(state, &domain()).unwrap();
+    Writer { connection, path: database::path(state), trust_domain: domain(), fault: Arc::default() }
 }
 
 fn at(seconds: u64) -> SystemTime {

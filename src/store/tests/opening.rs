@@ -119,14 +119,13 @@ fn another_trust_domains_database_is_refused() {
 }
 
 #[test]
-fn keys_without_their_database_are_refused_with_what_it_takes() {
+fn keys_without_their_database_are_refused() {
     let dir = used();
     let path = database::path(dir.path());
     fs::remove_file(&path).unwrap();
     for _ in 0..2 {
         let error = refused(dir.path());
         assert!(matches!(error, Error::MissingBesideKeys { keys: 1, .. }), "{error}");
-        assert!(error.to_string().contains("restore it from a backup"), "{error}");
         assert!(!path.exists(), "no new one is begun");
     }
     fs::write(&path, b"").unwrap();
@@ -134,12 +133,11 @@ fn keys_without_their_database_are_refused_with_what_it_takes() {
 }
 
 #[test]
-fn a_database_without_its_keys_is_refused_with_what_it_takes() {
+fn a_database_without_its_keys_is_refused() {
     let dir = used();
     fs::remove_dir_all(keys::dir(dir.path())).unwrap();
     let error = refused(dir.path());
     assert!(matches!(&error, Error::KeysMissingBesideDatabase { missing, .. } if missing.len() == 1), "{error}");
-    assert!(error.to_string().contains("restore the keys from a backup"), "{error}");
 }
 
 #[test]

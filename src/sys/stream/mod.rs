@@ -10,6 +10,8 @@
 //! the image lies where it lay · the process lives.
 #![expect(unsafe_code, reason = "an ioctl, and a socket that is taken out of its place")]
 
+mod receive;
+
 use std::{
     io::{self, IoSlice},
     mem::{self, ManuallyDrop},
@@ -22,18 +24,15 @@ use std::{
 use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::{io::Interest, net::UnixStream, sync::oneshot};
+use tokio::{net::UnixStream, sync::oneshot};
 
 use super::{
     closer,
     frames::{Inbound, Nonce, Outbound, Tally, ping},
     image::{Lack, Lens, Spot},
     peer::{Fault, Peer},
-    rights,
 };
 
-/// What is read from the socket at once.
-const READ_BYTES: usize = 16 * 1024;
 /// What one turn of the connection's task may read. A flood is seen after a few turns, and others have theirs meanwhile.
 const TURN_BYTES: usize = 4 * 1024;
 /// What is kept of a busy client's bytes while a challenge drains the socket: a full window of h2's and the frames
@@ -325,103 +324,6 @@ impl Wire {
             // Who has stopped waiting is not told.
             waiter.send(answer).ok();
         }
-    }
-
-    /// Reads until EAGAIN, asking the socket itself: tokio may not have heard of the last bytes yet. Answers
-    /// whether it came so far.
-    fn drain(&self, state: &mut State) -> bool {
-        let mut scratch = [0; READ_BYTES];
-        while state.fault.is_none() && !state.ended && state.has_room() {
-            match self.receive(&mut scratch) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                received => self.take(state, received, &scratch),
-            }
-        }
-        false
-    }
-
-    /// Reads until EAGAIN (pending), or until the buffer is full, the client is done or at fault (ready).
-    fn poll_fill(&self, state: &mut State, cx: &mut Context<'_>) -> Poll<()> {
-        while state.fault.is_none() && !state.ended && state.has_room() {
-            ready!(self.poll_receive(state, cx));
-        }
-        Poll::Ready(())
-    }
-
-    fn take(&self, state: &mut State, received: io::Result<Result<usize, Fault>>, scratch: &[u8]) {
-        match received {
-            Ok(Ok(0)) => {
-                state.ended = true;
-                state.waiters.clear();
-            }
-            Ok(Ok(count)) => {
-                if state.given == state.kept.len() {
-                    state.kept.clear();
-                    state.given = 0;
-                }
-                if state.inbound.push(scratch.get(..count).unwrap_or_default(), &mut state.kept) {
-                    self.settle(state);
-                }
-            }
-            Ok(Err(fault)) => state.fault = Some(fault),
-            Err(error) => state.fault = Some(lost(error)),
-        }
-    }
-
-    /// Reads once. Pending is EAGAIN with nothing out of band.
-    fn poll_receive(&self, state: &mut State, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scratch = [0; READ_BYTES];
-        loop {
-            match self.socket.poll_read_ready(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => {
-                    state.fault = Some(lost(error));
-                    return Poll::Ready(());
-                }
-                Poll::Pending => return Poll::Pending,
-            }
-            match self.socket.try_io(Interest::READABLE, || self.receive(&mut scratch)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                received => {
-                    self.take(state, received, &scratch);
-                    return Poll::Ready(());
-                }
-            }
-        }
-    }
-
-    /// One `recvmsg`, with its sender judged.
-    fn receive(&self, scratch: &mut [u8]) -> io::Result<Result<usize, Fault>> {
-        match self.receive_once(scratch) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            other => return other,
-        }
-        // A byte out of band is skipped by recvmsg, so its writer is never seen: nothing to read, yet something is
-        // queued. A busy client's next bytes may just have come between the two, hence the third look.
-        if queued(&self.socket)? == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        match self.receive_once(scratch) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Err(Fault::OutOfBand)),
-            other => other,
-        }
-    }
-
-    fn receive_once(&self, scratch: &mut [u8]) -> io::Result<Result<usize, Fault>> {
-        let message = rights::receive(self.socket.as_fd(), scratch)?;
-        if !message.descriptors.is_empty() || !message.is_whole {
-            for fd in message.descriptors {
-                closer::close(fd);
-            }
-            return Ok(Err(Fault::Descriptors));
-        }
-        if message.bytes == 0 {
-            return Ok(Ok(0));
-        }
-        Ok(match message.sender {
-            Some(sender) => self.peer.check_sender(&sender).map(|()| message.bytes),
-            None => Err(Fault::NoCredentials),
-        })
     }
 
     fn poll_send(

@@ -11,7 +11,7 @@ use std::{
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-use super::*;
+use super::{receive::READ_BYTES, *};
 use crate::sys::{
     kernel::{Feature, Kernel},
     listener::Listener,

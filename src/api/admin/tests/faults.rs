@@ -1,5 +1,7 @@
 //! Every code, and its words.
 
+use prost::Message as _;
+
 use super::*;
 
 #[tokio::test]
@@ -101,4 +103,25 @@ async fn what_the_daemon_cannot_do_is_unavailable_with_a_number_and_without_its_
     let error = house.entries().create(good).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable);
     assert!(error.message().starts_with("the change could not be recorded; nothing was changed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_has_a_most_of_bytes() {
+    let house = House::new();
+    let request = |hint: usize| {
+        let entry = pb::Entry { hint: "x".repeat(hint), ..entry("web", &["unix:uid:1"]) };
+        pb::ApplyEntriesRequest { create: vec![entry], ..pb::ApplyEntriesRequest::default() }
+    };
+    let frame = request(MESSAGE_BYTES_MAX).encoded_len() - MESSAGE_BYTES_MAX;
+    let most = MESSAGE_BYTES_MAX - frame;
+    assert_eq!(request(most).encoded_len(), MESSAGE_BYTES_MAX);
+    // The largest is read, and then found wrong; one byte more is not read.
+    for (hint, code, words) in
+        [(most, Code::InvalidArgument, "the hint"), (most + 1, Code::OutOfRange, "message length too large")]
+    {
+        let error = house.entries().apply(request(hint)).await.unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.message().contains(words), "{error}");
+    }
+    house.entries().apply(request(0)).await.unwrap();
 }

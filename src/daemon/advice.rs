@@ -1,0 +1,198 @@
+//! What to do about a daemon that does not start. The rooms say what is wrong; what helps is said here, to the person
+//! who started it.
+
+use std::{error::Error, io, path::Path};
+
+use crate::{
+    audit, authority, store,
+    sys::{files, listener},
+};
+
+/// What to do about it, where that is known.
+pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(of)
+}
+
+fn of(cause: &(dyn Error + 'static)) -> Option<String> {
+    None.or_else(|| cause.downcast_ref().and_then(of_store))
+        .or_else(|| cause.downcast_ref().and_then(of_authority))
+        .or_else(|| cause.downcast_ref().and_then(of_audit))
+        .or_else(|| cause.downcast_ref().and_then(of_files))
+        .or_else(|| cause.downcast_ref().and_then(of_listener))
+        .or_else(|| cause.downcast_ref().and_then(of_system))
+}
+
+fn of_store(error: &store::Error) -> Option<String> {
+    use store::Error as E;
+    Some(match error {
+        E::Locked { path } => format!("end what has it open (`fuser {}`); a daemon may be running", path.display()),
+        E::Corrupt { .. } | E::NoTrustDomain { .. } => {
+            "restore the database from a backup, together with the keys beside it".to_owned()
+        }
+        E::NotOurs { path } => format!("set another state_dir, or move {} away", path.display()),
+        E::Newer { .. } => "run the release that wrote it, or a later one".to_owned(),
+        E::MissingBesideKeys { dir, .. } => format!(
+            "restore the database from a backup; or move {} away, and begin with a new authority that nobody trusts yet",
+            dir.display()
+        ),
+        E::KeysMissingBesideDatabase { path, .. } => format!(
+            "restore the keys from a backup; or move {} away, and begin with a new authority that nobody trusts yet",
+            path.display()
+        ),
+        E::ForeignTrustDomain { found, .. } => {
+            format!("set trust_domain to {found} again, or give the new trust domain a state_dir of its own")
+        }
+        E::Full => SPACE.to_owned(),
+        E::Io(_) => "see that the disk of the state folder works and is not read-only".to_owned(),
+        _ => return None,
+    })
+}
+
+fn of_authority(error: &authority::Error) -> Option<String> {
+    use authority::Error as E;
+    Some(match error {
+        // Transparent, so its cause alone would be found.
+        E::File(error) => return of_files(error),
+        E::LayoutChanged { found, .. } => {
+            format!("set authority.layout to the present one, {found}, or give the new layout a state_dir of its own")
+        }
+        E::UnknownKeys { folder, .. } => {
+            format!("restore the database that they belong to, or move the keys out of {}", folder.display())
+        }
+        E::WrongKey { .. } | E::Row(_) => "restore database and keys from the same backup".to_owned(),
+        E::Restless => "look at the host's clock, and at the lifetimes in the configuration".to_owned(),
+        E::NoRoot | E::NoSigner | E::Expiring => "look at the host's clock".to_owned(),
+        _ => return None,
+    })
+}
+
+fn of_audit(error: &audit::Error) -> Option<String> {
+    use audit::Error as E;
+    Some(match error {
+        E::Full { .. } => SPACE.to_owned(),
+        E::InUse { .. } => OTHER_DAEMON.to_owned(),
+        E::Damaged { path } => format!("move {} away to begin a new log", folder(path)),
+        _ => return None,
+    })
+}
+
+fn of_files(error: &files::Error) -> Option<String> {
+    use files::Error as E;
+    Some(match error {
+        E::LooseMode { path, want, .. } => {
+            format!("chmod {want:04o} {}, and think of who could read it meanwhile", path.display())
+        }
+        E::ForeignOwner { path, owner, uid } => {
+            format!("run the daemon as uid {owner}, or chown {uid} {}", path.display())
+        }
+        E::WrongKind { path, .. } => {
+            format!("see what {} is; restore it from a backup, or move it away", path.display())
+        }
+        E::TooLarge { .. } => "restore it from a backup".to_owned(),
+        E::InUse { .. } => OTHER_DAEMON.to_owned(),
+        E::Io { source, .. } => return of_system(source),
+    })
+}
+
+fn of_listener(error: &listener::Error) -> Option<String> {
+    use listener::Error as E;
+    Some(match error {
+        E::TooLong { .. } => "choose a shorter path: with --home, or as workload_sockets and admin_socket".to_owned(),
+        E::InUse { .. } => {
+            "stop the daemon that serves it, or choose other paths: with --home, or as workload_sockets and admin_socket"
+                .to_owned()
+        }
+        E::NotASocket { path } => format!("move {} away if nobody needs it, or choose another path", path.display()),
+        E::OpenFolder { path, .. } => {
+            format!("chmod go-w {}, or put the socket into a folder of the daemon's own", folder(path))
+        }
+        E::Io { source, .. } => return of_system(source),
+    })
+}
+
+fn of_system(error: &io::Error) -> Option<String> {
+    Some(match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SPACE.to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => "set state_dir and the sockets to places that can be written".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "run it as the user whose files these are, or give it a folder of its own with --home".to_owned()
+        }
+        io::ErrorKind::AddrInUse => "stop what listens there, or set another ops.address".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "set ops.address to an address that this host has".to_owned(),
+        // A link is not followed where a private file must be.
+        _ if error.raw_os_error() == Some(libc::ELOOP) => "put the file itself in the place of the link".to_owned(),
+        _ => return None,
+    })
+}
+
+fn folder(path: &Path) -> String {
+    path.parent().unwrap_or(path).display().to_string()
+}
+
+const SPACE: &str = "make space on the disk of the state folder";
+const OTHER_DAEMON: &str = "stop the daemon that runs on this state, or give this one a state of its own with --home";
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use anyhow::Context as _;
+
+    use super::*;
+    use crate::spiffe::TrustDomain;
+
+    #[test]
+    fn every_fault_of_a_start_has_its_advice() {
+        let path = || "/state/dayfly.db".into();
+        let configured = TrustDomain::parse("new.example").unwrap();
+        let io = |kind: io::ErrorKind| io::Error::from(kind);
+        let table: Vec<(anyhow::Error, &str)> = vec![
+            (store::Error::Locked { path: path() }.into(), "fuser /state/dayfly.db"),
+            (store::Error::Corrupt { path: path(), what: "x".into() }.into(), "restore the database from a backup"),
+            (store::Error::NotOurs { path: path() }.into(), "move /state/dayfly.db away"),
+            (store::Error::Newer { path: path(), found: 9, known: 1 }.into(), "run the release that wrote it"),
+            (
+                store::Error::MissingBesideKeys { path: path(), dir: "/state/keys".into(), keys: 2 }.into(),
+                "restore the database from a backup; or move /state/keys away",
+            ),
+            (
+                store::Error::KeysMissingBesideDatabase { path: path(), missing: Vec::new() }.into(),
+                "restore the keys from a backup; or move /state/dayfly.db away",
+            ),
+            (
+                store::Error::ForeignTrustDomain { path: path(), found: "old.example".into(), configured }.into(),
+                "set trust_domain to old.example again",
+            ),
+            (store::Error::Full.into(), "make space"),
+            (
+                store::Error::from(files::Error::LooseMode { path: "/state".into(), mode: 0o777, want: 0o700 }).into(),
+                "chmod 0700 /state",
+            ),
+            (
+                authority::Error::from(files::Error::LooseMode { path: "/k".into(), mode: 0o640, want: 0o600 }).into(),
+                "chmod 0600 /k",
+            ),
+            (authority::Error::from(store::Error::Full).into(), "make space"),
+            (authority::Error::UnknownKeys { folder: "/state/keys".into(), count: 3 }.into(), "restore the database"),
+            (authority::Error::WrongKey { path: "/k".into() }.into(), "from the same backup"),
+            (files::Error::InUse { path: "/state/lock".into() }.into(), "stop the daemon"),
+            (files::Error::ForeignOwner { path: "/k".into(), owner: 7, uid: 8 }.into(), "as uid 7, or chown 8 /k"),
+            (audit::Error::Full { dir: "/state/audit".into() }.into(), "make space"),
+            (audit::Error::Damaged { path: "/state/audit/1".into() }.into(), "move /state/audit away"),
+            (listener::Error::TooLong { path: "/s".into(), length: 200 }.into(), "choose a shorter path"),
+            (listener::Error::InUse { path: "/s".into() }.into(), "stop the daemon that serves it"),
+            (listener::Error::NotASocket { path: "/s".into() }.into(), "move /s away"),
+            (listener::Error::OpenFolder { path: "/run/x/s".into(), mode: 0o777 }.into(), "chmod go-w /run/x"),
+            (io(io::ErrorKind::PermissionDenied).into(), "as the user whose files these are"),
+            (io(io::ErrorKind::AddrInUse).into(), "set another ops.address"),
+        ];
+        for (error, wanted) in table {
+            let words = format!("{error:#}");
+            let advice = advice(&error).unwrap();
+            assert!(advice.contains(wanted), "{words}: {advice}");
+            // However deep it lies.
+            assert_eq!(super::advice(&Err::<(), _>(error).context("above").unwrap_err()), Some(advice));
+        }
+        assert_eq!(advice(&anyhow::anyhow!("nobody knows")), None);
+    }
+}
