@@ -34,7 +34,7 @@ pub(crate) fn workload_routes(issuer: Arc<Issuer>, message_bytes_max: usize, hea
     routes.add_service(workload);
     // The connection has asked for the header already.
     add_standard(&mut routes, &["SpiffeWorkloadAPI"], health, |request: Request<()>| Ok(request));
-    routes.routes()
+    routes.routes().prepare()
 }
 
 /// The caller of a request, put there by the connection.

@@ -87,7 +87,7 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
     let gate = InterceptorLayer::new(gate);
     routes.add_service(gate.layer(EntriesServer::new(entries).max_decoding_message_size(MESSAGE_BYTES_MAX)));
     routes.add_service(gate.layer(ControlServer::new(control)));
-    routes.routes()
+    routes.routes().prepare()
 }
 
 impl AdminCaller {
