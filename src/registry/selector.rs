@@ -99,6 +99,11 @@ impl Selector {
         unix::is_supplementary(&self.0)
     }
 
+    /// Whether it is of a kind that this daemon makes itself.
+    pub(crate) fn is_own(&self) -> bool {
+        self.0.split_once(':').is_some_and(|(kind, _)| unix::is_own(kind))
+    }
+
     /// Whether it names a user or a group by name, which somebody must look up.
     pub(crate) fn is_name(&self) -> bool {
         unix::is_name(&self.0)

@@ -2,6 +2,11 @@
 
 use super::{image::Image, selector::SelectorError};
 
+/// Whether selectors of this kind are ours.
+pub(super) fn is_own(kind: &str) -> bool {
+    matches!(kind, "unix" | "dayfly")
+}
+
 /// Judges the value of one of our own kinds; others' values are theirs.
 pub(super) fn check_own(kind: &str, value: &str) -> Result<(), SelectorError> {
     match kind {

@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod spire;
 
 use std::{
     path::{Path, PathBuf},

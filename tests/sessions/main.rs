@@ -12,7 +12,7 @@
 //! @need root           the rest is left out, and said so, where this does not hold
 //! @file NAME           the lines that follow and begin with `|` are its content
 //! $ COMMAND            a line of shell; what follows is compared with what it prints
-//! id = $ COMMAND       the same, and its stdout is {id} from now on
+//! id = $ COMMAND       the same, and its stdout is {id} from now on; {home}, {uid} and {sessions} are known
 //! a line of stdout     `…` stands for any characters; alone on a line for any lines
 //! ! a line of stderr
 //! = 3                  the exit code, where it is not 0
@@ -51,7 +51,7 @@ macro_rules! sessions {
 }
 
 sessions! {
-    apply audit config demo endpoint entries explain fetch help others status unreachable up
+    apply audit config demo endpoint entries explain fetch help others spire status unreachable up
 }
 
 struct Session {
@@ -74,7 +74,11 @@ impl Session {
         let path = folder().join(format!("{name}.txt"));
         let text = fs::read_to_string(&path).expect("the session");
         let home = Folder::new();
-        let words = [("home", home.path().display().to_string()), ("uid", nix::unistd::getuid().to_string())];
+        let words = [
+            ("home", home.path().display().to_string()),
+            ("uid", nix::unistd::getuid().to_string()),
+            ("sessions", folder().display().to_string()),
+        ];
         let words = words.map(|(name, value)| (name.to_owned(), value)).into();
         let mut session = Self { home, daemon: None, background: Vec::new(), words };
         let lines: Vec<&str> = text.lines().collect();

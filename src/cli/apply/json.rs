@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::pb::admin::Entry;
 
-use super::{Lines, Problem, Reading, Wanted};
+use super::{Lines, Problem, Reading, Wanted, spire::Origin};
 
 /// Reads the whole file; what is wrong with one entry does not hide what is wrong with the next.
 pub(super) fn read(text: &str) -> Reading {
@@ -22,21 +22,19 @@ pub(super) fn read(text: &str) -> Reading {
         }
     };
     let lines = Lines::of(text);
-    for raw in document.entries {
+    for (raw, number) in document.entries.into_iter().zip(1..) {
         // The raw text is a part of the file, so its place tells the line.
         let offset = (raw.get().as_ptr().addr()).saturating_sub(text.as_ptr().addr());
         let line = lines.at(offset);
         match serde_json::from_str::<Record>(raw.get()) {
             Err(error) => {
                 let line = line + error.line().saturating_sub(1);
-                reading.problems.push(Problem { line, words: words(&error) });
+                reading.problems.push(Problem { line, words: format!("entry {number}: {}", words(&error)) });
             }
-            // SPIRE pushes such an SVID into a store and gives it to no workload; nor do we.
-            Ok(record) if record.store_svid => {
-                let words = format!("{} is for a secret store (store_svid)", record.spiffe_id.0);
-                reading.left_out.push(Problem { line, words });
+            Ok(record) => {
+                let (entry, origin) = record.split();
+                reading.wanted.push(Wanted { line, entry, is_whole: true, origin });
             }
-            Ok(record) => reading.wanted.push(Wanted { line, entry: record.into(), is_whole: true }),
         }
     }
     reading
@@ -60,7 +58,7 @@ struct Document<'t> {
 }
 
 /// One entry. Names that differ between the shapes are aliases; what begins with an underscore is read and not used:
-/// a node of ours has no parent, and ids, revisions and times are given anew.
+/// revisions are given anew.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an entry")]
 struct Record {
@@ -85,31 +83,52 @@ struct Record {
     expires_at: u64,
     #[serde(default)]
     store_svid: bool,
-    #[serde(default, rename = "parent_id")]
-    _parent_id: Option<IdText>,
-    #[serde(default, rename = "id", alias = "entry_id")]
-    _id: String,
+    #[serde(default)]
+    additional_attributes: Option<Attributes>,
+    #[serde(default)]
+    parent_id: Option<IdText>,
+    #[serde(default, alias = "entry_id")]
+    id: String,
     #[serde(default, rename = "revision", alias = "revision_number", deserialize_with = "seconds")]
     _revision: u64,
-    #[serde(default, rename = "created_at", alias = "createdAt", deserialize_with = "seconds")]
-    _created_at: u64,
+    #[serde(default, alias = "createdAt", deserialize_with = "seconds")]
+    created_at: u64,
 }
 
-impl From<Record> for Entry {
-    fn from(record: Record) -> Self {
-        Self {
-            spiffe_id: record.spiffe_id.0,
-            selectors: record.selectors,
-            x509_ttl_seconds: record.x509_ttl_seconds,
-            jwt_ttl_seconds: record.jwt_ttl_seconds,
-            dns_names: record.dns_names,
-            hint: record.hint,
-            federates_with: record.federates_with,
-            admin: record.admin,
-            downstream: record.downstream,
-            expires_at: record.expires_at,
-            ..Self::default()
-        }
+/// How SPIRE's agent handles the SVIDs of an entry.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attributes {
+    /// Nothing is made before it is asked for here, so there is nothing to keep.
+    #[serde(default, rename = "disable_x509_svid_prefetch")]
+    _disable_x509_svid_prefetch: bool,
+    #[serde(default)]
+    jwt_svid_include_jti: bool,
+}
+
+impl Record {
+    fn split(self) -> (Entry, Origin) {
+        let entry = Entry {
+            spiffe_id: self.spiffe_id.0,
+            selectors: self.selectors,
+            x509_ttl_seconds: self.x509_ttl_seconds,
+            jwt_ttl_seconds: self.jwt_ttl_seconds,
+            dns_names: self.dns_names,
+            hint: self.hint,
+            federates_with: self.federates_with,
+            admin: self.admin,
+            downstream: self.downstream,
+            expires_at: self.expires_at,
+            ..Entry::default()
+        };
+        let wants_jti = self.additional_attributes.is_some_and(|attributes| attributes.jwt_svid_include_jti);
+        let origin = Origin { store_svid: self.store_svid, wants_jti, ..Origin::default() };
+        // Our own list has no parents, and is in its order already.
+        let origin = match self.parent_id {
+            Some(IdText(parent)) => Origin { parent: Some(parent), id: self.id, created_at: self.created_at, ..origin },
+            None => origin,
+        };
+        (entry, origin)
     }
 }
 
@@ -195,7 +214,8 @@ mod tests {
             r#"{"entries":[{"id":"6e0c","spiffe_id":{"trust_domain":"example.org","path":"/web"},
 "parent_id":{"trust_domain":"example.org","path":"/node1"},"selectors":[{"type":"unix","value":"uid:0"}],
 "x509_svid_ttl":600,"federates_with":["other.org"],"hint":"web","admin":false,"created_at":"1700000000","downstream":true,
-"expires_at":"1782907200","dns_names":["web.example.org"],"revision_number":"3","store_svid":false,"jwt_svid_ttl":300}],
+"expires_at":"1782907200","dns_names":["web.example.org"],"revision_number":"3","store_svid":false,"jwt_svid_ttl":300,
+"additional_attributes":{"disable_x509_svid_prefetch":true,"jwt_svid_include_jti":true}}],
 "next_page_token":""}"#,
         );
         let entry = Entry {
@@ -210,8 +230,15 @@ mod tests {
             expires_at: 1_782_907_200,
             ..Entry::default()
         };
+        let origin = Origin {
+            parent: Some("spiffe://example.org/node1".into()),
+            id: "6e0c".into(),
+            created_at: 1_700_000_000,
+            store_svid: false,
+            wants_jti: true,
+        };
         assert_eq!(reading.problems, []);
-        assert_eq!(reading.wanted, [Wanted { line: 1, entry, is_whole: true }]);
+        assert_eq!(reading.wanted, [Wanted { line: 1, entry, is_whole: true, origin }]);
     }
 
     #[test]
@@ -243,15 +270,10 @@ mod tests {
         let text = serde_json::json!({ "entries": crate::cli::shown::views(std::slice::from_ref(&entry)), "next_page_token": "", "total": 1 });
         let reading = read(&text.to_string());
         assert_eq!(reading.problems, []);
-        assert_eq!(reading.wanted, [Wanted { line: 1, entry: Entry { revision: 0, ..entry }, is_whole: true }]);
-    }
-
-    #[test]
-    fn an_entry_for_a_secret_store_is_left_out_and_told() {
-        let reading =
-            read(r#"{"entries":[{"spiffe_id":"spiffe://e.org/a","selectors":["disk:a:b"],"store_svid":true}]}"#);
-        assert!(reading.wanted.is_empty());
-        assert_eq!(reading.left_out.len(), 1);
+        assert_eq!(
+            reading.wanted,
+            [Wanted { line: 1, entry: Entry { revision: 0, ..entry }, is_whole: true, origin: Origin::default() }]
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod json;
 mod plan;
+mod spire;
 mod toml;
 
 use std::{
@@ -17,7 +18,11 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
-use crate::pb::admin::{ApplyEntriesRequest, ApplyEntriesResponse, Entry, ListEntriesRequest, UpdateEntryRequest};
+use crate::{
+    pb::admin::{ApplyEntriesRequest, ApplyEntriesResponse, Entry, ListEntriesRequest, UpdateEntryRequest},
+    registry::Selector,
+    spiffe::Id,
+};
 
 use super::{
     context::Context,
@@ -29,6 +34,7 @@ use super::{
     shown,
 };
 use plan::{Plan, key};
+use spire::Origin;
 
 /// `apply`
 #[derive(Debug, Args)]
@@ -40,6 +46,9 @@ pub(crate) struct Apply {
     /// Remove the entries that are not in the file
     #[arg(long)]
     prune: bool,
+    /// Of SPIRE's entries only those below this SPIFFE ID, that of the node or of an alias; may be given several times
+    #[arg(long = "parent", value_name = "ID")]
+    parents: Vec<Id>,
     /// Check everything, show what would change, change nothing
     #[arg(long)]
     dry_run: bool,
@@ -53,6 +62,7 @@ struct Wanted {
     entry: Entry,
     /// Whether every key could be read; others have a stand-in, so that the rest is judged too.
     is_whole: bool,
+    origin: Origin,
 }
 
 /// Something that is wrong in the file.
@@ -68,8 +78,8 @@ struct Problem {
 struct Reading {
     wanted: Vec<Wanted>,
     problems: Vec<Problem>,
-    /// Entries that are left out, and why; not a fault of the file.
-    left_out: Vec<Problem>,
+    /// What is left out or has no effect here, and why; not a fault of the file.
+    notes: Vec<Problem>,
 }
 
 /// Runs the verb.
@@ -82,8 +92,9 @@ pub(crate) async fn run(context: &Context, apply: Apply) -> Result<(), Failure> 
         let missing = error.kind() == io::ErrorKind::NotFound;
         Failure::new(if missing { Exit::Missing } else { Exit::Usage }, format!("{name} cannot be read: {error}"))
     })?;
-    let Reading { wanted, left_out, .. } = read(&text).map_err(|problems| refused(&name, &problems))?;
-    left_out.iter().for_each(|each| context.print.warn(format_args!("{name}:{}: left out: {}", each.line, each.words)));
+    let parents: Vec<_> = apply.parents.iter().map(Id::to_string).collect();
+    let Reading { wanted, notes, .. } = read(&text, &parents).map_err(|problems| refused(&name, &problems))?;
+    notes.iter().for_each(|note| context.print.warn(format_args!("{name}:{}: {}", note.line, note.words)));
     if apply.prune && wanted.is_empty() {
         return Err(Failure::new(Exit::Usage, format!("{name} has no entries, so --prune would remove all there are"))
             .hint("if that is wanted, name them: dayfly entry remove ID…"));
@@ -104,13 +115,18 @@ pub(crate) async fn run(context: &Context, apply: Apply) -> Result<(), Failure> 
 }
 
 /// Reads a file of either kind, and checks each entry as far as can be without the daemon.
-fn read(text: &str) -> Result<Reading, Vec<Problem>> {
+fn read(text: &str, parents: &[String]) -> Result<Reading, Vec<Problem>> {
     // No TOML document begins with a brace.
-    let mut reading = if text.trim_start().starts_with('{') { json::read(text) } else { toml::read(text) };
+    let is_json = text.trim_start().starts_with('{');
+    let mut reading = if is_json { json::read(text) } else { toml::read(text) };
+    spire::sift(&mut reading, parents);
     let mut seen = BTreeMap::new();
-    for Wanted { line, entry, is_whole } in &mut reading.wanted {
-        let found = entry::problems(entry).into_iter().map(|words| Problem { line: *line, words });
-        reading.problems.extend(found);
+    for Wanted { line, entry, is_whole, origin } in &mut reading.wanted {
+        // SPIRE writes all its entries on one line, which does not tell one from the other.
+        let name = if is_json { format!("{}: ", entry.spiffe_id) } else { String::new() };
+        let told = |words| Problem { line: *line, words: format!("{name}{words}") };
+        reading.problems.extend(entry::problems(entry).into_iter().map(told));
+        reading.notes.extend(without_effect(entry, origin).map(told));
         plan::normalize(entry);
         match seen.entry(key(entry)) {
             _ if !*is_whole => {}
@@ -118,13 +134,27 @@ fn read(text: &str) -> Result<Reading, Vec<Problem>> {
                 place.insert(*line);
             }
             btree_map::Entry::Occupied(first) => {
-                let words = format!("the same SPIFFE ID and selectors as in line {}", first.get());
-                reading.problems.push(Problem { line: *line, words });
+                reading.problems.push(told(format!("the same SPIFFE ID and selectors as in line {}", first.get())));
             }
         }
     }
     reading.problems.sort();
+    reading.notes.sort();
     if reading.problems.is_empty() { Ok(reading) } else { Err(reading.problems) }
+}
+
+/// What is kept of an entry, or cannot be, and does nothing here.
+fn without_effect(entry: &Entry, origin: &Origin) -> impl Iterator<Item = String> + use<> {
+    let foreign = |selector: &&String| Selector::parse(selector).is_ok_and(|selector| !selector.is_own());
+    let foreign = entry.selectors.iter().find(foreign);
+    [
+        foreign.map(|selector| format!("nobody will match it: this daemon does not make the selector `{selector}`")),
+        entry.admin.then(|| "admin gives no rights here".into()),
+        entry.downstream.then(|| "downstream gives no rights here".into()),
+        origin.wants_jti.then(|| "jwt_svid_include_jti is not kept".into()),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn refused(name: &str, problems: &[Problem]) -> Failure {
@@ -179,7 +209,9 @@ fn show(context: &Context, plan: &Plan) -> Result<(), Failure> {
             print.line(format_args!("    {what}: {old} → {new}"))?;
         }
     }
-    for entry in &plan.create {
+    let mut create: Vec<_> = plan.create.iter().collect();
+    create.sort_by_key(|entry| key(entry));
+    for entry in create {
         print.styled_line(Style::Good, headline("+", entry))?;
     }
     Ok(())
@@ -264,7 +296,7 @@ selectors = [\"unix:uid:1\"]
 spiffe_id = \"nothing\"
 selectors = []
 ";
-        let problems = read(text).unwrap_err();
+        let problems = read(text, &[]).unwrap_err();
         let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
         assert_eq!(lines, [5, 9, 9], "{problems:?}");
         assert_eq!(problems.first().unwrap().words, "the same SPIFFE ID and selectors as in line 1");
@@ -272,8 +304,8 @@ selectors = []
 
     #[test]
     fn the_kind_of_file_is_seen_by_its_first_sign() {
-        assert_eq!(read("\n { \"entries\": [] }").unwrap().wanted, []);
-        assert_eq!(read("# nothing yet\n").unwrap().wanted, []);
+        assert_eq!(read("\n { \"entries\": [] }", &[]).unwrap().wanted, []);
+        assert_eq!(read("# nothing yet\n", &[]).unwrap().wanted, []);
     }
 
     #[test]
@@ -289,6 +321,6 @@ selectors = []
             {"spiffe_id":"spiffe://e.org/a","selectors":["unix:uid:1","unix:gid:1"]},
             {"spiffe_id":"spiffe://e.org/a","selectors":["unix:gid:1","unix:uid:1"]}
         ]}"#;
-        assert_eq!(read(text).unwrap_err().len(), 1);
+        assert_eq!(read(text, &[]).unwrap_err().len(), 1);
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::{cli::moment, pb::admin::Entry};
 
-/// The changes, each list by SPIFFE ID.
+/// The changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Plan {
+    /// In the order of the file: of a caller's entries the first made is its default identity.
     pub(super) create: Vec<Entry>,
     /// Before, and as it is to be.
     pub(super) update: Vec<(Entry, Entry)>,
@@ -44,7 +45,6 @@ impl Plan {
             true => plan.delete = present.into_values().collect(),
             false => plan.unchanged += present.len(),
         }
-        plan.create.sort_by_key(key);
         plan.update.sort_by_key(|(_, after)| key(after));
         plan
     }

@@ -7,7 +7,7 @@ use toml::{
 
 use crate::{cli::moment, pb::admin::Entry};
 
-use super::{Lines, Problem, Reading, Wanted};
+use super::{Lines, Problem, Reading, Wanted, spire::Origin};
 
 /// Reads the whole file; nothing that is wrong stops the reading.
 pub(super) fn read(text: &str) -> Reading {
@@ -67,7 +67,7 @@ impl Reader {
             }
         }
         let (line, is_whole) = (self.lines.at(element.span().start), self.reading.problems.len() == known);
-        self.reading.wanted.push(Wanted { line, entry, is_whole });
+        self.reading.wanted.push(Wanted { line, entry, is_whole, origin: Origin::default() });
     }
 
     fn wrong(&mut self, offset: usize, words: impl Into<String>) {
@@ -153,7 +153,7 @@ expires_at = 2026-07-01T12:00:00Z
             ..Entry::default()
         };
         assert_eq!(reading.problems, []);
-        assert_eq!(reading.wanted, [Wanted { line: 2, entry, is_whole: true }]);
+        assert_eq!(reading.wanted, [Wanted { line: 2, entry, is_whole: true, origin: Origin::default() }]);
     }
 
     #[test]

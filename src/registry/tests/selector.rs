@@ -183,3 +183,10 @@ fn a_callers_selectors_are_a_sorted_set() {
     assert!(set.contains(&Selector::uid(2)) && !set.contains(&Selector::uid(3)));
     assert!(Selectors::default().is_empty());
 }
+
+#[test]
+fn kinds_that_this_daemon_makes_are_told_from_others() {
+    let is_own = |text: &str| Selector::parse(text).unwrap().is_own();
+    assert!(is_own("unix:uid:1") && is_own("unix:user:web") && is_own(&format!("dayfly:verity:sha256:{HEX_64}")));
+    assert!(!is_own("docker:label:a") && !is_own("unixes:uid:1") && !is_own("k8s:ns:unix"));
+}
