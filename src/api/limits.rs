@@ -14,6 +14,8 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::sys::looks::{AllLooks, Looks};
+
 /// What one user may have. Containers without user namespaces all run as uid 0, which has a share of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
@@ -64,6 +66,7 @@ impl Over {
 #[derive(Debug)]
 pub(crate) struct Gate {
     limits: Limits,
+    looks: AllLooks,
     state: Mutex<State>,
 }
 
@@ -86,6 +89,7 @@ struct User {
     refused: Bucket,
     /// Made with the first connection.
     turns: Option<Arc<Semaphore>>,
+    looks: Option<Looks>,
 }
 
 #[derive(Debug)]
@@ -136,6 +140,7 @@ pub(crate) struct ConnectionSlot {
     number: u64,
     streams: Arc<AtomicU32>,
     turns: Arc<Semaphore>,
+    looks: Looks,
     close: CancellationToken,
     is_flood: AtomicBool,
 }
@@ -150,7 +155,7 @@ pub(crate) struct StreamSlot {
 
 impl Gate {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, state: Mutex::default() }
+        Self { limits, looks: AllLooks::default(), state: Mutex::default() }
     }
 
     /// Open connections and streams.
@@ -192,7 +197,9 @@ impl Gate {
         let user = state.users.entry(uid).or_default();
         user.connections.insert(number, open);
         let turns = user.turns.get_or_insert_with(|| Arc::new(Semaphore::new(self.limits.turns))).clone();
-        Ok(ConnectionSlot { gate: self.clone(), uid, number, streams, turns, close, is_flood: AtomicBool::new(false) })
+        let looks = user.looks.get_or_insert_with(|| self.looks.of_user()).clone();
+        let is_flood = AtomicBool::new(false);
+        Ok(ConnectionSlot { gate: self.clone(), uid, number, streams, turns, looks, close, is_flood })
     }
 
     fn share(&self, uid: u32) -> Share {
@@ -211,6 +218,7 @@ impl State {
             self.users.retain(|_, user| {
                 !user.connections.is_empty()
                     || user.streams > 0
+                    || user.looks.as_ref().is_some_and(|looks| !looks.are_idle())
                     || !user.connects.is_full(now)
                     || !user.requests.is_full(now)
             });
@@ -232,6 +240,11 @@ impl ConnectionSlot {
     /// The turns of its user.
     pub(crate) fn turns(&self) -> Arc<Semaphore> {
         self.turns.clone()
+    }
+
+    /// The looks of its user.
+    pub(crate) fn looks(&self) -> &Looks {
+        &self.looks
     }
 
     /// Whether it goes on asking for far more than its user may.

@@ -94,8 +94,8 @@ impl Door {
         };
         counters.connected();
         keeper.memory.opened();
-        let (stream, line) = guard(socket, peer.clone(), keeper.attestor.lens().clone());
-        let caller = Arc::new(Caller::new(line, keeper.attestor.clone()));
+        let (stream, line) = guard(socket, peer.clone(), keeper.attestor.lens().clone(), slot.looks().clone());
+        let caller = Arc::new(Caller::new(line, slot.looks().clone(), keeper.attestor.clone()));
         let (keeper, service) = (keeper.clone(), self.service.clone());
         self.service.tracker.spawn(async move {
             let counters = service.counters.clone();

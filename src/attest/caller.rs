@@ -14,6 +14,7 @@ use crate::{
     registry::{ImageSet, Selectors, Snapshot},
     sys::{
         image::{Image, Lack, Spot},
+        looks::Looks,
         peer::{Exit, Facts, Peer},
         stream::{Line, Question},
     },
@@ -62,6 +63,7 @@ impl Attested {
 /// A caller of the daemon. One for each connection.
 pub(crate) struct Caller {
     line: Line,
+    looks: Looks,
     attestor: Arc<Attestor>,
     memo: Mutex<Memo>,
 }
@@ -76,9 +78,9 @@ struct Memo {
 }
 
 impl Caller {
-    /// The caller at the end of a line.
-    pub(crate) fn new(line: Line, attestor: Arc<Attestor>) -> Self {
-        Self { line, attestor, memo: Mutex::default() }
+    /// The caller at the end of a line, and the right to look at it.
+    pub(crate) fn new(line: Line, looks: Looks, attestor: Arc<Attestor>) -> Self {
+        Self { line, looks, attestor, memo: Mutex::default() }
     }
 
     /// The process that connected.
@@ -115,12 +117,15 @@ impl Caller {
 
     async fn attest_once(&self, snapshot: &Snapshot) -> Result<Arc<Attested>, Error> {
         let asked = Asked::by(snapshot);
-        let facts = self.peer().facts(asked.groups)?;
+        let facts = match self.peer().is_read(asked.groups) {
+            true => self.look(|peer| peer.facts(asked.groups)).await??,
+            false => self.peer().facts(asked.groups)?,
+        };
         let last = self.memo().last.clone();
         if let Some(last) = last
             && last.facts == facts
             && last.is_enough_for(snapshot)
-            && self.is_as_before(&last)?
+            && self.is_as_before(&last).await?
         {
             return Ok(last);
         }
@@ -129,7 +134,8 @@ impl Caller {
         if !snapshot.images_wanted(&selectors).is_empty() {
             match self.prove_image().await? {
                 Ok(proved) => {
-                    known = self.attestor.add_imaged(self.peer(), &proved, snapshot, &mut selectors).await?;
+                    known =
+                        self.attestor.add_imaged(self.peer(), &proved, &self.looks, snapshot, &mut selectors).await?;
                     image = Some(proved);
                 }
                 Err(lacking) => (lack, known) = (Some(lacking), ImageSet::all()),
@@ -142,7 +148,7 @@ impl Caller {
         let took_time = asked.names || !known.is_empty() || !self.peer().is_exact();
         let attested = Attested { facts, selectors, image, lack, known, asked };
         // What took time to read must still be so.
-        if took_time && !self.holds(&attested)? {
+        if took_time && !self.holds(&attested).await? {
             return Err(Error::Unsteady);
         }
         let attested = Arc::new(attested);
@@ -154,13 +160,13 @@ impl Caller {
     async fn prove_image(&self) -> Result<Result<Image, Lack>, Error> {
         let (lens, proved) = (&self.attestor.lens, self.memo().proved);
         if let Some(spot) = proved {
-            match lens.image(self.peer())? {
+            match self.look(|peer| lens.image(peer)).await?? {
                 Ok(image) if image.spot != spot => {}
                 seen => return Ok(seen),
             }
         }
         // Who lacks the path is not asked. All else is looked at on both sides of the question.
-        let (file, path) = match lens.path(self.peer())? {
+        let (file, path) = match self.look(|peer| lens.path(peer)).await?? {
             Ok(found) => found,
             Err(lack) => return Ok(Err(lack)),
         };
@@ -200,24 +206,31 @@ impl Caller {
     ///
     /// # Errors
     /// When the process is gone, or not the one that connected.
-    pub(crate) fn holds(&self, attested: &Attested) -> Result<bool, Error> {
-        let same_image = match &attested.image {
-            Some(image) => self.attestor.lens.is_still(self.peer(), image.spot)?,
-            None => true,
-        };
-        Ok(same_image && self.peer().still(&attested.facts)?)
+    pub(crate) async fn holds(&self, attested: &Attested) -> Result<bool, Error> {
+        let (lens, facts) = (&self.attestor.lens, &attested.facts);
+        match &attested.image {
+            Some(image) => {
+                let seen = self.look(|peer| Ok(lens.is_still(peer, image.spot)? && peer.still(facts)?));
+                seen.await?.map_err(Error::Fault)
+            }
+            None if self.peer().is_read(false) => Ok(self.look(|peer| peer.still(facts)).await??),
+            None => Ok(self.peer().still(facts)?),
+        }
     }
 
-    /// Whether the image is as it was, with everything that must be true of one, if it matters.
-    fn is_as_before(&self, attested: &Attested) -> Result<bool, Error> {
-        if attested.known.is_empty() {
-            return Ok(true);
+    /// Whether the image is as it was, if it matters. One that could not be shown may be by now.
+    async fn is_as_before(&self, attested: &Attested) -> Result<bool, Error> {
+        let lens = &self.attestor.lens;
+        match (&attested.image, attested.lack) {
+            (Some(image), _) => Ok(self.look(|peer| lens.is_still(peer, image.spot)).await??),
+            (None, Some(lack)) => Ok(self.look(|peer| lens.image(peer)).await??.err() == Some(lack)),
+            (None, None) => Ok(true),
         }
-        Ok(match &attested.image {
-            Some(image) => self.attestor.lens.spot(self.peer())? == Ok(image.spot),
-            // What it lacked may lie in the path, which a spot does not have.
-            None => self.attestor.lens.image(self.peer())?.err() == attested.lack,
-        })
+    }
+
+    /// A look that may take as long as the process likes.
+    async fn look<T>(&self, look: impl FnOnce(&Peer) -> T) -> Result<T, Error> {
+        Ok(self.attestor.begin_look(&self.looks).await?.run(|| look(self.peer())))
     }
 
     fn memo(&self) -> std::sync::MutexGuard<'_, Memo> {

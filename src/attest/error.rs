@@ -17,6 +17,9 @@ pub(crate) enum Error {
     /// No answer to the challenge in time.
     #[error("the caller did not answer the challenge within {seconds} s")]
     Unanswered { seconds: u64 },
+    /// As many processes of this user as may be looked at keep us waiting.
+    #[error("too many processes of this user are being looked at")]
+    Looks,
     /// Names of users and groups could not be looked up.
     #[error("names of users and groups could not be looked up")]
     Names(#[source] std::io::Error),
@@ -33,6 +36,7 @@ impl Error {
             Self::Ended => "connection_ended",
             Self::Unsteady => "image_changed",
             Self::Unanswered { .. } => "challenge_unanswered",
+            Self::Looks => "looks_exhausted",
             Self::Names(_) => "names_unavailable",
             Self::Hash(_) => "hash_unavailable",
         }

@@ -74,6 +74,33 @@ struct Version {
     changed: (i64, i64),
 }
 
+/// What is known of a file before its content is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    kind: FileSystem,
+    version: Version,
+}
+
+impl Seen {
+    /// Looks at a file. One that a user's own file system has may keep us waiting.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn of(file: &impl std::os::fd::AsFd) -> io::Result<Self> {
+        Ok(Self { kind: FileSystem::of(file)?, version: Version::of(&nix::sys::stat::fstat(file)?) })
+    }
+
+    /// Whether this kernel alone answers for its content.
+    pub(crate) fn is_local(&self) -> bool {
+        self.kind == FileSystem::Local
+    }
+
+    /// Which file it is.
+    pub(crate) fn file(&self) -> FileId {
+        self.version.file
+    }
+}
+
 /// An outcome that comes.
 #[derive(Clone, Debug)]
 struct Pending(watch::Receiver<Option<Outcome>>);
@@ -107,16 +134,13 @@ impl Hasher {
     pub(crate) async fn sha256(
         self: &Arc<Self>,
         uid: u32,
-        path_only: &impl std::os::fd::AsFd,
+        Seen { kind, version }: Seen,
         open: impl FnOnce() -> io::Result<File> + Send + 'static,
         now: SystemTime,
     ) -> Outcome {
-        let failed = |error: io::Error| Error::Io(Arc::new(error));
-        let kind = FileSystem::of(path_only).map_err(failed)?;
         if kind == FileSystem::User {
             return Ok(Err(Unhashed::Foreign));
         }
-        let version = Version::of(&nix::sys::stat::fstat(path_only).map_err(|error| failed(error.into()))?);
         if version.size > self.limits.bytes_max {
             return Ok(Err(Unhashed::TooLarge));
         }
@@ -247,7 +271,7 @@ impl Version {
 
 /// Who answers for a file's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileSystem {
+enum FileSystem {
     /// This kernel alone.
     Local,
     /// Another machine: its facts may lag behind its content, so nothing is remembered.
@@ -257,7 +281,7 @@ pub(crate) enum FileSystem {
 }
 
 impl FileSystem {
-    pub(crate) fn of(file: &impl std::os::fd::AsFd) -> io::Result<Self> {
+    fn of(file: &impl std::os::fd::AsFd) -> io::Result<Self> {
         // <linux/magic.h>
         const FUSE: i64 = 0x6573_5546;
         const LOCAL: [i64; 9] = [
@@ -316,7 +340,7 @@ mod tests {
                 opened.fetch_add(1, Ordering::Relaxed);
                 File::open(path)
             };
-            self.hasher.sha256(1000, &file, open, crate::sys::Clock::system().now() + later).await
+            self.hasher.sha256(1000, Seen::of(&file).unwrap(), open, crate::sys::Clock::system().now() + later).await
         }
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Error,
-    hash::{FileSystem, Hasher, Limits, Unhashed, hex},
+    hash::{Hasher, Limits, Seen, Unhashed, hex},
     names::Names,
 };
 use crate::{
@@ -15,8 +15,9 @@ use crate::{
         counters::Counters,
         image::{Image, Lack, Lens},
         kernel::Kernel,
+        looks::{AllLooks, Look, Looks},
         peer::{Facts, Fault, Peer},
-        proc::file_id,
+        proc::ProcDir,
         verity::measure,
     },
 };
@@ -42,13 +43,15 @@ pub(crate) struct Attestor {
     kernel: Kernel,
     names: Arc<Names>,
     hasher: Arc<Hasher>,
+    /// For looks from outside.
+    looks: Looks,
     clock: Clock,
     pub(super) counters: Arc<Counters>,
 }
 
 /// A process looked at from outside, with no connection (`explain`).
 #[derive(Debug)]
-pub(crate) struct Look {
+pub(crate) struct Outside {
     pub(crate) facts: Facts,
     /// The executable's path, or what the process lacks for having one.
     pub(crate) image: Result<Image, Lack>,
@@ -64,7 +67,8 @@ impl Attestor {
     /// An attestor that looks at images through `lens`.
     pub(crate) fn new(lens: Lens, waits: Waits, kernel: Kernel, clock: Clock, counters: Arc<Counters>) -> Self {
         let limits = Limits { bytes_max: waits.hash_bytes_max, wait: waits.hash, at_once: waits.hashes_at_once };
-        Self { lens, waits, kernel, names: Arc::default(), hasher: Arc::new(Hasher::new(limits)), clock, counters }
+        let (names, hasher, looks) = (Arc::default(), Arc::new(Hasher::new(limits)), AllLooks::default().of_user());
+        Self { lens, waits, kernel, names, hasher, looks, clock, counters }
     }
 
     /// How images are looked at.
@@ -106,13 +110,14 @@ impl Attestor {
         &self,
         peer: &Peer,
         image: &Image,
+        looks: &Looks,
         snapshot: &Snapshot,
         selectors: &mut Selectors,
     ) -> Result<ImageSet, Error> {
         let mut known = ImageSet::empty();
         let mut next = Some(Kind::Path);
         while let Some(kind) = next {
-            selectors.extend(self.imaged(peer, image, kind).await?);
+            selectors.extend(self.imaged(peer, image, kind, looks).await?);
             known.insert(kind);
             let wanted = snapshot.images_wanted_beside(selectors, known);
             next = [Kind::Verity, Kind::Sha256].into_iter().find(|kind| wanted.contains(*kind));
@@ -121,24 +126,21 @@ impl Attestor {
     }
 
     /// One selector of an image; `None` where it has none of that kind.
-    async fn imaged(&self, peer: &Peer, image: &Image, kind: Kind) -> Result<Option<Selector>, Error> {
+    async fn imaged(&self, peer: &Peer, image: &Image, kind: Kind, looks: &Looks) -> Result<Option<Selector>, Error> {
         Ok(match kind {
             Kind::Path => image.path.to_str().and_then(|path| written("path", path)),
-            Kind::Sha256 => self.sha256(peer, image).await?.ok().and_then(|digest| written("sha256", &digest)),
+            Kind::Sha256 => self.sha256(peer, image, looks).await?.ok().and_then(|digest| written("sha256", &digest)),
             Kind::Verity => {
-                verity(peer, image).await?.and_then(|digest| Selector::new("dayfly", &format!("verity:{digest}")).ok())
+                let digest = self.verity(peer, image, looks).await?;
+                digest.and_then(|digest| Selector::new("dayfly", &format!("verity:{digest}")).ok())
             }
         })
     }
 
-    async fn sha256(&self, peer: &Peer, image: &Image) -> Result<Result<String, Unhashed>, Error> {
-        let dir = peer.proc_dir()?;
-        let file = dir.executable().map_err(Fault::Unreadable)?;
-        if file_id(&file).map_err(Fault::Unreadable)? != image.spot.file {
-            return Err(Error::Unsteady);
-        }
+    async fn sha256(&self, peer: &Peer, image: &Image, looks: &Looks) -> Result<Result<String, Unhashed>, Error> {
+        let (dir, seen) = self.begin_look(looks).await?.run(|| see(peer, image))?;
         let open = move || dir.open_executable();
-        let hashed = self.hasher.sha256(peer.uid(), &file, open, self.clock.now()).await;
+        let hashed = self.hasher.sha256(peer.uid(), seen, open, self.clock.now()).await;
         self.counters.hashed(match &hashed {
             Ok(Ok(_)) => "known",
             Ok(Err(_)) => "not_hashed",
@@ -147,15 +149,34 @@ impl Attestor {
         hashed.map_err(Error::Hash)
     }
 
+    async fn verity(&self, peer: &Peer, image: &Image, looks: &Looks) -> Result<Option<String>, Error> {
+        let measured = self.begin_look(looks).await?.run(|| {
+            let (dir, seen) = see(peer, image)?;
+            if !seen.is_local() {
+                return Ok(None);
+            }
+            let measured = dir.open_executable().and_then(|file| measure(&file));
+            measured.map_err(|error| Error::Fault(Fault::Unreadable(error)))
+        })?;
+        Ok(measured.map(|(algorithm, digest)| format!("{algorithm}:{}", hex(&digest))))
+    }
+
+    /// The right to a look, soon.
+    pub(super) async fn begin_look(&self, looks: &Looks) -> Result<Look, Error> {
+        tokio::time::timeout(self.waits.attestation, looks.begin()).await.map_err(|_| Error::Looks)
+    }
+
     /// Looks at a process from outside.
     ///
     /// # Errors
     /// When there is none, or names or hashes cannot be had.
-    pub(crate) async fn look(&self, pid: i32, snapshot: &Snapshot) -> Result<Look, Error> {
-        let peer = Peer::by_number(pid, self.kernel)?;
-        let facts = peer.facts(true)?;
+    pub(crate) async fn look(&self, pid: i32, snapshot: &Snapshot) -> Result<Outside, Error> {
+        let (peer, facts, image) = self.begin_look(&self.looks).await?.run(|| {
+            let peer = Peer::by_number(pid, self.kernel)?;
+            let (facts, image) = (peer.facts(true)?, self.lens.image(&peer)?);
+            Ok::<_, Fault>((peer, facts, image))
+        })?;
         let plain = self.plain(&facts, true).await?;
-        let image = self.lens.image(&peer)?;
         let mut notes = Vec::new();
         let mut imaged = Vec::new();
         match &image {
@@ -163,7 +184,7 @@ impl Attestor {
                 let mut wanted = snapshot.images_wanted(&plain);
                 wanted.insert(Kind::Path);
                 for kind in wanted.iter() {
-                    imaged.extend(self.imaged(&peer, image, kind).await?);
+                    imaged.extend(self.imaged(&peer, image, kind, &self.looks).await?);
                 }
                 if wanted.contains(Kind::Sha256) && !imaged.iter().any(|one| one.image() == Some(Kind::Sha256)) {
                     notes.push(format!(
@@ -174,22 +195,18 @@ impl Attestor {
             }
             Err(lack) => notes.push(format!("no image selectors: {}", lack.sentence())),
         }
-        Ok(Look { facts, image, plain, imaged, notes })
+        Ok(Outside { facts, image, plain, imaged, notes })
     }
 }
 
-async fn verity(peer: &Peer, image: &Image) -> Result<Option<String>, Error> {
+/// The file of an image, if it is still the one that runs. May keep us waiting.
+fn see(peer: &Peer, image: &Image) -> Result<(ProcDir, Seen), Error> {
     let dir = peer.proc_dir()?;
-    let file = dir.executable().map_err(Fault::Unreadable)?;
-    if file_id(&file).map_err(Fault::Unreadable)? != image.spot.file {
-        return Err(Error::Unsteady);
+    let seen = dir.executable().and_then(|file| Seen::of(&file)).map_err(Fault::Unreadable)?;
+    match seen.file() == image.spot.file {
+        true => Ok((dir, seen)),
+        false => Err(Error::Unsteady),
     }
-    if FileSystem::of(&file).map_err(Fault::Unreadable)? != FileSystem::Local {
-        return Ok(None);
-    }
-    let measured = tokio::task::spawn_blocking(move || measure(&dir.open_executable()?));
-    let measured = measured.await.map_err(|_| Error::Unsteady)?.map_err(Fault::Unreadable)?;
-    Ok(measured.map(|(algorithm, digest)| format!("{algorithm}:{}", hex(&digest))))
 }
 
 /// A selector of the process; `None` where the value cannot be written in an entry either.

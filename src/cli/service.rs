@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
         ));
         return Ok(());
     }
-    runtime(&config)?.block_on(async {
+    to_its_end(&config.clone(), async {
         let stop = stop_on_signal()?;
         bind(config).await?.run(stop).await.map_err(|error| failed("the daemon ended", &error))
     })
@@ -66,14 +66,18 @@ pub(crate) fn load(context: &Context, file: Option<PathBuf>, overrides: Override
     })
 }
 
-/// The threads that serve.
+/// Serves to its end, on threads of its own. One that still looks at a process which keeps it waiting does not hold up
+/// the end: it goes with the daemon.
 ///
 /// # Errors
-/// When the system has none.
-pub(crate) fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, Failure> {
+/// When the system has no threads, and what `service` says.
+pub(crate) fn to_its_end(config: &Config, service: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let threads = usize::try_from(config.runtime.worker_threads).unwrap_or(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    runtime.map_err(|error| Failure::because("no threads could be started", &error))
+    let runtime = runtime.map_err(|error| Failure::because("no threads could be started", &error))?;
+    let served = runtime.block_on(service);
+    runtime.shutdown_background();
+    served
 }
 
 /// Begins to log, and opens state and sockets.

@@ -55,7 +55,7 @@ pub(crate) fn run(context: &Context, up: Up) -> Result<(), Failure> {
         config.log.level = LogLevel::Warn;
     }
     let id = user_id(&config.trust_domain, &user)?;
-    service::runtime(&config)?.block_on(serve(context, config, id))
+    service::to_its_end(&config.clone(), serve(context, config, id))
 }
 
 async fn serve(context: &Context, config: Config, id: Id) -> Result<(), Failure> {

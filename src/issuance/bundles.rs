@@ -82,7 +82,7 @@ impl BundleFeed {
             if self.sent.as_ref() == Some(bundle.der()) {
                 return Ok(None);
             }
-            if self.issuer.holds(&self.caller, &attested)? {
+            if self.issuer.holds(&self.caller, &attested).await? {
                 if self.sent.is_some() {
                     self.issuer.pushed();
                 }

@@ -124,7 +124,7 @@ impl X509Feed {
                 continue;
             }
             // Last of all: it is still the process that was attested.
-            if self.issuer.holds(&self.caller, &attested)? {
+            if self.issuer.holds(&self.caller, &attested).await? {
                 if is_news && self.sent.is_some() {
                     self.issuer.pushed();
                 }

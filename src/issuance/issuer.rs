@@ -86,8 +86,8 @@ impl Issuer {
     }
 
     /// Whether what was attested is still so. The last question before anything leaves.
-    pub(super) fn holds(&self, caller: &Caller, attested: &Attested) -> Result<bool, Error> {
-        caller.holds(attested).map_err(|error| self.not_attested(caller, error))
+    pub(super) async fn holds(&self, caller: &Caller, attested: &Attested) -> Result<bool, Error> {
+        caller.holds(attested).await.map_err(|error| self.not_attested(caller, error))
     }
 
     fn not_attested(&self, caller: &Caller, error: attest::Error) -> Error {

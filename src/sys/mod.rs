@@ -13,6 +13,7 @@ pub(crate) mod hpack;
 pub(crate) mod image;
 pub(crate) mod kernel;
 pub(crate) mod listener;
+pub(crate) mod looks;
 pub(crate) mod memory;
 pub(crate) mod peer;
 pub(crate) mod pidfd;

@@ -211,13 +211,18 @@ impl Peer {
         ProcDir::open(self.pid).map_err(|error| gone_or(error, true))
     }
 
+    /// Whether to look at it means to read `/proc`, which may take as long as the process likes.
+    pub(crate) fn is_read(&self, with_groups: bool) -> bool {
+        with_groups || !self.kernel.has(Feature::PidfdInfo)
+    }
+
     /// What is true of it now, its supplementary groups only if they are asked for: they stand in `/proc/PID/status`
     /// alone, which costs more than everything else here.
     ///
     /// # Errors
     /// [`Fault::Gone`], or [`Fault::MixedIds`] when its ids are not those it connected with.
     pub(crate) fn facts(&self, with_groups: bool) -> Result<Facts, Fault> {
-        if !with_groups && self.kernel.has(Feature::PidfdInfo) {
+        if !self.is_read(with_groups) {
             let cgroup = self.ids_and_cgroup()?;
             return self.settle(None, cgroup);
         }
@@ -290,8 +295,7 @@ impl Peer {
             return Err(Fault::OutsidePidNamespace);
         }
         if sender.pid() != self.pid {
-            let parent = ProcDir::open(sender.pid()).and_then(|dir| dir.stat()).map(|stat| stat.parent);
-            return Err(if parent.is_ok_and(|parent| parent == self.pid) {
+            return Err(if self.parent_of(sender.pid()).is_ok_and(|parent| parent == self.pid) {
                 Fault::ForkedClient
             } else {
                 Fault::SenderDiffers
@@ -301,6 +305,13 @@ impl Peer {
             return Err(Fault::MixedIds);
         }
         Ok(())
+    }
+
+    fn parent_of(&self, pid: i32) -> io::Result<i32> {
+        match self.kernel.has(Feature::PidfdInfo) {
+            true => Ok(Pidfd::open(pid)?.info()?.parent),
+            false => Ok(ProcDir::open(pid)?.stat()?.parent),
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Pidfd(OwnedFd);
 pub(crate) struct Info {
     /// Thread-group id, in the daemon's pid namespace.
     pub(crate) pid: i32,
+    /// Its parent's, there; 0 when that is outside.
+    pub(crate) parent: i32,
     /// Real, effective and saved uid.
     pub(crate) uids: [u32; 3],
     /// Real, effective and saved gid.
@@ -81,6 +83,7 @@ impl Pidfd {
         }
         Ok(Info {
             pid: i32::try_from(raw.tgid).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?,
+            parent: i32::try_from(raw.ppid).unwrap_or(0),
             uids: [raw.ruid, raw.euid, raw.suid],
             gids: [raw.rgid, raw.egid, raw.sgid],
             cgroup: if raw.mask & MASK_CGROUP == 0 { 0 } else { raw.cgroup },

@@ -3,7 +3,7 @@
 //! The descriptor stays bound to the process that had the number when it was opened: once that has exited,
 //! every read fails with ESRCH, also when the number has been given to another. The parsers take foreign bytes
 //! (a process chooses its own name) and are fuzzed.
-#![expect(unsafe_code, reason = "one openat2 call")]
+#![expect(unsafe_code, reason = "openat2 and statx")]
 
 use std::{
     ffi::{CStr, CString, OsString},
@@ -17,8 +17,8 @@ use std::{
 };
 
 use nix::{
-    fcntl::{AtFlags, OFlag, open, openat, readlinkat},
-    sys::stat::{Mode, fstat, fstatat},
+    fcntl::{OFlag, open, openat, readlinkat},
+    sys::stat::{Mode, fstat},
 };
 
 /// What is read of one file at most. `status` grows with the groups: 65,536 of them make 720 KiB.
@@ -169,9 +169,17 @@ impl ProcDir {
         Ok(readlinkat(&self.0, name.as_c_str())?)
     }
 
+    /// What the kernel has in memory: a file system that another process answers for is not asked.
     fn id_of(&self, name: &CStr) -> io::Result<FileId> {
-        let stat = fstatat(&self.0, name, AtFlags::empty())?;
-        Ok(FileId { device: stat.st_dev, inode: stat.st_ino })
+        // SAFETY: statx is plain data, for which all zero is a valid value.
+        let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+        let flags = libc::AT_STATX_DONT_SYNC | libc::AT_NO_AUTOMOUNT;
+        // SAFETY: the directory is open, name ends with NUL, and stat has room for what the call writes; all outlive it.
+        let done = unsafe { libc::statx(self.0.as_raw_fd(), name.as_ptr(), flags, libc::STATX_INO, &raw mut stat) };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(FileId { device: libc::makedev(stat.stx_dev_major, stat.stx_dev_minor), inode: stat.stx_ino })
     }
 
     fn read(&self, name: &CStr) -> io::Result<Vec<u8>> {

@@ -30,6 +30,7 @@ use super::{
     closer,
     frames::{Inbound, Nonce, Outbound, Tally, ping},
     image::{Lack, Lens, Spot},
+    looks::{Looks, Turn},
     peer::{Fault, Peer},
 };
 
@@ -53,11 +54,12 @@ pub(crate) enum Question {
 pub(crate) type Answer = Result<Option<Spot>, Lack>;
 
 /// The two ends of one connection's proof: what HTTP/2 runs over, and what calls ask through.
-pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens) -> (Stream, Line) {
+pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens, looks: Looks) -> (Stream, Line) {
     let wire = Arc::new(Wire {
         socket: ManuallyDrop::new(socket),
         peer,
         lens,
+        looks,
         asked: AtomicWaker::new(),
         state: Mutex::new(State {
             inbound: Inbound::new(),
@@ -68,6 +70,7 @@ pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens) -> (Stream,
             ended: false,
             fault: None,
             phase: Phase::Idle,
+            turn: Turn::default(),
             waiters: Vec::new(),
         }),
     });
@@ -79,6 +82,7 @@ struct Wire {
     socket: ManuallyDrop<UnixStream>,
     peer: Arc<Peer>,
     lens: Lens,
+    looks: Looks,
     /// Wakes the connection's task when a challenge is asked for.
     asked: AtomicWaker,
     state: Mutex<State>,
@@ -97,6 +101,7 @@ struct State {
     /// Why the connection ends; nothing is read or written any more.
     fault: Option<Fault>,
     phase: Phase,
+    turn: Turn,
     waiters: Vec<(Question, oneshot::Sender<Answer>)>,
 }
 
@@ -115,6 +120,10 @@ enum Phase {
     },
     /// The PING has left.
     Asked {
+        before: Before,
+    },
+    /// Its ACK has come.
+    Answered {
         before: Before,
     },
 }
@@ -170,8 +179,7 @@ impl Stream {
     /// Ready when the connection has a fault and must be dropped.
     pub(crate) fn poll_challenge(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.asked.register(cx.waker());
-        let mut state = self.0.state();
-        self.0.advance(&mut state, cx);
+        let state = self.0.advance(self.0.state(), cx);
         if state.fault.is_some() { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -216,17 +224,18 @@ impl Wire {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn advance(&self, state: &mut State, cx: &mut Context<'_>) {
+    /// Drives a challenge as far as it goes now. The state is left while somebody is looked at: others need it.
+    fn advance<'a>(&'a self, mut state: MutexGuard<'a, State>, cx: &mut Context<'_>) -> MutexGuard<'a, State> {
         loop {
             if state.fault.is_some() {
                 state.waiters.clear();
-                return;
+                return state;
             }
             match mem::replace(&mut state.phase, Phase::Idle) {
-                Phase::Idle if state.waiters.is_empty() || !state.outbound.is_between_frames() => return,
-                Phase::Idle => match self.begin(state) {
-                    Some(phase) => state.phase = phase,
-                    None => return,
+                Phase::Idle if state.waiters.is_empty() || !state.outbound.is_between_frames() => return state,
+                Phase::Idle => match self.begin(state, cx) {
+                    Ok(begun) => state = begun,
+                    Err(waiting) => return waiting,
                 },
                 Phase::Asking { before, unsent } => match self.poll_send(cx, |socket| socket.try_write(&unsent)) {
                     Poll::Ready(Ok(sent)) if sent == unsent.len() => state.phase = Phase::Asked { before },
@@ -237,42 +246,54 @@ impl Wire {
                     Poll::Ready(Err(error)) => state.fault = Some(lost(error)),
                     Poll::Pending => {
                         state.phase = Phase::Asking { before, unsent };
-                        return;
+                        return state;
                     }
                 },
                 Phase::Asked { before } => {
                     state.phase = Phase::Asked { before };
                     // h2 may be too busy writing to read, so the ACK is looked for here.
-                    if self.poll_fill(state, cx).is_pending() || !matches!(state.phase, Phase::Idle) {
-                        return;
+                    let _ready_or_not = self.poll_fill(&mut state, cx);
+                    if matches!(state.phase, Phase::Asked { .. }) && state.fault.is_none() {
+                        return state;
                     }
                 }
+                Phase::Answered { before } => match self.settle(before, state, cx) {
+                    Ok(settled) => state = settled,
+                    Err(waiting) => return waiting,
+                },
             }
         }
     }
 
-    /// Drains, notes, and makes the PING; `None` when it cannot be put now.
-    fn begin(&self, state: &mut State) -> Option<Phase> {
+    /// Drains, notes, and makes the PING. The state comes back as an error when it cannot be put now.
+    fn begin<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        cx: &mut Context<'_>,
+    ) -> Result<MutexGuard<'a, State>, MutexGuard<'a, State>> {
         loop {
-            if !self.drain(state) {
+            if !self.drain(&mut state) {
                 // Full, ended or at fault; the last two end the waiting by themselves.
-                return None;
+                return Err(state);
             }
-            let image_asked = state.waiters.iter().any(|(question, _)| *question == Question::Image);
-            let before = if image_asked {
-                match self.lens.spot(&self.peer) {
+            let before = if state.waiters.iter().any(|(question, _)| *question == Question::Image) {
+                let Poll::Ready(look) = state.turn.poll(&self.looks, cx) else { return Err(state) };
+                drop(state);
+                let seen = look.run(|| self.lens.spot(&self.peer));
+                state = self.state();
+                match seen {
                     Ok(Ok(spot)) => Before::Image(spot),
                     Ok(Err(lack)) => {
                         // Who asked for the image hears what it lacks; the others go on.
-                        self.answer(state, Question::Image, Err(lack));
+                        self.answer(&mut state, Question::Image, Err(lack));
                         if state.waiters.is_empty() {
-                            return None;
+                            return Err(state);
                         }
                         Before::Writer
                     }
                     Err(fault) => {
                         state.fault = Some(fault);
-                        return None;
+                        return Ok(state);
                     }
                 }
             } else {
@@ -282,39 +303,54 @@ impl Wire {
                 Ok(0) => {
                     let mut nonce: Nonce = [0; 8];
                     if aws_lc_rs::rand::fill(&mut nonce).is_err() {
-                        return None;
+                        return Err(state);
                     }
                     state.inbound.expect(nonce);
-                    return Some(Phase::Asking { before, unsent: ping(nonce).to_vec() });
+                    state.phase = Phase::Asking { before, unsent: ping(nonce).to_vec() };
+                    return Ok(state);
                 }
                 Ok(_) => {}
                 Err(error) => {
                     state.fault = Some(lost(error));
-                    return None;
+                    return Ok(state);
                 }
             }
         }
     }
 
-    /// The ACK has come, from the right writer. Is all as it was?
-    fn settle(&self, state: &mut State) {
-        let Phase::Asked { before } = mem::replace(&mut state.phase, Phase::Idle) else {
-            return;
+    /// The ACK has come, from the right writer. Is all as it was? The state comes back as an error when that cannot be
+    /// looked at now.
+    fn settle<'a>(
+        &'a self,
+        before: Before,
+        mut state: MutexGuard<'a, State>,
+        cx: &mut Context<'_>,
+    ) -> Result<MutexGuard<'a, State>, MutexGuard<'a, State>> {
+        let Before::Image(spot) = before else {
+            match self.peer.is_alive() {
+                true => self.answer(&mut state, Question::Writer, Ok(None)),
+                false => state.fault = Some(Fault::Gone),
+            }
+            return Ok(state);
         };
-        match before {
-            Before::Image(spot) => match self.lens.spot(&self.peer) {
-                Ok(Ok(now)) if now == spot => {
-                    self.answer(state, Question::Image, Ok(Some(spot)));
-                    self.answer(state, Question::Writer, Ok(None));
-                }
-                // Another image than before: begin again, with whoever still waits.
-                Ok(Ok(_)) => {}
-                Ok(Err(lack)) => self.answer(state, Question::Image, Err(lack)),
-                Err(fault) => state.fault = Some(fault),
-            },
-            Before::Writer if self.peer.is_alive() => self.answer(state, Question::Writer, Ok(None)),
-            Before::Writer => state.fault = Some(Fault::Gone),
+        let Poll::Ready(look) = state.turn.poll(&self.looks, cx) else {
+            state.phase = Phase::Answered { before };
+            return Err(state);
+        };
+        drop(state);
+        let seen = look.run(|| self.lens.spot(&self.peer));
+        state = self.state();
+        match seen {
+            Ok(Ok(now)) if now == spot => {
+                self.answer(&mut state, Question::Image, Ok(Some(spot)));
+                self.answer(&mut state, Question::Writer, Ok(None));
+            }
+            // Another image than before: begin again, with whoever still waits.
+            Ok(Ok(_)) => {}
+            Ok(Err(lack)) => self.answer(&mut state, Question::Image, Err(lack)),
+            Err(fault) => state.fault = Some(fault),
         }
+        Ok(state)
     }
 
     fn answer(&self, state: &mut State, to: Question, answer: Answer) {
@@ -400,8 +436,7 @@ impl Read for Stream {
 impl Write for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wire = &*self.0;
-        let mut state = wire.state();
-        wire.advance(&mut state, cx);
+        let mut state = wire.advance(wire.state(), cx);
         if state.fault.is_some() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
@@ -425,8 +460,7 @@ impl Write for Stream {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wire = &*self.0;
-        let mut state = wire.state();
-        wire.advance(&mut state, cx);
+        let mut state = wire.advance(wire.state(), cx);
         if state.fault.is_some() || !state.waiters.is_empty() || !matches!(state.phase, Phase::Idle) {
             drop(state);
             let first = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);

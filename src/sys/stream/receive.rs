@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::Interest;
 
-use super::{State, Wire, lost, queued};
+use super::{Phase, State, Wire, lost, queued};
 use crate::sys::{closer, peer::Fault, rights};
 
 /// What is read from the socket at once.
@@ -47,8 +47,9 @@ impl Wire {
                     state.kept.clear();
                     state.given = 0;
                 }
-                if state.inbound.push(scratch.get(..count).unwrap_or_default(), &mut state.kept) {
-                    self.settle(state);
+                let is_answered = state.inbound.push(scratch.get(..count).unwrap_or_default(), &mut state.kept);
+                if let (true, Phase::Asked { before }) = (is_answered, &state.phase) {
+                    state.phase = Phase::Answered { before: *before };
                 }
             }
             Ok(Err(fault)) => state.fault = Some(fault),

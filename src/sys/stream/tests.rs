@@ -15,6 +15,7 @@ use super::{receive::READ_BYTES, *};
 use crate::sys::{
     kernel::{Feature, Kernel},
     listener::Listener,
+    looks::AllLooks,
     scratch::Scratch,
 };
 
@@ -36,7 +37,8 @@ async fn pair(kernel: Kernel) -> Pair {
     let socket = listener.accept().await.unwrap();
     let peer = Arc::new(Peer::of(&socket, kernel).unwrap());
     let address = path.as_os_str().as_encoded_bytes().to_vec();
-    let (stream, line) = guard(socket, peer, Lens::new("/".into(), vec![address]).unwrap());
+    let (stream, line) =
+        guard(socket, peer, Lens::new("/".into(), vec![address]).unwrap(), AllLooks::default().of_user());
     Pair { client, stream, line, _dir: dir }
 }
 
