@@ -46,7 +46,8 @@ impl Target {
         let target = Self {
             prefix: format!(".{}.dayfly-", name.to_string_lossy()),
             parent: parent.to_owned(),
-            link: whole.clone(),
+            // Without the slash that a shell completes: with it the link itself could not be named.
+            link: parent.join(name),
         };
         target.version()?;
         if !target.parent.is_dir() {
@@ -315,6 +316,16 @@ mod tests {
                 path.display()
             );
         }
+    }
+
+    #[test]
+    fn a_slash_at_the_end_names_the_same_link() {
+        let folder = Scratch::new();
+        for (dir, key) in [("certs/", b"one"), ("certs", b"two"), ("certs/", b"six")] {
+            Target::new(&folder.path().join(dir)).unwrap().write(&identity(key), &[], false).unwrap();
+        }
+        assert!(folder.path().join("certs").is_symlink());
+        assert_eq!(versions(folder.path()), 2);
     }
 
     #[test]
