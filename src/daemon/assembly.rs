@@ -80,6 +80,7 @@ impl Daemon {
         let (clock, counters) = (Clock::system(), Arc::new(Counters::default()));
         let (stopping, tracker) = (CancellationToken::new(), TaskTracker::new());
         files::create_private_dir(&config.state_dir)?;
+        files::check_writable(&config.state_dir)?;
         let lock = files::lock(&config.state_dir.join("lock"))?;
         let (store, loaded) = Store::open(&config.state_dir, &config.trust_domain)?;
         let log = audit::Log::open(&config.state_dir.join("audit"), settings::audit(&config), clock.clone())?;

@@ -34,6 +34,7 @@ pub(super) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<Connectio
         refuse_beside_keys(state, &path)?;
         create(&path)?;
     }
+    files::check_writable(&path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let mut connection = Connection::open_with_flags(&path, flags).map_err(&failed)?;
     connection.busy_timeout(LOCK_WAIT).map_err(&failed)?;

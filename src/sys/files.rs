@@ -11,6 +11,7 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
+    sys::statvfs::{FsFlags, statvfs},
     unistd::geteuid,
 };
 use zeroize::Zeroizing;
@@ -35,6 +36,9 @@ pub(crate) enum Error {
     /// More than [`PRIVATE_BYTES_MAX`].
     #[error("{} is larger than {PRIVATE_BYTES_MAX} bytes", path.display())]
     TooLarge { path: PathBuf },
+    /// Nothing can be kept there.
+    #[error("{} is on a read-only file system", path.display())]
+    ReadOnly { path: PathBuf },
     /// Another daemon has it.
     #[error("{} is held by another process", path.display())]
     InUse { path: PathBuf },
@@ -117,6 +121,19 @@ pub(crate) fn create_private_dir(path: &Path) -> Result<(), Error> {
     check_owner(path, &meta, 0o700)
 }
 
+/// Checks that a file system is not mounted read-only where a file or folder is. To try is no test: SQLite then
+/// opens its file for reading only, and says so at the first change.
+///
+/// # Errors
+/// [`Error::ReadOnly`], or what the system said.
+pub(crate) fn check_writable(path: &Path) -> Result<(), Error> {
+    let disk = statvfs(path).map_err(|errno| Error::io(path, "read")(errno.into()))?;
+    match disk.flags().contains(FsFlags::ST_RDONLY) {
+        true => Err(Error::ReadOnly { path: path.to_owned() }),
+        false => Ok(()),
+    }
+}
+
 /// Held for as long as nobody else may use a folder.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "held for its drop")] Flock<File>);
@@ -154,7 +171,7 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// What the system said.
 pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
-    let disk = nix::sys::statvfs::statvfs(path)?;
+    let disk = statvfs(path)?;
     Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
