@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -121,6 +121,31 @@ pub(crate) fn create_private_dir(path: &Path) -> Result<(), Error> {
     check_owner(path, &meta, 0o700)
 }
 
+/// Takes a file in a private folder from everybody but its owner, who must be this user; answers whether anybody else
+/// had a right. A file that is not there is nobody's.
+///
+/// # Errors
+/// When it has another owner, is no plain file, or cannot be changed.
+pub(crate) fn close_to_others(path: &Path) -> Result<bool, Error> {
+    // By name, as nobody else may change the folder; and to open and close it would drop SQLite's locks on it.
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io(path, "read")(error)),
+    };
+    if !meta.is_file() {
+        return Err(Error::WrongKind { path: path.to_owned(), what: "a plain file" });
+    }
+    match check_owner(path, &meta, 0o600) {
+        Err(Error::LooseMode { .. }) => {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+                .map_err(Error::io(path, "closed to others"))?;
+            Ok(true)
+        }
+        checked => checked.map(|()| false),
+    }
+}
+
 /// Checks that a file system is not mounted read-only where a file or folder is. To try is no test: SQLite then
 /// opens its file for reading only, and says so at the first change.
 ///
@@ -190,8 +215,6 @@ fn check_owner(path: &Path, meta: &fs::Metadata, want: u32) -> Result<(), Error>
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
-
-    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
     use crate::sys::scratch::Scratch;
