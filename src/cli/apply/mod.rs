@@ -20,8 +20,8 @@ use serde_json::json;
 
 use crate::{
     pb::admin::{ApplyEntriesRequest, ApplyEntriesResponse, Entry, ListEntriesRequest, UpdateEntryRequest},
-    registry::Selector,
     spiffe::Id,
+    sys::Clock,
 };
 
 use super::{
@@ -30,6 +30,7 @@ use super::{
     exit::Exit,
     failure::Failure,
     link::{Admin, answer},
+    moment,
     print::Style,
     shown,
 };
@@ -145,10 +146,10 @@ fn read(text: &str, parents: &[String]) -> Result<Reading, Vec<Problem>> {
 
 /// What is kept of an entry, or cannot be, and does nothing here.
 fn without_effect(entry: &Entry, origin: &Origin) -> impl Iterator<Item = String> + use<> {
-    let foreign = |selector: &&String| Selector::parse(selector).is_ok_and(|selector| !selector.is_own());
-    let foreign = entry.selectors.iter().find(foreign);
+    let is_past = entry.expires_at != 0 && entry.expires_at <= moment::unix(Clock::system().now());
     [
-        foreign.map(|selector| format!("nobody will match it: this daemon does not make the selector `{selector}`")),
+        entry::unmade(entry),
+        is_past.then(|| "nobody gets it: its end is past".into()),
         entry.admin.then(|| "admin gives no rights here".into()),
         entry.downstream.then(|| "downstream gives no rights here".into()),
         origin.wants_jti.then(|| "jwt_svid_include_jti is not kept".into()),
