@@ -33,7 +33,7 @@ impl From<desk::Error> for Status {
     fn from(error: desk::Error) -> Self {
         use desk::Error;
         match error {
-            Error::Drafts(_) | Error::Twice(_) | Error::TooManyChanges(_) => invalid(&error.to_string()),
+            Error::Drafts(_) | Error::Past | Error::Twice(_) | Error::TooManyChanges(_) => invalid(&error.to_string()),
             Error::Registry(error) => error.into(),
             Error::Stale { .. } => Self::new(Code::Aborted, error.to_string()),
             Error::TooManyEntries(_) => Self::new(Code::Unavailable, error.to_string()),

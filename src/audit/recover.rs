@@ -27,6 +27,7 @@ use super::{
 /// Opens the log in `dir`, or begins one.
 pub(super) fn open(dir: &Path, limits: &Limits, now: SystemTime) -> Result<(Writer, Head), Error> {
     files::create_private_dir(dir)?;
+    files::check_writable(dir)?;
     let (head, mark) = Head::open(dir)?;
     let numbers = numbers_with_lines(dir)?;
     if numbers.is_empty() && mark.is_none() {

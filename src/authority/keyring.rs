@@ -62,6 +62,11 @@ impl Keyring {
         &self.active.id
     }
 
+    /// Nothing that is signed now ends later.
+    pub(crate) fn until(&self) -> SystemTime {
+        self.active.not_after
+    }
+
     /// Signs a new key pair for the bearer of a permit. Lives as long as the permit says, and no longer than the
     /// authority. What does not pass our own checks does not leave.
     ///

@@ -8,7 +8,7 @@ use crate::{
         ApplyEntriesRequest, CreateEntryRequest, DeleteEntryRequest, Entry, ListEntriesRequest, ShowEntryRequest,
         UpdateEntryRequest,
     },
-    registry::Draft,
+    registry::{Draft, Problem, Selector},
     spiffe::{Id, TrustDomain},
 };
 
@@ -51,10 +51,10 @@ pub(crate) struct Add {
     /// What a caller must have, as unix:uid:1000; give it several times, all of them must match
     #[arg(short, long = "selector", required = true, value_name = "SELECTOR")]
     selectors: Vec<String>,
-    /// How long its X.509-SVIDs live, as 15m; the daemon's default if not given
+    /// How long its X.509-SVIDs live, as 15m; 0 or nothing is the daemon's default
     #[arg(long, value_name = "D", value_parser = moment::ttl)]
     x509_ttl: Option<u64>,
-    /// How long its JWT-SVIDs live, as 5m; the daemon's default if not given
+    /// How long its JWT-SVIDs live, as 5m; 0 or nothing is the daemon's default
     #[arg(long, value_name = "D", value_parser = moment::ttl)]
     jwt_ttl: Option<u64>,
     /// A DNS name for its certificates; may be given several times
@@ -114,10 +114,10 @@ pub(crate) struct Update {
     /// Selectors in the place of all that were there
     #[arg(short, long = "selector", value_name = "SELECTOR")]
     selectors: Vec<String>,
-    /// How long its X.509-SVIDs live; 0s is the daemon's default
+    /// How long its X.509-SVIDs live; 0 is the daemon's default
     #[arg(long, value_name = "D", value_parser = moment::ttl)]
     x509_ttl: Option<u64>,
-    /// How long its JWT-SVIDs live; 0s is the daemon's default
+    /// How long its JWT-SVIDs live; 0 is the daemon's default
     #[arg(long, value_name = "D", value_parser = moment::ttl)]
     jwt_ttl: Option<u64>,
     /// DNS names in the place of all that were there
@@ -148,6 +148,7 @@ pub(crate) async fn run(context: &Context, verb: EntryVerb) -> Result<(), Failur
     act(context, verb).await.map_err(|failure| match failure.exit() {
         Exit::Missing => failure.hint("`dayfly entry list` shows what there is"),
         // A changed entry comes with its own advice.
+        Exit::Usage if failure.words().contains(Problem::FOREIGN) => failure.hint(FOREIGN_HINT),
         Exit::Conflict if failure.advice().is_none() => failure.hint("change it with `dayfly entry update`"),
         _ => failure,
     })
@@ -181,6 +182,7 @@ async fn add(context: &Context, add: Add) -> Result<(), Failure> {
     check(&entry)?;
     let request = CreateEntryRequest { entry: Some(entry) };
     let made = answer(Admin::connect(context).await?.entries.create(request)).await?;
+    warn_of_unmade(context, &made);
     match context.print.is_json() {
         true => context.print.json(&shown::EntryView::from(&made)),
         false => context.print.line(&made.id),
@@ -248,7 +250,9 @@ async fn update(context: &Context, update: Update) -> Result<(), Failure> {
     }
     check(&entry)?;
     let request = UpdateEntryRequest { entry: Some(entry), expected_revision: seen };
-    one(context, &answer(admin.entries.update(request)).await?)
+    let changed = answer(admin.entries.update(request)).await?;
+    warn_of_unmade(context, &changed);
+    one(context, &changed)
 }
 
 impl Update {
@@ -307,6 +311,17 @@ fn check(entry: &Entry) -> Result<(), Failure> {
     .map_err(|failure| if entry.spiffe_id.starts_with("spiffe://") { failure } else { failure.hint(ID_HINT) })
 }
 
+fn warn_of_unmade(context: &Context, entry: &Entry) {
+    unmade(entry).into_iter().for_each(|words| context.print.warn(words));
+}
+
+/// What to know of an entry with a selector of somebody else's: kept, as SPIRE's entries carry over.
+pub(crate) fn unmade(entry: &Entry) -> Option<String> {
+    let foreign = |selector: &&String| Selector::parse(selector).is_ok_and(|selector| !selector.is_own());
+    let foreign = entry.selectors.iter().find(foreign)?;
+    Some(format!("nobody will match it: this daemon does not make the selector `{foreign}`"))
+}
+
 /// Everything that is wrong with an entry, whatever its trust domain.
 pub(crate) fn problems(entry: &Entry) -> Vec<String> {
     let own = Id::parse(&entry.spiffe_id).map(|id| id.trust_domain());
@@ -314,7 +329,7 @@ pub(crate) fn problems(entry: &Entry) -> Vec<String> {
     let Ok(own) = own.or_else(|_| TrustDomain::parse("unknown")) else {
         return Vec::new();
     };
-    match draft(entry.clone()).check(&own) {
+    match draft(entry.clone()).check_new(&own) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }
@@ -338,6 +353,8 @@ pub(crate) fn draft(entry: Entry) -> Draft {
 
 /// The most entries in one answer.
 pub(crate) const PAGE_MAX: u32 = 1000;
+const FOREIGN_HINT: &str =
+    "entries name identities of the daemon's own trust domain; --federates-with gives its callers a foreign bundle";
 const ID_HINT: &str = "a SPIFFE ID is written as spiffe://TRUST-DOMAIN/PATH";
 
 #[cfg(test)]

@@ -43,11 +43,14 @@ pub(crate) fn rough(seconds: u64) -> String {
     if words.is_empty() { "0s".into() } else { words.concat() }
 }
 
-/// A lifetime: whole units as `90s`, `15m`, `1h30m`.
+/// A lifetime: whole units as `90s`, `15m`, `1h30m`; `0` is the daemon's own choice.
 ///
 /// # Errors
 /// Words that say what is wanted.
 pub(crate) fn ttl(text: &str) -> Result<u64, String> {
+    if text == "0" {
+        return Ok(0);
+    }
     units::duration(text).map(|length| length.as_secs())
 }
 
@@ -56,7 +59,7 @@ pub(crate) fn ttl_text(seconds: u64) -> String {
     if seconds == 0 { "default".into() } else { units::duration_text(Duration::from_secs(seconds)) }
 }
 
-/// When something ends, in Unix seconds: a length of time from now, or a time; `never` is 0.
+/// When something is to end, in Unix seconds and ahead: a length of time from now, or a time; `never` is 0.
 ///
 /// # Errors
 /// Words that say what is wanted.
@@ -64,10 +67,17 @@ pub(crate) fn end(text: &str) -> Result<u64, String> {
     if text == "never" {
         return Ok(0);
     }
-    if let Ok(length) = units::duration(text) {
-        return Ok(unix(Clock::system().now()).saturating_add(length.as_secs()));
+    let now = unix(Clock::system().now());
+    let end = match units::duration(text) {
+        Ok(length) => now.saturating_add(length.as_secs()),
+        Err(_) => {
+            time(text).map_err(|()| format!("`{text}` is no end, write it as 30d, 2099-01-31T12:00:00Z or never"))?
+        }
+    };
+    match end > now {
+        true => Ok(end),
+        false => Err(format!("`{text}` is not ahead: name a later end or never, or remove the entry")),
     }
-    time(text).map_err(|()| format!("`{text}` is no end, write it as 30d, 2027-01-31T12:00:00Z or never"))
 }
 
 /// An RFC 3339 time in Unix seconds; not before 1970.
@@ -105,13 +115,19 @@ mod tests {
     }
 
     #[test]
+    fn a_lifetime_of_nothing_is_the_daemons_choice() {
+        assert_eq!((ttl("0"), ttl("0s"), ttl("15m")), (Ok(0), Ok(0), Ok(900)));
+        assert!(ttl("15").is_err());
+    }
+
+    #[test]
     fn an_end_is_a_length_a_time_or_never() {
         assert_eq!(end("never"), Ok(0));
-        assert_eq!(end("2026-07-01T12:00:00Z"), Ok(1_782_907_200));
-        assert_eq!(end("2026-07-01T14:00:00+02:00"), Ok(1_782_907_200));
+        assert_eq!(end("2099-07-01T12:00:00Z"), Ok(4_086_590_400));
+        assert_eq!(end("2099-07-01T14:00:00+02:00"), Ok(4_086_590_400));
         let soon = unix(Clock::system().now()) + 3_600;
         assert!(end("1h").is_ok_and(|end| end.abs_diff(soon) < 60));
-        for wrong in ["", "tomorrow", "1960-01-01T00:00:00Z", "2026-07-01"] {
+        for wrong in ["", "tomorrow", "1960-01-01T00:00:00Z", "2099-07-01", "0s", "2020-01-01T00:00:00Z"] {
             assert!(end(wrong).is_err(), "{wrong}");
         }
     }

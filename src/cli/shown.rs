@@ -70,18 +70,27 @@ pub(crate) fn views(entries: &[Entry]) -> Vec<EntryView<'_>> {
 /// # Errors
 /// When stdout cannot be written.
 pub(crate) fn rows(print: &Printer, entries: &[Entry]) -> Result<(), Failure> {
-    print.table(
-        ["ID", "SPIFFE ID", "SELECTORS", "X509 TTL", "HINT"],
-        entries.iter().map(|entry| {
-            [
-                entry.id.clone(),
-                entry.spiffe_id.clone(),
-                entry.selectors.join("\n"),
-                moment::ttl_text(entry.x509_ttl_seconds),
-                entry.hint.clone(),
-            ]
-        }),
-    )
+    let row = |entry: &Entry| {
+        let selectors = entry.selectors.join("\n");
+        [entry.id.clone(), entry.spiffe_id.clone(), selectors, moment::ttl_text(entry.x509_ttl_seconds)]
+    };
+    // Most registries have no end in them, and lines are long.
+    if entries.iter().all(|entry| entry.expires_at == 0) {
+        let rows = entries.iter().map(|entry| {
+            let [id, spiffe_id, selectors, ttl] = row(entry);
+            [id, spiffe_id, selectors, ttl, entry.hint.clone()]
+        });
+        return print.table(["ID", "SPIFFE ID", "SELECTORS", "X509 TTL", "HINT"], rows);
+    }
+    let rows = entries.iter().map(|entry| {
+        let [id, spiffe_id, selectors, ttl] = row(entry);
+        [id, spiffe_id, selectors, ttl, end(entry), entry.hint.clone()]
+    });
+    print.table(["ID", "SPIFFE ID", "SELECTORS", "X509 TTL", "EXPIRES", "HINT"], rows)
+}
+
+fn end(entry: &Entry) -> String {
+    if entry.expires_at == 0 { "never".into() } else { moment::text(entry.expires_at) }
 }
 
 /// One entry, whole.
@@ -89,7 +98,6 @@ pub(crate) fn rows(print: &Printer, entries: &[Entry]) -> Result<(), Failure> {
 /// # Errors
 /// When stdout cannot be written.
 pub(crate) fn card(print: &Printer, entry: &Entry) -> Result<(), Failure> {
-    let end = |seconds| if seconds == 0 { "never".into() } else { moment::text(seconds) };
     let mut pairs = vec![
         ("id", entry.id.clone()),
         ("spiffe id", entry.spiffe_id.clone()),
@@ -99,7 +107,7 @@ pub(crate) fn card(print: &Printer, entry: &Entry) -> Result<(), Failure> {
         ("dns names", entry.dns_names.join("\n")),
         ("hint", entry.hint.clone()),
         ("federates with", entry.federates_with.join("\n")),
-        ("expires", end(entry.expires_at)),
+        ("expires", end(entry)),
         ("created", moment::text(entry.created_at)),
         ("revision", entry.revision.to_string()),
     ];

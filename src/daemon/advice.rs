@@ -88,6 +88,11 @@ fn of_files(error: &files::Error) -> Option<String> {
         E::WrongKind { path, .. } => {
             format!("see what {} is; restore it from a backup, or move it away", path.display())
         }
+        E::ReadOnly { path } => format!(
+            "mount it writable again (a failing disk is made read-only: see `dmesg`), or copy {} to a disk that works and \
+             set state_dir; nothing is issued without an audit record, so there is no start without a place for it",
+            path.display()
+        ),
         E::TooLarge { .. } => "restore it from a backup".to_owned(),
         E::InUse { .. } => OTHER_DAEMON.to_owned(),
         E::Io { source, .. } => return of_system(source),
@@ -175,6 +180,7 @@ mod tests {
             (authority::Error::from(store::Error::Full).into(), "make space"),
             (authority::Error::UnknownKeys { folder: "/state/keys".into(), count: 3 }.into(), "restore the database"),
             (authority::Error::WrongKey { path: "/k".into() }.into(), "from the same backup"),
+            (files::Error::ReadOnly { path: "/state".into() }.into(), "mount it writable again"),
             (files::Error::InUse { path: "/state/lock".into() }.into(), "stop the daemon"),
             (files::Error::ForeignOwner { path: "/k".into(), owner: 7, uid: 8 }.into(), "as uid 7, or chown 8 /k"),
             (audit::Error::Full { dir: "/state/audit".into() }.into(), "make space"),

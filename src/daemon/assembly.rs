@@ -36,7 +36,7 @@ use crate::{
     sys::{
         Clock, chain,
         counters::Counters,
-        files,
+        files, id_map,
         image::Lens,
         kernel::{Feature, Kernel},
         listener::Listener,
@@ -76,10 +76,11 @@ impl Daemon {
     pub async fn bind(config: Config, telemetry: Option<Telemetry>) -> anyhow::Result<Bound> {
         process::harden().context("this process cannot be kept from dumping core")?;
         let descriptors = process::raise_descriptor_limit().context("the limit of descriptors cannot be raised")?;
-        let kernel = Kernel::probe(&config.without_kernel).context("this kernel has no pidfd_open (Linux 5.3)")?;
+        let kernel = Kernel::probe(&config.without_kernel).context("this kernel cannot prove callers")?;
         let (clock, counters) = (Clock::system(), Arc::new(Counters::default()));
         let (stopping, tracker) = (CancellationToken::new(), TaskTracker::new());
         files::create_private_dir(&config.state_dir)?;
+        files::check_writable(&config.state_dir)?;
         let lock = files::lock(&config.state_dir.join("lock"))?;
         let (store, loaded) = Store::open(&config.state_dir, &config.trust_domain)?;
         let log = audit::Log::open(&config.state_dir.join("audit"), settings::audit(&config), clock.clone())?;
@@ -235,8 +236,12 @@ fn about(config: &Config, kernel: Kernel, clock: &Clock) -> About {
     }
 }
 
-/// Says once at start which kernel calls are replaced by dearer ones.
+/// Says once at start which kernel calls are replaced by dearer ones, and whom it cannot serve.
 fn say_what_is_missing(kernel: Kernel) {
+    let unmapped = kernel.unmapped();
+    if !unmapped.is_empty() {
+        tracing::warn!(uid = unmapped.uid, gid = unmapped.gid, without = id_map::WITHOUT, "not all ids are mapped");
+    }
     for feature in Feature::ALL.into_iter().filter(|feature| !kernel.has(*feature)) {
         tracing::info!(feature = feature.name(), without = feature.without(), "not in this kernel");
     }

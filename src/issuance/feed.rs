@@ -39,7 +39,10 @@ pub(crate) struct Update {
 struct Held {
     entry: Arc<Entry>,
     svid: Arc<Svid>,
+    /// Its end, where a new one could not end later.
     renew_at: SystemTime,
+    /// It ends with its authority. One under the next authority ends later.
+    awaits_authority: bool,
 }
 
 /// The state of one stream.
@@ -111,7 +114,7 @@ impl X509Feed {
             let keyring = self.keyring.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
             let entries = drop_repeated_hints(snapshot.matching(&attested.selectors));
-            let identities = self.renew(&attested, &entries)?;
+            let identities = self.renew(&attested, &entries, &keyring)?;
             self.attested = Some(attested.clone());
             let content = (
                 identities.iter().map(|one| (one.svid.serial.clone(), one.hint.clone())).collect(),
@@ -137,8 +140,15 @@ impl X509Feed {
     }
 
     /// Signs what is new or due, keeps the rest, and forgets what is not granted any more.
-    fn renew(&mut self, attested: &Attested, entries: &[Arc<Entry>]) -> Result<Vec<Identity>, Error> {
+    fn renew(
+        &mut self,
+        attested: &Attested,
+        entries: &[Arc<Entry>],
+        keyring: &Keyring,
+    ) -> Result<Vec<Identity>, Error> {
         self.held.retain(|held| entries.iter().any(|entry| entry.id == held.entry.id));
+        let now = self.issuer.clock().now();
+        self.held.iter_mut().for_each(|held| held.look_at(keyring, now));
         let (mut refusals, mut failure) = (Vec::new(), None);
         for entry in entries {
             let now = self.issuer.clock().now();
@@ -151,8 +161,7 @@ impl X509Feed {
             }
             match self.issuer.sign(&self.caller, attested, entry, held.is_some(), now) {
                 Outcome::Signed(svid) => {
-                    let renew_at = jitter::renewal(now, svid.not_after);
-                    self.hold(Held { entry: entry.clone(), svid: Arc::new(svid), renew_at });
+                    self.hold(Held::new(entry.clone(), svid, keyring, now));
                 }
                 Outcome::Refused(reasons) => {
                     self.forget(&entry.id);
@@ -224,6 +233,25 @@ impl X509Feed {
 const RETRY_MIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Held {
+    fn new(entry: Arc<Entry>, svid: Svid, keyring: &Keyring, now: SystemTime) -> Self {
+        let is_entrys_last = entry.spec.expires_at.is_some_and(|end| jitter::is_last(svid.not_after, end));
+        let awaits_authority =
+            !is_entrys_last && svid.authority == *keyring.issuer() && jitter::is_last(svid.not_after, keyring.until());
+        let renew_at = match is_entrys_last || awaits_authority {
+            true => svid.not_after,
+            false => jitter::renewal(now, svid.not_after),
+        };
+        Self { entry, svid: Arc::new(svid), renew_at, awaits_authority }
+    }
+
+    /// Is renewed in what is left of its life once another authority signs: not at once, as all others would be.
+    fn look_at(&mut self, keyring: &Keyring, now: SystemTime) {
+        if self.awaits_authority && self.svid.authority != *keyring.issuer() {
+            self.awaits_authority = false;
+            self.renew_at = jitter::renewal(now, self.svid.not_after);
+        }
+    }
+
     fn is_fresh(&self, entry: &Entry, now: SystemTime) -> bool {
         now < self.renew_at && self.says_the_same(entry)
     }

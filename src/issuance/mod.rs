@@ -11,6 +11,8 @@ mod feed;
 mod issuer;
 mod jitter;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use bundles::BundleFeed;
 pub(crate) use error::Error;

@@ -61,9 +61,24 @@ impl Draft {
     /// # Errors
     /// Every problem there is, in the order of the fields.
     pub(crate) fn check(self, own: &TrustDomain) -> Result<Spec, Problems> {
+        self.check_all(own, false)
+    }
+
+    /// Checks what somebody writes now: it must be of use, too. What was kept and is of none harms nobody.
+    ///
+    /// # Errors
+    /// As [`Draft::check`].
+    pub(crate) fn check_new(self, own: &TrustDomain) -> Result<Spec, Problems> {
+        self.check_all(own, true)
+    }
+
+    fn check_all(self, own: &TrustDomain, is_new: bool) -> Result<Spec, Problems> {
         let mut problems = Vec::new();
         let spiffe_id = check_id(&self.spiffe_id, own, &mut problems);
         let selectors = check_selectors(&self.selectors, &mut problems);
+        if is_new {
+            check_use(&selectors, &mut problems);
+        }
         let x509_ttl = check_ttl("x509", self.x509_ttl_seconds, &mut problems);
         let jwt_ttl = check_ttl("jwt", self.jwt_ttl_seconds, &mut problems);
         check_dns_names(&self.dns_names, &mut problems);
@@ -142,6 +157,18 @@ fn check_selectors(texts: &[String], problems: &mut Vec<Problem>) -> Vec<Selecto
         }
     }
     selectors.into_iter().collect()
+}
+
+/// Finds what is right in itself and never holds together.
+fn check_use(selectors: &[Selector], problems: &mut Vec<Problem>) {
+    let mut told = None;
+    // Sorted, so those of one name stand together.
+    for (one, other) in selectors.iter().zip(selectors.iter().skip(1)) {
+        if let Some(name) = one.single().filter(|name| other.single() == Some(*name) && told != Some(*name)) {
+            problems.push(Problem::Never { name: name.to_owned(), one: shown(&one.to_string()) });
+            told = Some(name);
+        }
+    }
 }
 
 fn check_ttl(kind: &'static str, seconds: u64, problems: &mut Vec<Problem>) -> Option<Duration> {
@@ -250,7 +277,7 @@ pub(crate) enum Problem {
         reason: IdError,
     },
     /// The identity is another trust domain's.
-    #[error("the SPIFFE ID `{id}` is not in this daemon's trust domain {own}")]
+    #[error("the SPIFFE ID `{id}` {} {own}", Self::FOREIGN)]
     ForeignTrustDomain {
         /// What was given.
         id: String,
@@ -274,6 +301,14 @@ pub(crate) enum Problem {
     /// A selector twice.
     #[error("the selector `{0}` is there twice")]
     RepeatedSelector(String),
+    /// Two values of something of which a process has one.
+    #[error("nobody matches `{one}` and another {name}: all selectors of an entry must match")]
+    Never {
+        /// As `unix:uid`.
+        name: String,
+        /// The first of the two.
+        one: String,
+    },
     /// A lifetime out of range.
     #[error(
         "the {kind} ttl of {seconds} s is out of range: {min} to {max} s, or 0 for the default",
@@ -323,6 +358,11 @@ pub(crate) enum Problem {
     /// A time that no certificate can name.
     #[error("the end {0} is later than the year 9999")]
     ExpiresAt(u64),
+}
+
+impl Problem {
+    /// The words between a foreign SPIFFE ID and the daemon's own trust domain.
+    pub(crate) const FOREIGN: &str = "is not in this daemon's trust domain";
 }
 
 /// All that is wrong with an entry; at least one. Shown one a line.

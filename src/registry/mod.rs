@@ -19,7 +19,7 @@ mod shards;
 mod snapshot;
 mod unix;
 
-pub(crate) use draft::{Draft, Problems};
+pub(crate) use draft::{Draft, Problem, Problems};
 pub(crate) use entry::{Change, Entry, EntryId, Spec};
 pub(crate) use error::Error;
 pub(crate) use hints::drop_repeated_hints;

@@ -104,6 +104,11 @@ impl Selector {
         self.0.split_once(':').is_some_and(|(kind, _)| unix::is_own(kind))
     }
 
+    /// What it says is one value of, where a process has only one: two of the same match nobody.
+    pub(super) fn single(&self) -> Option<&str> {
+        unix::single(&self.0)
+    }
+
     /// Whether it names a user or a group by name, which somebody must look up.
     pub(crate) fn is_name(&self) -> bool {
         unix::is_name(&self.0)
@@ -162,7 +167,7 @@ pub(crate) enum SelectorError {
         meant: Option<&'static str>,
     },
     /// A number that is none, or is written in another way than the kernel's.
-    #[error("{name} wants a number from 0 to 4294967295, without sign or leading zeros")]
+    #[error("{name} wants a number from 0 to 4294967294, without sign or leading zeros")]
     Number {
         /// As `unix:uid`.
         name: &'static str,

@@ -40,6 +40,14 @@ pub(super) fn is_name(selector: &str) -> bool {
     matches!(rest.split_once(':'), Some(("user" | "group" | "supplementary_group", _)))
 }
 
+/// The part before the value, of those of which a process has one: `unix:uid`.
+pub(super) fn single(selector: &str) -> Option<&str> {
+    let (name, _) = selector.strip_prefix("unix:")?.split_once(':')?;
+    let is_single = matches!(name, "uid" | "gid" | "user" | "group" | "path" | "sha256");
+    is_single.then(|| selector.get(..UNIX_BYTES + name.len())).flatten()
+}
+
+const UNIX_BYTES: usize = "unix:".len();
 const UNIX_NAMES: [&str; 8] =
     ["uid", "user", "gid", "group", "supplementary_gid", "supplementary_group", "path", "sha256"];
 const DAYFLY_NAMES: [&str; 1] = ["verity"];
@@ -68,9 +76,10 @@ fn check_dayfly(value: &str) -> Result<(), SelectorError> {
     }
 }
 
-/// As the kernel's numbers are written: another spelling of the same number would match nobody.
+/// As the kernel's numbers are written: another spelling of the same number would match nobody. The last number is no
+/// id: it means "none" to the kernel.
 fn check_number(name: &'static str, value: &str) -> Result<(), SelectorError> {
-    let canonical = value.parse::<u32>().is_ok_and(|number| number.to_string() == value);
+    let canonical = value.parse::<u32>().is_ok_and(|number| number != u32::MAX && number.to_string() == value);
     canonical.then_some(()).ok_or(SelectorError::Number { name })
 }
 

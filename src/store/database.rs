@@ -34,6 +34,13 @@ pub(super) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<Connectio
         refuse_beside_keys(state, &path)?;
         create(&path)?;
     }
+    files::check_writable(&path)?;
+    for file in [&path, &path.with_extension("db-wal")] {
+        // A restored backup often is. SQLite gives the files beside it the database's own mode.
+        if files::close_to_others(file)? {
+            tracing::warn!(path = %file.display(), "others had rights on this file; it has mode 0600 now");
+        }
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let mut connection = Connection::open_with_flags(&path, flags).map_err(&failed)?;
     connection.busy_timeout(LOCK_WAIT).map_err(&failed)?;

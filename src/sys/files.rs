@@ -4,13 +4,14 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
+    sys::statvfs::{FsFlags, statvfs},
     unistd::geteuid,
 };
 use zeroize::Zeroizing;
@@ -35,6 +36,9 @@ pub(crate) enum Error {
     /// More than [`PRIVATE_BYTES_MAX`].
     #[error("{} is larger than {PRIVATE_BYTES_MAX} bytes", path.display())]
     TooLarge { path: PathBuf },
+    /// Nothing can be kept there.
+    #[error("{} is on a read-only file system", path.display())]
+    ReadOnly { path: PathBuf },
     /// Another daemon has it.
     #[error("{} is held by another process", path.display())]
     InUse { path: PathBuf },
@@ -117,6 +121,44 @@ pub(crate) fn create_private_dir(path: &Path) -> Result<(), Error> {
     check_owner(path, &meta, 0o700)
 }
 
+/// Takes a file in a private folder from everybody but its owner, who must be this user; answers whether anybody else
+/// had a right. A file that is not there is nobody's.
+///
+/// # Errors
+/// When it has another owner, is no plain file, or cannot be changed.
+pub(crate) fn close_to_others(path: &Path) -> Result<bool, Error> {
+    // By name, as nobody else may change the folder; and to open and close it would drop SQLite's locks on it.
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io(path, "read")(error)),
+    };
+    if !meta.is_file() {
+        return Err(Error::WrongKind { path: path.to_owned(), what: "a plain file" });
+    }
+    match check_owner(path, &meta, 0o600) {
+        Err(Error::LooseMode { .. }) => {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+                .map_err(Error::io(path, "closed to others"))?;
+            Ok(true)
+        }
+        checked => checked.map(|()| false),
+    }
+}
+
+/// Checks that a file system is not mounted read-only where a file or folder is. To try is no test: SQLite then
+/// opens its file for reading only, and says so at the first change.
+///
+/// # Errors
+/// [`Error::ReadOnly`], or what the system said.
+pub(crate) fn check_writable(path: &Path) -> Result<(), Error> {
+    let disk = statvfs(path).map_err(|errno| Error::io(path, "read")(errno.into()))?;
+    match disk.flags().contains(FsFlags::ST_RDONLY) {
+        true => Err(Error::ReadOnly { path: path.to_owned() }),
+        false => Ok(()),
+    }
+}
+
 /// Held for as long as nobody else may use a folder.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "held for its drop")] Flock<File>);
@@ -154,7 +196,7 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// What the system said.
 pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
-    let disk = nix::sys::statvfs::statvfs(path)?;
+    let disk = statvfs(path)?;
     Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
@@ -173,8 +215,6 @@ fn check_owner(path: &Path, meta: &fs::Metadata, want: u32) -> Result<(), Error>
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
-
-    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
     use crate::sys::scratch::Scratch;

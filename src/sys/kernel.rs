@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::pidfd::Pidfd;
+use super::{id_map::Unmapped, pidfd::Pidfd};
 
 /// A kernel call that came after 5.3 and that the proof of the caller uses where it is there. Without one,
 /// the same is proved in a dearer way, never less.
@@ -50,17 +50,19 @@ impl Feature {
     }
 }
 
-/// Which of the [`Feature`]s are used.
+/// Which of the [`Feature`]s are used, and which ids cannot be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kernel {
     present: [bool; Feature::ALL.len()],
+    unmapped: Unmapped,
 }
 
 impl Kernel {
     /// Tries each call on a socket and a process of our own; those in `without` count as absent.
     ///
     /// # Errors
-    /// When there is no `pidfd_open` (before Linux 5.3): no caller could be proved.
+    /// When there is no `pidfd_open` (before Linux 5.3), or the own user namespace cannot be seen: no caller could be
+    /// proved.
     pub(crate) fn probe(without: &[Feature]) -> io::Result<Self> {
         let this = Pidfd::open(i32::try_from(std::process::id()).unwrap_or(0))?;
         let (socket, _other) = UnixStream::pair()?;
@@ -73,12 +75,22 @@ impl Kernel {
                     Feature::PassRights => refuse_descriptors(&socket).is_ok(),
                 }
         });
-        Ok(Self { present })
+        Ok(Self { present, unmapped: Unmapped::look()? })
     }
 
     /// Whether a call is there, and used.
     pub(crate) fn has(self, feature: Feature) -> bool {
         Feature::ALL.iter().zip(self.present).any(|(each, present)| *each == feature && present)
+    }
+
+    /// The ids that stand for all that the daemon's user namespace does not map.
+    pub(crate) fn unmapped(self) -> Unmapped {
+        self.unmapped
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_unmapped(self, unmapped: Unmapped) -> Self {
+        Self { unmapped, ..self }
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod counters;
 pub(crate) mod files;
 pub(crate) mod frames;
 pub(crate) mod hpack;
+pub(crate) mod id_map;
 pub(crate) mod image;
 pub(crate) mod kernel;
 pub(crate) mod listener;

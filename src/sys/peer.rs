@@ -44,6 +44,9 @@ pub(crate) enum Fault {
     /// The writer is outside the daemon's pid namespace.
     #[error("the caller is outside the daemon's pid namespace")]
     OutsidePidNamespace,
+    /// Its uid or gid is the one that stands for all that the daemon's user namespace does not map.
+    #[error("the caller's uid or gid has no number in the daemon's user namespace")]
+    UnmappedId,
     /// Bytes came without the kernel's word on who wrote them.
     #[error("bytes came without credentials")]
     NoCredentials,
@@ -67,6 +70,7 @@ impl Fault {
             Self::SenderDiffers => "sender_differs",
             Self::ForkedClient => "forked_client",
             Self::OutsidePidNamespace => "caller_outside_pid_namespace",
+            Self::UnmappedId => "unmapped_id",
             Self::NoCredentials => "no_credentials",
             Self::Descriptors => "descriptors_sent",
             Self::OutOfBand => "oob",
@@ -114,7 +118,8 @@ impl Peer {
     /// The process that connected this socket.
     ///
     /// # Errors
-    /// [`Fault::Gone`] when it has exited already, [`Fault::OutsidePidNamespace`] when it has no number here.
+    /// [`Fault::Gone`] when it has exited already, [`Fault::OutsidePidNamespace`] when it has no number here,
+    /// [`Fault::UnmappedId`] when its uid or gid has none.
     pub(crate) fn of(socket: &impl AsFd, kernel: Kernel) -> Result<Self, Fault> {
         let noted = getsockopt(&socket.as_fd(), PeerCredentials).map_err(|error| Fault::Unreadable(error.into()))?;
         let pid = noted.pid();
@@ -156,6 +161,11 @@ impl Peer {
         is_exact: bool,
         kernel: Kernel,
     ) -> Result<Self, Fault> {
+        let unmapped = kernel.unmapped();
+        if unmapped.uid == Some(uid) || unmapped.gid == Some(gid) {
+            return Err(Fault::UnmappedId);
+        }
+        let groups = unmapped.groups_known(groups);
         let key = if kernel.has(Feature::PidfdInode) {
             ProcessKey::Inode(pidfd.inode().map_err(Fault::Unreadable)?)
         } else {
@@ -229,11 +239,12 @@ impl Peer {
         let dir = self.proc_dir()?;
         let status = dir.status().map_err(|error| gone_or(error, true))?;
         self.check_ids(status.uids, status.gids)?;
-        if status.groups != self.groups || status.pid != self.pid {
+        let groups = self.kernel.unmapped().groups_known(status.groups);
+        if groups != self.groups || status.pid != self.pid {
             return Err(Fault::MixedIds);
         }
         let cgroup = self.ids_again(&dir)?;
-        self.settle(with_groups.then_some(status.groups), cgroup)
+        self.settle(with_groups.then_some(groups), cgroup)
     }
 
     /// What was read counts only if the process lives now.
@@ -403,6 +414,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::sys::id_map::Unmapped;
 
     fn kernels() -> [Kernel; 2] {
         [Kernel::probe(&[]).unwrap(), Kernel::probe(&Feature::ALL).unwrap()]
@@ -447,6 +459,20 @@ mod tests {
             assert!(matches!(peer.facts(true), Err(Fault::Gone)));
             assert!(matches!(peer.still(&facts), Err(Fault::Gone)));
         }
+    }
+
+    #[test]
+    fn an_id_that_stands_for_many_is_nobodys() {
+        let kernel = Kernel::probe(&[]).unwrap();
+        let (ours, _other) = UnixStream::pair().unwrap();
+        let peer = Peer::of(&ours, kernel).unwrap();
+        for unmapped in [Unmapped { uid: Some(peer.uid()), gid: None }, Unmapped { uid: None, gid: Some(peer.gid()) }] {
+            let refused = Peer::of(&ours, kernel.with_unmapped(unmapped));
+            assert!(matches!(refused, Err(Fault::UnmappedId)), "{refused:?}");
+        }
+        let elsewhere = Unmapped { uid: Some(peer.uid() + 1), gid: Some(peer.gid() + 1) };
+        assert!(Peer::of(&ours, kernel.with_unmapped(elsewhere)).is_ok());
+        assert_eq!(elsewhere.groups_known(vec![peer.gid(), peer.gid() + 1]), [peer.gid()]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod registered;
 mod start;
 mod state;
 mod transport;
+mod userns;
 mod wire;
 
 use std::time::Duration;

@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use super::{
@@ -204,4 +205,43 @@ fn a_broken_key_file_is_refused() {
         says(&words, &["key"]);
     }
     lived.refuses(&["key"]);
+}
+
+/// A place mounted read-only on itself, until dropped.
+struct ReadOnly(PathBuf);
+
+impl ReadOnly {
+    fn mount(path: PathBuf) -> Option<Self> {
+        let mount = |args: &[&str]| {
+            let done = Command::new("mount").args(args).arg(&path).stderr(Stdio::null()).status();
+            done.is_ok_and(|status| status.success())
+        };
+        if !mount(&["--bind", path.to_str().unwrap()]) {
+            println!("left out: nothing can be mounted here (it takes root)");
+            return None;
+        }
+        let mounted = Self(path.clone());
+        assert!(mount(&["-o", "remount,ro,bind"]));
+        Some(mounted)
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        Command::new("umount").arg("-l").arg(&self.0).status().ok();
+    }
+}
+
+#[test]
+fn a_read_only_state_is_refused_with_what_to_do_and_harms_nothing() {
+    for part in ["state", "state/audit", "state/dayfly.db"] {
+        let lived = Lived::new();
+        let Some(mounted) = ReadOnly::mount(lived.home().join(part)) else { return };
+        let words = refused(lived.home(), "", "example.org");
+        says(&words, &[&format!("{part} is on a read-only file system")]);
+        says(&words, &["mount it writable again"]);
+        drop(mounted);
+        let daemon = Daemon::start_in(lived.home(), &[]);
+        assert_eq!(fetch(&daemon.socket()).unwrap().unwrap()[0].bundle, lived.bundle);
+    }
 }

@@ -11,6 +11,7 @@ use crate::{
     pb::admin::{self as pb, control_server},
     sys::{
         counters::Counters,
+        id_map,
         kernel::{Feature, Kernel},
         memory,
     },
@@ -72,6 +73,11 @@ impl control_server::Control for Control {
             present: self.about.kernel.has(feature),
             without: feature.without().into(),
         });
+        let id_map = pb::KernelFeature {
+            name: id_map::NAME.into(),
+            present: self.about.kernel.unmapped().is_empty(),
+            without: id_map::WITHOUT.into(),
+        };
         let is_well = standing.is_ready && standing.problems.is_empty();
         Ok(Response::new(pb::StatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -85,7 +91,7 @@ impl control_server::Control for Control {
             connections: self.counters.connections(),
             streams: self.counters.streams(),
             authorities: standing.authorities.into_iter().map(authority).collect(),
-            kernel: kernel.collect(),
+            kernel: kernel.chain([id_map]).collect(),
             counters,
             workload_sockets: self.about.workload_sockets.iter().map(|path| path.display().to_string()).collect(),
             state_dir: self.about.state_dir.display().to_string(),

@@ -14,6 +14,12 @@ use super::{Lines, Problem, Reading, Wanted, spire::Origin};
 /// Reads the whole file; what is wrong with one entry does not hide what is wrong with the next.
 pub(super) fn read(text: &str) -> Reading {
     let mut reading = Reading::default();
+    if text.trim_start().starts_with('[') {
+        // Serde would take a list's members for those of the object.
+        let words = "a JSON object with `entries` is expected, not a list".to_owned();
+        reading.problems.push(Problem { line: 1, words });
+        return reading;
+    }
     let document: Document<'_> = match serde_json::from_str(text) {
         Ok(document) => document,
         Err(error) => {

@@ -20,8 +20,8 @@ use serde_json::json;
 
 use crate::{
     pb::admin::{ApplyEntriesRequest, ApplyEntriesResponse, Entry, ListEntriesRequest, UpdateEntryRequest},
-    registry::Selector,
     spiffe::Id,
+    sys::Clock,
 };
 
 use super::{
@@ -30,6 +30,7 @@ use super::{
     exit::Exit,
     failure::Failure,
     link::{Admin, answer},
+    moment,
     print::Style,
     shown,
 };
@@ -116,8 +117,9 @@ pub(crate) async fn run(context: &Context, apply: Apply) -> Result<(), Failure> 
 
 /// Reads a file of either kind, and checks each entry as far as can be without the daemon.
 fn read(text: &str, parents: &[String]) -> Result<Reading, Vec<Problem>> {
-    // No TOML document begins with a brace.
-    let is_json = text.trim_start().starts_with('{');
+    // Editors on other systems begin a file with this sign, which stands for nothing.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let is_json = is_json(text);
     let mut reading = if is_json { json::read(text) } else { toml::read(text) };
     spire::sift(&mut reading, parents);
     let mut seen = BTreeMap::new();
@@ -143,12 +145,19 @@ fn read(text: &str, parents: &[String]) -> Result<Reading, Vec<Problem>> {
     if reading.problems.is_empty() { Ok(reading) } else { Err(reading.problems) }
 }
 
+/// No TOML document begins with a brace; in brackets it begins with a table's name.
+fn is_json(text: &str) -> bool {
+    let text = text.trim_start();
+    let inside = text.trim_start_matches(|each: char| each == '[' || each.is_ascii_whitespace());
+    text.starts_with('{') || text.starts_with('[') && (inside.is_empty() || inside.starts_with(['{', ']']))
+}
+
 /// What is kept of an entry, or cannot be, and does nothing here.
 fn without_effect(entry: &Entry, origin: &Origin) -> impl Iterator<Item = String> + use<> {
-    let foreign = |selector: &&String| Selector::parse(selector).is_ok_and(|selector| !selector.is_own());
-    let foreign = entry.selectors.iter().find(foreign);
+    let is_past = entry.expires_at != 0 && entry.expires_at <= moment::unix(Clock::system().now());
     [
-        foreign.map(|selector| format!("nobody will match it: this daemon does not make the selector `{selector}`")),
+        entry::unmade(entry),
+        is_past.then(|| "nobody gets it: its end is past".into()),
         entry.admin.then(|| "admin gives no rights here".into()),
         entry.downstream.then(|| "downstream gives no rights here".into()),
         origin.wants_jti.then(|| "jwt_svid_include_jti is not kept".into()),
@@ -306,6 +315,34 @@ selectors = []
     fn the_kind_of_file_is_seen_by_its_first_sign() {
         assert_eq!(read("\n { \"entries\": [] }", &[]).unwrap().wanted, []);
         assert_eq!(read("# nothing yet\n", &[]).unwrap().wanted, []);
+        for (text, json) in [("{", true), ("[]", true), (" [ {", true), ("[[[[", true), ("[[]]", true), ("", false)] {
+            assert_eq!(is_json(text), json, "{text}");
+        }
+        for toml in ["[[entry]]", "[ [entry]]", "[entry]", "[\"entry\"]", "entry = []"] {
+            assert!(!is_json(toml), "{toml}");
+        }
+    }
+
+    #[test]
+    fn json_that_is_no_object_is_told_so() {
+        for text in ["[]", "[{\"spiffe_id\": 1}]", &"[".repeat(100_000), &"[[".repeat(100)] {
+            let problems = read(text, &[]).unwrap_err();
+            assert_eq!(problems.len(), 1);
+            let words = &problems.first().unwrap().words;
+            assert_eq!(words, "a JSON object with `entries` is expected, not a list");
+        }
+        let deep = format!("{{\"entries\":{}", "[".repeat(100_000));
+        let problems = read(&deep, &[]).unwrap_err();
+        assert!(problems.first().unwrap().words.contains("EOF while parsing a list"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_stands_for_nothing() {
+        let toml = "\u{feff}[[entry]]\nspiffe_id = \"spiffe://e.org/a\"\nselectors = [\"unix:uid:1\"]\n";
+        let json = "\u{feff}{\"entries\":[{\"spiffe_id\":\"spiffe://e.org/a\",\"selectors\":[\"unix:uid:1\"]}]}";
+        for text in [toml, json] {
+            assert_eq!(read(text, &[]).unwrap().wanted.len(), 1, "{text}");
+        }
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! Certificate, key and bundle as files that always match.
 //!
 //! `DIR` is a symlink to a version folder beside it (`.NAME.dayfly-…`). A new version is written whole, then the link is
-//! replaced by one rename. The version before stays until the next write, for readers that are still in it.
+//! replaced by one rename. The version before stays until the next write, for readers that are still in it. Those who
+//! write take turns by a lock file of their own beside it, which nobody else can open.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, symlink},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
+use nix::unistd::geteuid;
 use pem::{EncodeConfig, LineEnding, Pem};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -39,8 +43,12 @@ impl Target {
         let (Some(parent), Some(name)) = (whole.parent(), whole.file_name()) else {
             return Err(Failure::new(Exit::Usage, format!("{} cannot be a link", dir.display())).hint(WHAT_IT_MAY_BE));
         };
-        let target =
-            Self { prefix: format!(".{}.dayfly-", name.to_string_lossy()), parent: parent.to_owned(), link: whole };
+        let target = Self {
+            prefix: format!(".{}.dayfly-", name.to_string_lossy()),
+            parent: parent.to_owned(),
+            // Without the slash that a shell completes: with it the link itself could not be named.
+            link: parent.join(name),
+        };
         target.version()?;
         if !target.parent.is_dir() {
             return Err(Failure::new(Exit::Missing, format!("the folder {} is not there", target.parent.display())));
@@ -56,11 +64,10 @@ impl Target {
     /// Writes a new version and makes it the present one.
     ///
     /// # Errors
-    /// When a file cannot be written; the version before is untouched then.
+    /// When a file cannot be written, or another writer does not end; the version before is untouched then.
     pub(super) fn write(&self, identity: &Identity, federated: &[Bundle], combined: bool) -> Result<(), Failure> {
         // Two that write to the same link take turns, so that neither removes the other's version.
-        let parent = File::open(&self.parent).map_err(|error| cannot(&self.parent, &error))?;
-        parent.lock().map_err(|error| cannot(&self.parent, &error))?;
+        let _turn = self.turn(TURN_TRIES_MAX)?;
         let before = self.version()?;
         let name = self.fresh();
         let version = self.parent.join(&name);
@@ -71,6 +78,34 @@ impl Target {
         }
         self.sweep(&[Some(name), before]);
         Ok(())
+    }
+
+    /// Waits for the turn to write; it ends when the file is closed. Anybody may lock a file that he can open, so it
+    /// is one that only this user can.
+    fn turn(&self, tries_max: u32) -> Result<File, Failure> {
+        let path = self.parent.join(format!("{}lock", self.prefix));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
+            .open(&path)
+            .map_err(|error| cannot(&path, &error))?;
+        let meta = file.metadata().map_err(|error| cannot(&path, &error))?;
+        if !meta.is_file() || meta.uid() != geteuid().as_raw() || meta.mode() & 0o077 != 0 {
+            return Err(Failure::new(Exit::Conflict, format!("{} is not this user's alone", path.display()))
+                .hint("remove it when nobody writes there, and let only one user write there"));
+        }
+        for _ in 0..tries_max {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => thread::sleep(TURN_TRY_AFTER),
+                Err(TryLockError::Error(error)) => return Err(cannot(&path, &error)),
+            }
+        }
+        Err(Failure::new(Exit::Failed, format!("another process writes {} and does not end", self.link.display()))
+            .hint(format!("`fuser {}` tells which", path.display())))
     }
 
     /// The name of the version folder that the link names now.
@@ -93,7 +128,7 @@ impl Target {
     }
 
     fn is_version(&self, name: &str) -> bool {
-        !name.contains('/') && name.strip_prefix(&self.prefix).is_some_and(|rest| !rest.is_empty())
+        name.strip_prefix(&self.prefix).is_some_and(|rest| rest.parse::<u64>().is_ok())
     }
 
     /// A name that was never there before: the version now in use stays, so the highest number is never lost.
@@ -181,6 +216,9 @@ fn cannot(path: &Path, error: &io::Error) -> Failure {
     Failure::because(format_args!("{} cannot be written", path.display()), error)
 }
 
+/// How often the turn is tried, and how far apart: ten seconds, and a write takes milliseconds.
+const TURN_TRIES_MAX: u32 = 500;
+const TURN_TRY_AFTER: Duration = Duration::from_millis(20);
 const WHAT_IT_MAY_BE: &str =
     "DIR may be a path where nothing is, an empty folder, or what an earlier `fetch --write` made";
 
@@ -188,7 +226,7 @@ const WHAT_IT_MAY_BE: &str =
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
-    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use crate::{
         spiffe::{Id, TrustDomain, x509::Leaf},
@@ -281,6 +319,47 @@ mod tests {
     }
 
     #[test]
+    fn a_slash_at_the_end_names_the_same_link() {
+        let folder = Scratch::new();
+        for (dir, key) in [("certs/", b"one"), ("certs", b"two"), ("certs/", b"six")] {
+            Target::new(&folder.path().join(dir)).unwrap().write(&identity(key), &[], false).unwrap();
+        }
+        assert!(folder.path().join("certs").is_symlink());
+        assert_eq!(versions(folder.path()), 2);
+    }
+
+    #[test]
+    fn writers_take_turns_and_wait_for_nobody_else() {
+        let folder = Scratch::new();
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        // Anybody who may list the folder can do this.
+        let stranger = File::open(folder.path()).unwrap();
+        stranger.lock().unwrap();
+        target.write(&identity(b"one"), &[], false).unwrap();
+
+        let other = target.turn(1).unwrap();
+        let failure = target.turn(2).unwrap_err();
+        assert!(failure.words().contains("does not end"), "{}", failure.words());
+        drop(other);
+        // A program that another test starts in this moment has the lock too, until it is loaded.
+        target.turn(TURN_TRIES_MAX).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_others_may_open_is_refused() {
+        let folder = Scratch::new();
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        let lock = folder.path().join(".certs.dayfly-lock");
+        drop(target.turn(1).unwrap());
+        fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(target.turn(1).unwrap_err().exit(), Exit::Conflict);
+        fs::remove_file(&lock).unwrap();
+        symlink("elsewhere", &lock).unwrap();
+        assert!(target.turn(1).is_err());
+        assert!(!folder.path().join("elsewhere").exists());
+    }
+
+    #[test]
     fn a_failed_write_leaves_the_version_before() {
         let folder = Scratch::new();
         let target = Target::new(&folder.path().join("certs")).unwrap();
@@ -297,14 +376,15 @@ mod tests {
         let folder = Scratch::new();
         let target = Target::new(&folder.path().join("certs")).unwrap();
         target.write(&identity(b"00"), &[], false).unwrap();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 for round in 1..40_u8 {
                     target.write(&identity(format!("{round:02}").as_bytes()), &[], false).unwrap();
                 }
             });
             while !writer.is_finished() {
-                let now = fs::canonicalize(target.path()).unwrap();
+                // The link may be replaced while it is followed.
+                let Ok(now) = fs::canonicalize(target.path()) else { continue };
                 let (Ok(leaf), Ok(key)) = (fs::read(now.join("svid.pem")), fs::read(now.join("svid_key.pem"))) else {
                     continue;
                 };

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Author, Batch, Checked, ENTRIES_MAX, Error, Outcome, Pending, lines};
 use crate::{
     audit::{self, Record, Urgency},
-    registry::{self, Change, Entry, EntryId, Snapshot},
+    registry::{self, Change, Entry, EntryId, Snapshot, Spec},
     store::{self, Store},
     sys::{Clock, chain, counters::Counters},
 };
@@ -188,9 +188,13 @@ impl Plan {
             outcome.deleted.push(entry);
             changes.push(Change::Delete(id));
         }
+        let is_past = |spec: &Spec| order.ends_ahead && spec.expires_at.is_some_and(|end| end <= now);
         let mut updated = Vec::new();
         for (id, spec, expected) in order.update {
             let entry = there(&id)?;
+            if is_past(&spec) && spec.expires_at != entry.spec.expires_at {
+                return Err(Error::Past);
+            }
             if let Some(expected) = expected.filter(|expected| *expected != entry.revision) {
                 return Err(Error::Stale { id, expected, present: entry.revision });
             }
@@ -201,6 +205,9 @@ impl Plan {
         }
         let mut created = Vec::new();
         for (spec, index) in order.create.into_iter().zip(0..) {
+            if is_past(&spec) {
+                return Err(Error::Past);
+            }
             let id = new_id()?;
             words.push(("entry_create", id.to_string(), lines::whole(&spec)));
             created.push(id.clone());

@@ -16,6 +16,9 @@ pub(crate) enum Error {
     /// What was written is wrong.
     #[error("{0}")]
     Drafts(Faulty),
+    /// Nothing could be issued.
+    #[error("the end of the entry is past; name a later one, or none")]
+    Past,
     /// It does not fit what is there.
     #[error(transparent)]
     Registry(registry::Error),

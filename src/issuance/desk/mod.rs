@@ -111,6 +111,8 @@ struct Checked {
     update: Vec<(EntryId, Spec, Option<u64>)>,
     delete: Vec<EntryId>,
     dry_run: bool,
+    /// Whether an end that is named now must be ahead. A file may keep what has ended.
+    ends_ahead: bool,
 }
 
 /// An order on its way to the clerk.
@@ -165,10 +167,11 @@ impl Desk {
     /// Registers an entry.
     ///
     /// # Errors
-    /// All problems of the draft, a duplicate, or that nothing can be changed now.
+    /// All problems of the draft, an end that is past, a duplicate, or that nothing can be changed now.
     pub(crate) async fn create(&self, author: Author, draft: Draft) -> Result<Arc<Entry>, Error> {
         let spec = self.check(draft)?;
-        let outcome = self.order(author, Checked { create: vec![spec], ..Checked::default() }).await?;
+        let outcome =
+            self.order(author, Checked { create: vec![spec], ends_ahead: true, ..Checked::default() }).await?;
         outcome.created.into_iter().next().ok_or(Error::Stopping)
     }
 
@@ -179,7 +182,8 @@ impl Desk {
     pub(crate) async fn update(&self, author: Author, amendment: Amendment) -> Result<Arc<Entry>, Error> {
         let Amendment { id, draft, expected } = amendment;
         let change = (id, self.check(draft)?, expected);
-        let outcome = self.order(author, Checked { update: vec![change], ..Checked::default() }).await?;
+        let outcome =
+            self.order(author, Checked { update: vec![change], ends_ahead: true, ..Checked::default() }).await?;
         outcome.updated.into_iter().next().ok_or(Error::Stopping)
     }
 
@@ -203,14 +207,14 @@ impl Desk {
         let mut faulty = Faulty::default();
         let mut create = Vec::with_capacity(order.create.len());
         for (index, draft) in order.create.into_iter().enumerate() {
-            match draft.check(&self.own) {
+            match draft.check_new(&self.own) {
                 Ok(spec) => create.push(spec),
                 Err(problems) => faulty.add(&format!("create {}", index + 1), &problems),
             }
         }
         let mut update = Vec::with_capacity(order.update.len());
         for Amendment { id, draft, expected } in order.update {
-            match draft.check(&self.own) {
+            match draft.check_new(&self.own) {
                 Ok(spec) => update.push((id, spec, expected)),
                 Err(problems) => faulty.add(&format!("update {id}"), &problems),
             }
@@ -219,7 +223,7 @@ impl Desk {
             return Err(Error::Drafts(faulty));
         }
         let Order { delete, dry_run, .. } = order;
-        self.order(author, Checked { create, update, delete, dry_run }).await
+        self.order(author, Checked { create, update, delete, dry_run, ends_ahead: false }).await
     }
 
     /// Records something that an admin did beside entries, before it is done.
@@ -249,7 +253,7 @@ impl Desk {
     }
 
     fn check(&self, draft: Draft) -> Result<Spec, Error> {
-        draft.check(&self.own).map_err(|problems| Error::Drafts(Faulty::one(&problems)))
+        draft.check_new(&self.own).map_err(|problems| Error::Drafts(Faulty::one(&problems)))
     }
 
     /// Once it is in the queue an order is carried out, whether or not anybody waits for its outcome.

@@ -55,6 +55,32 @@ async fn an_update_keeps_id_place_and_time() {
 }
 
 #[tokio::test]
+async fn an_end_that_is_named_must_be_ahead() {
+    let house = Fixture::new();
+    let past = || Draft { expires_at: 1_000_000, ..draft("web", 1000) };
+    assert!(matches!(house.desk.create(ADMIN, past()).await, Err(Error::Past)));
+    let entry = house.desk.create(ADMIN, draft("web", 1000)).await.unwrap();
+    assert!(matches!(house.desk.update(ADMIN, amendment(&entry, past())).await, Err(Error::Past)));
+    assert_eq!(house.desk.registry().borrow().revision(), 1, "nothing was changed");
+
+    // A file keeps what has ended, and what has ended can be changed in all else.
+    house.desk.delete(ADMIN, entry.id.clone()).await.unwrap();
+    let order = Order { create: vec![past()], ..Order::default() };
+    let ended = house.desk.apply(ADMIN, order).await.unwrap().created.remove(0);
+    let change = Draft { hint: "old".into(), ..past() };
+    house.desk.update(ADMIN, amendment(&ended, change)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_entry_that_nobody_can_match_is_refused() {
+    let house = Fixture::new();
+    let draft = Draft { selectors: vec!["unix:uid:1".into(), "unix:uid:2".into()], ..draft("web", 1) };
+    let order = Order { create: vec![draft.clone()], ..Order::default() };
+    assert!(matches!(house.desk.create(ADMIN, draft).await, Err(Error::Drafts(_))));
+    assert!(matches!(house.desk.apply(ADMIN, order).await, Err(Error::Drafts(_))));
+}
+
+#[tokio::test]
 async fn a_deleted_entry_is_gone_for_good() {
     let house = Fixture::new();
     let entry = house.desk.create(ADMIN, draft("web", 1000)).await.unwrap();

@@ -47,6 +47,26 @@ fn a_good_draft_becomes_what_it_says() {
 }
 
 #[test]
+fn two_values_of_what_a_process_has_one_of_match_nobody() {
+    let path = |name: &str| format!("unix:path:/bin/{name}");
+    for two in [["unix:uid:1", "unix:uid:2"], ["unix:user:a", "unix:user:b"], [&path("a"), &path("b")]] {
+        let draft = with(|draft| draft.selectors = texts(&[two[1], "unix:gid:1", two[0]]));
+        // One that was kept goes on as it is.
+        draft.clone().check(&own()).unwrap();
+        let found: Vec<_> = draft.check_new(&own()).unwrap_err().iter().cloned().collect();
+        let name = two[0].rsplit_once(':').unwrap().0.to_owned();
+        assert_eq!(found, [Problem::Never { name, one: two[0].to_owned() }]);
+    }
+    for many in [
+        ["unix:supplementary_gid:1", "unix:supplementary_gid:2", "unix:gid:3"],
+        ["unix:supplementary_group:a", "unix:supplementary_group:b", "unix:group:c"],
+        ["docker:label:a:1", "docker:label:b:1", "docker:image_id:x"],
+    ] {
+        with(|draft| draft.selectors = texts(&many)).check_new(&own()).unwrap();
+    }
+}
+
+#[test]
 fn all_problems_are_told_at_once_in_the_order_of_the_fields() {
     let bad = Draft {
         spiffe_id: "spiffe://example.org/".into(),

@@ -20,7 +20,7 @@ fn good_selectors_are_kept_byte_for_byte() {
     let good = [
         "unix:uid:0",
         "unix:uid:1000",
-        "unix:gid:4294967295",
+        "unix:gid:4294967294",
         "unix:supplementary_gid:27",
         "unix:user:web",
         "unix:user:DOMAIN\\web:1",
@@ -77,6 +77,7 @@ fn bad_selectors_are_refused_with_their_reason() {
         ("unix:uid:01", number("unix:uid")),
         ("unix:uid:0x10", number("unix:uid")),
         ("unix:uid:4294967296", number("unix:uid")),
+        ("unix:uid:4294967295", number("unix:uid")),
         ("unix:gid:1.0", number("unix:gid")),
         ("unix:supplementary_gid:00", number("unix:supplementary_gid")),
         ("unix:user:", E::NoValue),

@@ -45,6 +45,27 @@ fn the_files_are_the_daemons_alone() {
 }
 
 #[test]
+fn a_database_that_is_open_to_others_is_closed_to_them() {
+    let dir = used();
+    let path = database::path(dir.path());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let (_store, loaded) = open(dir.path());
+    assert_eq!(loaded.entries.len(), 1);
+    for file in [path.clone(), path.with_extension("db-wal")] {
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+}
+
+#[test]
+fn a_link_in_the_place_of_the_database_is_refused() {
+    let (dir, other) = (used(), Scratch::new());
+    let path = database::path(dir.path());
+    fs::rename(&path, other.path().join("db")).unwrap();
+    std::os::unix::fs::symlink(other.path().join("db"), &path).unwrap();
+    assert!(matches!(refused(dir.path()), Error::Dir(files::Error::WrongKind { .. })));
+}
+
+#[test]
 fn a_database_in_use_is_refused() {
     let dir = used();
     let (_store, _) = open(dir.path());

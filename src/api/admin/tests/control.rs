@@ -13,7 +13,7 @@ async fn status_tells_how_the_daemon_stands() {
     assert_eq!((status.entries, status.registry_revision), (1, 1));
     assert_eq!((status.pid, status.started_at, status.log_level.as_str()), (std::process::id(), 1_700_000_000, "info"));
     assert_eq!((status.authorities[0].slot.as_str(), status.authorities[0].not_after), ("active", 2));
-    assert_eq!(status.kernel.len(), 4);
+    assert_eq!(status.kernel.len(), 5);
     assert!(status.rss_bytes > 0 && status.audit_records == 9);
     let counter = pb::Counter { name: "dayfly_refused_total".into(), labels: "reason=\"no_entry\"".into(), value: 1 };
     assert!(status.counters.contains(&counter));

@@ -75,7 +75,7 @@ async fn a_page_has_a_most_of_entries_and_of_bytes() {
     assert_eq!(page.entries.len(), 50);
 
     let large = |number: u32| {
-        let paths = (0..60).map(|index| format!("unix:path:/{number}/{index}/{}", "x".repeat(4_000)));
+        let paths = (0..60).map(|index| format!("docker:label:{number}/{index}/{}", "x".repeat(4_000)));
         pb::Entry { selectors: paths.collect(), ..entry("large", &[]) }
     };
     for number in 0..12 {
