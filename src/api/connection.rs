@@ -70,7 +70,7 @@ pub(crate) struct Service {
 pub(crate) enum End {
     /// The client left, or the daemon stopped.
     Closed,
-    /// It had to make room for a newer one of the same user.
+    /// It had to make room for another one.
     Evicted,
     /// It was silent for too long before its first frame.
     Silent,
@@ -90,7 +90,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionSlot, service: Service) -> End {
+pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: Arc<ConnectionSlot>, service: Service) -> End {
     let Ok(exit) = caller.exit() else { return End::Fault(Fault::Gone) };
     let mut builder = http2::Builder::new(Tracked(service.tracker.clone()));
     builder
@@ -99,7 +99,6 @@ pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionS
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .auto_date_header(false);
     let guard = stream.another();
-    let slot = Arc::new(slot);
     let (routes, stopping, terms) = (service.routes.clone(), service.stopping.clone(), service.terms);
     let requests = {
         let slot = slot.clone();

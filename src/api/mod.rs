@@ -7,6 +7,7 @@ mod flood;
 pub(crate) mod limits;
 pub(crate) mod metrics;
 pub(crate) mod ops;
+mod parties;
 mod sealed;
 mod serve;
 mod standard;

@@ -9,6 +9,7 @@
 mod common;
 
 mod bystander;
+mod crowd;
 mod descriptors;
 mod flooder;
 mod kinds;
