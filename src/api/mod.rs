@@ -4,6 +4,7 @@ mod admin;
 mod body;
 mod connection;
 mod flood;
+mod inbound;
 pub(crate) mod limits;
 pub(crate) mod metrics;
 pub(crate) mod ops;

@@ -53,6 +53,7 @@ pub(super) fn terms(limits: &Limits) -> Terms {
         streams_max: limits.streams_per_connection,
         header_list_bytes_max: limits.header_list_bytes,
         preface: limits.preface,
+        request: limits.request,
         requests_per_second: limits.requests_per_second,
     }
 }
