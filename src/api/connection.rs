@@ -26,6 +26,7 @@ use super::{
     admin::AdminCaller,
     body::{Guarded, Place},
     flood::Flood,
+    inbound::{Timely, is_grpc},
     limits::ConnectionSlot,
     sealed::unseal,
     status, turns,
@@ -42,6 +43,8 @@ pub(crate) struct Terms {
     pub(crate) header_list_bytes_max: u32,
     /// Until the first frame after the preface.
     pub(crate) preface: Duration,
+    /// Until a request has come whole.
+    pub(crate) request: Duration,
     /// What its user may ask for in a second; a connection that asks for twice as much is a flood.
     pub(crate) requests_per_second: u32,
 }
@@ -49,7 +52,8 @@ pub(crate) struct Terms {
 impl Terms {
     /// The same for admins, whose requests are few and may be large.
     pub(crate) fn for_admins(self) -> Self {
-        Self { preface: self.preface.max(Duration::from_secs(10)), ..self }
+        let least = Duration::from_secs(10);
+        Self { preface: self.preface.max(least), request: self.request.max(least), ..self }
     }
 }
 
@@ -70,7 +74,7 @@ pub(crate) struct Service {
 pub(crate) enum End {
     /// The client left, or the daemon stopped.
     Closed,
-    /// It had to make room for a newer one of the same user.
+    /// It had to make room for another one.
     Evicted,
     /// It was silent for too long before its first frame.
     Silent,
@@ -90,7 +94,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionSlot, service: Service) -> End {
+pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: Arc<ConnectionSlot>, service: Service) -> End {
     let Ok(exit) = caller.exit() else { return End::Fault(Fault::Gone) };
     let mut builder = http2::Builder::new(Tracked(service.tracker.clone()));
     builder
@@ -99,7 +103,6 @@ pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: ConnectionS
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .auto_date_header(false);
     let guard = stream.another();
-    let slot = Arc::new(slot);
     let (routes, stopping, terms) = (service.routes.clone(), service.stopping.clone(), service.terms);
     let requests = {
         let slot = slot.clone();
@@ -176,6 +179,9 @@ fn ending(error: &hyper::Error) -> End {
     }
 }
 
+/// What the paths of the only calls with more than one message from the client begin with.
+const REFLECTION: &str = "/grpc.reflection.";
+
 /// Answers one request. A panic becomes Unavailable, since a reset stream would look like a cancelled one.
 async fn answer(
     request: Request<Incoming>,
@@ -197,13 +203,21 @@ async fn answer(
             return Ok(refused(status::overloaded(over)));
         }
     };
+    if !is_grpc(request.headers()) {
+        counters.request_refused(Code::Unknown);
+        let mut response = Response::new(Guarded::new(tonic::body::Body::empty(), counters.clone(), None));
+        *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Ok(response);
+    }
     // Before attestation, before the body is read, and for every service: no method can get round it.
     if !service.is_admin && !has_security_header(request.headers()) {
         return Ok(refused(Status::invalid_argument(status::NO_HEADER)));
     }
     let place = Place::new(place, counters.clone());
     let method = method_name(request.uri().path());
-    let mut request = request.map(tonic::body::Body::new);
+    // Who reflects asks one thing after the other.
+    let wait = if request.uri().path().starts_with(REFLECTION) { Duration::MAX } else { service.terms.request };
+    let mut request = request.map(|body| tonic::body::Body::new(Timely::new(body, wait)));
     if service.is_admin {
         request.extensions_mut().insert(AdminCaller::of(caller.peer()));
     } else {

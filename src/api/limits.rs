@@ -3,17 +3,18 @@
 //! What is over a limit is closed or answered Unavailable: clients try again then. No client that behaves meets one.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::parties::Parties;
 use crate::sys::looks::{AllLooks, Looks};
 
 /// What one user may have. Containers without user namespaces all run as uid 0, which has a share of its own.
@@ -68,20 +69,27 @@ pub(crate) struct Gate {
     limits: Limits,
     looks: AllLooks,
     state: Mutex<State>,
+    /// Told when one that made room has left.
+    left: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     next: u64,
-    connections: usize,
+    /// By their numbers. One that must make room is taken off at once, with its streams.
+    connections: HashMap<u64, Open>,
+    /// Those that were taken off and have not left yet.
+    leaving: usize,
     streams: usize,
     users: HashMap<u32, User>,
+    parties: Parties,
 }
 
 #[derive(Debug, Default)]
 struct User {
-    /// In the order in which they came.
-    connections: BTreeMap<u64, Open>,
+    connections: usize,
+    /// Those without a stream, in the order in which they came.
+    idle: BTreeSet<u64>,
     streams: usize,
     connects: Bucket,
     requests: Bucket,
@@ -94,7 +102,8 @@ struct User {
 
 #[derive(Debug)]
 struct Open {
-    streams: Arc<AtomicU32>,
+    uid: u32,
+    streams: usize,
     close: CancellationToken,
 }
 
@@ -138,68 +147,83 @@ pub(crate) struct ConnectionSlot {
     gate: Arc<Gate>,
     uid: u32,
     number: u64,
-    streams: Arc<AtomicU32>,
     turns: Arc<Semaphore>,
     looks: Looks,
     close: CancellationToken,
     is_flood: AtomicBool,
 }
 
-/// One stream's place; given back when dropped.
+/// One stream's place; given back when dropped, and before that of its connection.
 #[derive(Debug)]
-pub(crate) struct StreamSlot {
-    gate: Arc<Gate>,
-    uid: u32,
-    streams: Arc<AtomicU32>,
-}
+pub(crate) struct StreamSlot(Arc<ConnectionSlot>);
 
 impl Gate {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, looks: AllLooks::default(), state: Mutex::default() }
+        let state = State {
+            next: 0,
+            connections: HashMap::new(),
+            leaving: 0,
+            streams: 0,
+            users: HashMap::new(),
+            parties: Parties::new(limits.user, limits.root),
+        };
+        Self { limits, looks: AllLooks::default(), state: Mutex::new(state), left: Notify::new() }
     }
 
     /// Open connections and streams.
     #[cfg(test)]
     pub(crate) fn open(&self) -> (usize, usize) {
         let state = self.state();
-        (state.connections, state.streams)
+        (state.connections.len(), state.streams)
     }
 
-    /// A place for a connection of this user. At its cap, the user's own oldest connection without a stream goes.
+    /// A place for a connection of this user. At its cap, the user's own oldest connection without a stream goes; when
+    /// there is none for anybody, one of whoever has most.
     ///
     /// # Errors
     /// Which limit was met.
     pub(crate) fn connect(self: &Arc<Self>, uid: u32, now: Instant) -> Result<ConnectionSlot, Over> {
         let share = self.share(uid);
         let mut state = self.state();
-        state.forget_idle_users(now);
-        if state.connections >= self.limits.all.connections {
-            return Err(Over::ConnectionsOfAll);
-        }
         let number = state.next;
+        state.next += 1;
+        state.forget_idle_users(now);
         let user = state.users.entry(uid).or_default();
         if !user.connects.take(self.limits.connects_per_second, now) {
             return Err(Over::ConnectRate);
         }
-        if user.connections.len() >= share.connections {
-            let idle = user.connections.iter().find(|(_, open)| open.streams.load(Ordering::Relaxed) == 0);
-            let Some((oldest, _)) = idle else { return Err(Over::ConnectionsOfUser) };
-            let oldest = *oldest;
-            if let Some(open) = user.connections.remove(&oldest) {
-                open.close.cancel();
-            }
-        } else {
-            state.connections += 1;
+        if user.connections >= share.connections {
+            let oldest = user.idle.first().copied().ok_or(Over::ConnectionsOfUser)?;
+            state.evict(oldest);
+        } else if state.connections.len() >= self.limits.all.connections {
+            let one = state.parties.connection_for_connection(uid).ok_or(Over::ConnectionsOfAll)?;
+            state.evict(one);
         }
-        let (streams, close) = (Arc::new(AtomicU32::new(0)), CancellationToken::new());
-        let open = Open { streams: streams.clone(), close: close.clone() };
-        state.next += 1;
+        let close = CancellationToken::new();
+        state.connections.insert(number, Open { uid, streams: 0, close: close.clone() });
+        state.parties.connected(uid, number);
         let user = state.users.entry(uid).or_default();
-        user.connections.insert(number, open);
+        user.connections += 1;
+        user.idle.insert(number);
         let turns = user.turns.get_or_insert_with(|| Arc::new(Semaphore::new(self.limits.turns))).clone();
         let looks = user.looks.get_or_insert_with(|| self.looks.of_user()).clone();
         let is_flood = AtomicBool::new(false);
-        Ok(ConnectionSlot { gate: self.clone(), uid, number, streams, turns, looks, close, is_flood })
+        Ok(ConnectionSlot { gate: self.clone(), uid, number, turns, looks, close, is_flood })
+    }
+
+    /// Waits, not for long, while too many of those that made room still have their descriptors.
+    pub(crate) async fn settle(&self) {
+        let settled = async {
+            loop {
+                // Before the look, so that nobody leaves unseen.
+                let left = self.left.notified();
+                if self.state().leaving < LEAVING_MAX {
+                    return;
+                }
+                left.await;
+            }
+        };
+        tokio::time::timeout(SETTLE_WAIT, settled).await.ok();
     }
 
     fn share(&self, uid: u32) -> Share {
@@ -212,12 +236,31 @@ impl Gate {
 }
 
 impl State {
+    /// Takes a connection off, with its streams, and tells it to end.
+    fn evict(&mut self, number: u64) {
+        if let Some(open) = self.remove(number) {
+            open.close.cancel();
+            self.leaving += 1;
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Open> {
+        let open = self.connections.remove(&number)?;
+        self.parties.disconnected(open.uid, number, open.streams);
+        self.streams = self.streams.saturating_sub(open.streams);
+        if let Some(user) = self.users.get_mut(&open.uid) {
+            user.connections = user.connections.saturating_sub(1);
+            user.idle.remove(&number);
+            user.streams = user.streams.saturating_sub(open.streams);
+        }
+        Some(open)
+    }
+
     /// Users with nothing open are forgotten, now and then, so that the map has a bound.
     fn forget_idle_users(&mut self, now: Instant) {
         if self.users.len() > USERS_KEPT && self.next.is_multiple_of(256) {
             self.users.retain(|_, user| {
-                !user.connections.is_empty()
-                    || user.streams > 0
+                user.connections > 0
                     || user.looks.as_ref().is_some_and(|looks| !looks.are_idle())
                     || !user.connects.is_full(now)
                     || !user.requests.is_full(now)
@@ -230,6 +273,10 @@ impl State {
 const FLOODS_PER_SECOND: u32 = 20;
 /// From how many users on those who have nothing open are forgotten.
 const USERS_KEPT: usize = 1_024;
+/// How many that made room may still be open, beyond all limits, before the next one is let in.
+pub(crate) const LEAVING_MAX: usize = 64;
+/// And how long the next one waits for them.
+const SETTLE_WAIT: Duration = Duration::from_millis(100);
 
 impl ConnectionSlot {
     /// Ends when the connection must make room for a newer one.
@@ -260,14 +307,13 @@ impl ConnectionSlot {
         }
     }
 
-    /// A place for one request.
+    /// A place for one request. When there is none for anybody, a connection of whoever has most streams goes.
     ///
     /// # Errors
     /// Which limit was met.
-    pub(crate) fn stream(&self, now: Instant) -> Result<StreamSlot, Over> {
+    pub(crate) fn stream(self: &Arc<Self>, now: Instant) -> Result<StreamSlot, Over> {
         let (share, limits) = (self.gate.share(self.uid), self.gate.limits);
         let mut state = self.gate.state();
-        let all = state.streams;
         let user = state.users.entry(self.uid).or_default();
         if !user.requests.take(limits.requests_per_second, now) {
             // A refusal costs little; as many of them as there may be requests cost enough.
@@ -278,34 +324,49 @@ impl ConnectionSlot {
         if user.streams >= share.streams {
             return Err(Over::StreamsOfUser);
         }
-        if all >= limits.all.streams {
-            return Err(Over::StreamsOfAll);
+        if state.streams >= limits.all.streams {
+            let one = state.parties.connection_for_stream(self.uid).ok_or(Over::StreamsOfAll)?;
+            state.evict(one);
         }
+        let State { connections, users, parties, streams, .. } = &mut *state;
+        // One that must make room begins nothing more.
+        let open = connections.get_mut(&self.number).ok_or(Over::ConnectionsOfAll)?;
+        open.streams += 1;
+        *streams += 1;
+        let user = users.entry(self.uid).or_default();
         user.streams += 1;
-        state.streams += 1;
-        self.streams.fetch_add(1, Ordering::Relaxed);
-        Ok(StreamSlot { gate: self.gate.clone(), uid: self.uid, streams: self.streams.clone() })
+        user.idle.remove(&self.number);
+        parties.stream_opened(self.uid, self.number);
+        Ok(StreamSlot(self.clone()))
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut state = self.gate.state();
-        // One that made room was taken off when its successor came.
-        let removed = state.users.get_mut(&self.uid).and_then(|user| user.connections.remove(&self.number));
-        if removed.is_some() {
-            state.connections = state.connections.saturating_sub(1);
+        if state.remove(self.number).is_none() {
+            state.leaving = state.leaving.saturating_sub(1);
+            self.gate.left.notify_waiters();
         }
     }
 }
 
 impl Drop for StreamSlot {
     fn drop(&mut self) {
-        self.streams.fetch_sub(1, Ordering::Relaxed);
-        let mut state = self.gate.state();
-        state.streams = state.streams.saturating_sub(1);
-        if let Some(user) = state.users.get_mut(&self.uid) {
+        let Self(slot) = self;
+        let mut state = slot.gate.state();
+        let State { connections, users, parties, streams, .. } = &mut *state;
+        // Of one that made room, all streams were taken off with it.
+        let Some(open) = connections.get_mut(&slot.number) else { return };
+        open.streams = open.streams.saturating_sub(1);
+        let is_last = open.streams == 0;
+        *streams = streams.saturating_sub(1);
+        parties.stream_closed(slot.uid, slot.number, is_last);
+        if let Some(user) = users.get_mut(&slot.uid) {
             user.streams = user.streams.saturating_sub(1);
+            if is_last {
+                user.idle.insert(slot.number);
+            }
         }
     }
 }
@@ -329,19 +390,27 @@ mod tests {
         }))
     }
 
+    fn connect(gate: &Arc<Gate>, uid: u32) -> Result<Arc<ConnectionSlot>, Over> {
+        gate.connect(uid, Instant::now()).map(Arc::new)
+    }
+
+    fn is_told_to_go(slot: &ConnectionSlot) -> bool {
+        slot.closing().is_cancelled()
+    }
+
     #[test]
     fn a_users_oldest_idle_connection_makes_room() {
         let gate = gate(2, 9, 100);
         let now = Instant::now();
-        let (busy, idle) = (gate.connect(7, now).unwrap(), gate.connect(7, now).unwrap());
+        let (busy, idle) = (connect(&gate, 7).unwrap(), connect(&gate, 7).unwrap());
         let _stream = busy.stream(now).unwrap();
-        let third = gate.connect(7, now).unwrap();
+        let third = connect(&gate, 7).unwrap();
         assert!(idle.closing().is_cancelled() && !busy.closing().is_cancelled());
-        let _second = third.stream(now).unwrap();
+        let second = third.stream(now).unwrap();
         assert_eq!(gate.connect(7, now).unwrap_err(), Over::ConnectionsOfUser);
         assert!(gate.connect(8, now).is_ok(), "another user is not concerned");
         assert_eq!(gate.open().0, 2);
-        drop((idle, third));
+        drop((idle, third, second));
         assert_eq!(gate.open().0, 1);
     }
 
@@ -350,7 +419,7 @@ mod tests {
         let gate = gate(3, 3, 100);
         let now = Instant::now();
         for _ in 0..10 {
-            let connection = gate.connect(7, now).unwrap();
+            let connection = connect(&gate, 7).unwrap();
             let streams: Vec<_> = (0..3).map(|_| connection.stream(now).unwrap()).collect();
             assert_eq!(connection.stream(now).unwrap_err(), Over::StreamsOfUser);
             drop(connection);
@@ -363,11 +432,101 @@ mod tests {
     fn all_together_have_a_limit() {
         let gate = gate(6, 6, 100);
         let now = Instant::now();
-        let open: Vec<_> = (0..6).map(|uid| gate.connect(uid, now).unwrap()).collect();
-        assert_eq!(gate.connect(9, now).unwrap_err(), Over::ConnectionsOfAll);
+        let open: Vec<_> = (0..6).map(|uid| connect(&gate, uid).unwrap()).collect();
         let streams: Vec<_> = open.iter().map(|connection| connection.stream(now).unwrap()).collect();
-        assert_eq!(open.first().unwrap().stream(now).unwrap_err(), Over::StreamsOfAll);
+        assert_eq!(connect(&gate, 9).unwrap_err(), Over::ConnectionsOfAll, "nobody has more than one");
+        assert_eq!(open.first().unwrap().stream(now).unwrap_err(), Over::StreamsOfAll, "nobody has more than one");
         drop(streams);
+        assert!(!open.iter().any(|connection| is_told_to_go(connection)));
+    }
+
+    #[test]
+    fn whoever_has_most_idle_connections_makes_room() {
+        let gate = gate(6, 6, 100);
+        let few: Vec<_> = (0..2).map(|_| connect(&gate, 8).unwrap()).collect();
+        let many: Vec<_> = (0..4).map(|_| connect(&gate, 7).unwrap()).collect();
+        let newcomer = connect(&gate, 9).unwrap();
+        let gone: Vec<_> = many.iter().map(|connection| is_told_to_go(connection)).collect();
+        assert_eq!(gone, [true, false, false, false], "the oldest");
+        assert!(!few.iter().chain([&newcomer]).any(|connection| is_told_to_go(connection)));
+        let _own = connect(&gate, 7).unwrap();
+        assert!(many.get(1).is_some_and(|second| is_told_to_go(second)), "its own, when it has most itself");
+        assert_eq!(gate.open().0, 6);
+    }
+
+    #[test]
+    fn who_has_most_goes_even_when_nobody_is_idle() {
+        let gate = gate(6, 9, 100);
+        let now = Instant::now();
+        let open: Vec<_> = [7, 7, 7, 7, 8, 8].into_iter().map(|uid| connect(&gate, uid).unwrap()).collect();
+        let _streams: Vec<_> = open.iter().map(|connection| connection.stream(now).unwrap()).collect();
+        let newcomer = connect(&gate, 9).unwrap();
+        let _stream = newcomer.stream(now).unwrap();
+        let gone: Vec<_> = open.iter().map(|connection| is_told_to_go(connection)).collect();
+        assert_eq!(gone, [true, false, false, false, false, false]);
+        let second = connect(&gate, 9).unwrap();
+        let _stream = second.stream(now).unwrap();
+        assert_eq!(connect(&gate, 9).unwrap_err(), Over::ConnectionsOfAll, "all have two");
+        assert_eq!(connect(&gate, 7).unwrap_err(), Over::ConnectionsOfAll, "nor is it taken back");
+    }
+
+    #[test]
+    fn many_uids_of_one_person_have_one_place_in_the_order() {
+        let gate = gate(6, 9, 100);
+        let now = Instant::now();
+        let own: Vec<_> = (0..2).map(|_| connect(&gate, 8).unwrap()).collect();
+        let many: Vec<_> = (0..4).map(|number| connect(&gate, 100_000 + number).unwrap()).collect();
+        let _streams: Vec<_> = own.iter().chain(&many).map(|connection| connection.stream(now).unwrap()).collect();
+        assert_eq!(connect(&gate, 100_004).unwrap_err(), Over::ConnectionsOfAll);
+        assert!(connect(&gate, 8).is_ok());
+        assert!(!own.iter().any(|connection| is_told_to_go(connection)));
+        assert!(many.first().is_some_and(|first| is_told_to_go(first)));
+    }
+
+    #[test]
+    fn a_greater_share_weighs_less() {
+        let small = Share { connections: 4, streams: 4 };
+        let all = Share { connections: 6, streams: 99 };
+        let limits = Limits { user: small, root: Share { connections: 16, ..small }, all, ..gate(4, 4, 100).limits };
+        let gate = Arc::new(Gate::new(limits));
+        let now = Instant::now();
+        let open: Vec<_> = [0, 0, 0, 0, 7, 7].into_iter().map(|uid| connect(&gate, uid).unwrap()).collect();
+        let _streams: Vec<_> = open.iter().map(|connection| connection.stream(now).unwrap()).collect();
+        let _newcomer = connect(&gate, 0).unwrap();
+        let gone: Vec<_> = open.iter().map(|connection| is_told_to_go(connection)).collect();
+        assert_eq!(gone, [false, false, false, false, true, false]);
+    }
+
+    #[test]
+    fn whoever_has_most_streams_makes_room() {
+        let gate = gate(6, 6, 100);
+        let now = Instant::now();
+        let (many, more, few) = (connect(&gate, 7).unwrap(), connect(&gate, 7).unwrap(), connect(&gate, 8).unwrap());
+        let of_many: Vec<_> = (0..3).map(|_| many.stream(now).unwrap()).collect();
+        let _others: Vec<_> = [&more, &more, &few].into_iter().map(|slot| slot.stream(now).unwrap()).collect();
+        let _newcomer = few.stream(now).unwrap();
+        assert!(is_told_to_go(&many) && !is_told_to_go(&more) && !is_told_to_go(&few));
+        assert_eq!(gate.open(), (2, 4), "its streams go with it");
+        assert_eq!(many.stream(now).unwrap_err(), Over::ConnectionsOfAll, "it begins nothing more");
+        drop((of_many, many));
+        assert_eq!(gate.open(), (2, 4), "and are given back once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_one_waits_while_many_leave() {
+        let gate = gate(1, 1, 1_000);
+        let mut leaving: Vec<_> = (0..=LEAVING_MAX).map(|_| connect(&gate, 7).unwrap()).collect();
+        let begin = tokio::time::Instant::now();
+        gate.settle().await;
+        assert_eq!(begin.elapsed().as_millis(), SETTLE_WAIT.as_millis(), "not for ever");
+        let settled = tokio::spawn({
+            let gate = gate.clone();
+            async move { gate.settle().await }
+        });
+        tokio::task::yield_now().await;
+        leaving.remove(0);
+        settled.await.unwrap();
+        assert_eq!(begin.elapsed().as_millis(), SETTLE_WAIT.as_millis(), "until one has left");
     }
 
     #[test]
@@ -385,7 +544,7 @@ mod tests {
     fn refusals_without_end_are_a_flood() {
         let gate = gate(6, 6, 4);
         let now = Instant::now();
-        let slot = gate.connect(7, now).unwrap();
+        let slot = connect(&gate, 7).unwrap();
         assert!((0..4).all(|_| slot.stream(now).is_ok()));
         assert!((0..4).all(|_| slot.stream(now).is_err_and(|over| over == Over::RequestRate) && !slot.is_flood()));
         assert!(slot.stream(now).is_err() && slot.is_flood());

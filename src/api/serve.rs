@@ -52,6 +52,7 @@ impl Door {
     pub(crate) async fn run(mut self, keeper: Arc<Doorkeeper>) -> io::Result<()> {
         let stopping = self.service.stopping.clone();
         loop {
+            self.gate.settle().await;
             let accepted = tokio::select! {
                 () = stopping.cancelled() => return Ok(()),
                 accepted = self.listener.accept() => accepted,
@@ -99,7 +100,7 @@ impl Door {
         let (keeper, service) = (keeper.clone(), self.service.clone());
         self.service.tracker.spawn(async move {
             let counters = service.counters.clone();
-            match connection::serve(stream, caller, slot, service).await {
+            match connection::serve(stream, caller, Arc::new(slot), service).await {
                 // A process that exits is the ordinary end of a connection.
                 End::Closed | End::Fault(Fault::Gone) => {}
                 End::Fault(fault) => keeper.refuse(recorded(&peer), &fault, &counters),

@@ -121,6 +121,11 @@ pub(crate) fn overloaded(over: Over) -> Status {
     Status::new(Code::Unavailable, format!("over the limit {}; try again later", over.code()))
 }
 
+/// A request did not come whole in time. Nobody's fault, as far as clients are told: they try again.
+pub(crate) fn unfinished() -> Status {
+    Status::new(Code::Unavailable, "the request did not end in time; try again")
+}
+
 /// A handler panicked; it must not look like a cancelled stream.
 pub(crate) fn panicked() -> Status {
     Status::new(Code::Unavailable, "internal fault; try again")
@@ -161,6 +166,7 @@ mod tests {
             over("watches"),
             fell_behind(),
             stopping(),
+            unfinished(),
             panicked(),
         ];
         for status in daemon {

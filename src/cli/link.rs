@@ -113,9 +113,24 @@ enum Door {
     Workload,
 }
 
+impl Door {
+    /// By which its socket is named.
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Admin => "--admin-socket",
+            Self::Workload => "--socket",
+        }
+    }
+}
+
 async fn channel(socket: &Path, door: Door) -> Result<Channel, Failure> {
     // The first connection is made here, where the system's word for a failure is still known.
-    let stream = UnixStream::connect(socket).await.map_err(|error| not_connected(socket, door, &error))?;
+    let stream = connect(socket).await.map_err(|error| not_connected(socket, door, &error))?;
+    channel_over(stream, socket).await
+}
+
+/// What breaks later is connected anew.
+async fn channel_over(stream: UnixStream, socket: &Path) -> Result<Channel, Failure> {
     let mut first = Some(stream);
     let path: PathBuf = socket.to_owned();
     let connector = tower::service_fn(move |_| {
@@ -129,18 +144,49 @@ async fn channel(socket: &Path, door: Door) -> Result<Channel, Failure> {
     });
     let endpoint = Endpoint::from_static("http://localhost").connect_timeout(CONNECT_WAIT);
     endpoint.connect_with_connector(connector).await.map_err(|error| {
-        Failure::new(
-            Exit::Unreachable,
-            format!("{} does not speak as a daemon does: {}", socket.display(), whole(&error)),
-        )
+        let at = socket.display();
+        if is_hang_up(&error) {
+            Failure::new(Exit::Unreachable, format!("the daemon at {at} closed the connection")).hint(OVERLOADED)
+        } else {
+            Failure::new(Exit::Unreachable, format!("{at} does not speak as a daemon does: {}", whole(&error)))
+        }
     })
+}
+
+/// Waits, not for long, where a busy daemon's queue is full: a socket that does not block is told so at once.
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let end = tokio::time::Instant::now() + CONNECT_WAIT;
+    loop {
+        match UnixStream::connect(socket).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && tokio::time::Instant::now() < end => {
+                tokio::time::sleep(QUEUE_WAIT).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Whether the other side closed the connection, before or after it read from it.
+fn is_hang_up(error: &(dyn std::error::Error + 'static)) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
+    })
+}
+
+fn broken() -> Failure {
+    Failure::new(Exit::Unreachable, "the connection to the daemon broke")
+        .hint("did it stop, or does this user have too many connections? its log says why; try again")
 }
 
 fn not_connected(socket: &Path, door: Door, error: &io::Error) -> Failure {
     let at = socket.display();
     match error.kind() {
-        io::ErrorKind::NotFound => Failure::new(Exit::Unreachable, format!("no daemon has its socket at {at}"))
-            .hint("is it running? try `dayfly up`, or say with --home or --socket which one is meant"),
+        io::ErrorKind::NotFound => Failure::new(Exit::Unreachable, format!("no daemon has its socket at {at}")).hint(
+            format!("is it running? try `dayfly up`, or say with `--home` or `{}` which one is meant", door.flag()),
+        ),
         io::ErrorKind::ConnectionRefused => {
             Failure::new(Exit::Unreachable, format!("no daemon listens at {at} any more"))
                 .hint("is it running? try `dayfly up`")
@@ -154,6 +200,10 @@ fn not_connected(socket: &Path, door: Door, error: &io::Error) -> Failure {
                 }
             }
         }
+        io::ErrorKind::WouldBlock => {
+            Failure::new(Exit::Unreachable, format!("the daemon at {at} takes no more connections now"))
+                .hint(OVERLOADED)
+        }
         io::ErrorKind::InvalidInput => Failure::new(Exit::Usage, format!("the path {at} is too long for a socket"))
             .hint("a socket's path has at most 107 bytes"),
         _ => Failure::new(Exit::Unreachable, format!("{at} cannot be reached: {error}")),
@@ -165,9 +215,7 @@ pub(crate) fn admin_refusal(status: &Status) -> Failure {
     let said = status.message();
     match status.code() {
         // A connection that broke has a cause of this side; what the daemon says has none.
-        _ if std::error::Error::source(status).is_some() => {
-            Failure::new(Exit::Unreachable, "the connection to the daemon broke").hint("did it stop? its log says why")
-        }
+        _ if std::error::Error::source(status).is_some() => broken(),
         Code::InvalidArgument => listed(Exit::Usage, "the daemon does not accept this", said),
         Code::NotFound => Failure::new(Exit::Missing, said),
         Code::AlreadyExists => listed(Exit::Conflict, "it is there already", said),
@@ -191,9 +239,7 @@ pub(crate) fn workload_refusal(status: &Status) -> Failure {
     let said = status.message();
     let (pid, uid) = (std::process::id(), nix::unistd::geteuid());
     match status.code() {
-        _ if std::error::Error::source(status).is_some() => {
-            Failure::new(Exit::Unreachable, "the connection to the daemon broke").hint("did it stop? its log says why")
-        }
+        _ if std::error::Error::source(status).is_some() => broken(),
         Code::PermissionDenied => Failure::new(Exit::Refused, format!("{said} for this process (uid {uid}, pid {pid})"))
             .hint("no entry matches: its admin sees why with `dayfly explain --pid PID`, and registers with `dayfly entry add`"),
         Code::Unavailable => Failure::new(Exit::Unreachable, format!("the daemon cannot answer now: {said}")),
@@ -212,13 +258,18 @@ fn listed(exit: Exit, words: &str, problems: &str) -> Failure {
 }
 
 const WHO_MAY: &str = "admin verbs are for the daemon's own user, root, and the members of its admin_group";
+const OVERLOADED: &str = "it is overloaded, or this user has too many connections: try again";
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// Between two looks whether there is room in the daemon's queue.
+const QUEUE_WAIT: Duration = Duration::from_millis(20);
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// A page of a thousand entries, or an `apply` of ten thousand, fits.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     #[test]
@@ -249,5 +300,18 @@ mod tests {
     async fn a_daemon_that_is_not_running_is_told_with_a_hint() {
         let failure = workload(Path::new("/nowhere/workload.sock")).await.map(|_| ()).map_err(|failure| failure.exit());
         assert_eq!(failure, Err(Exit::Unreachable));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_closed_at_once_is_not_told_as_a_foreign_protocol() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        let failure = channel_over(ours, Path::new("/a.sock")).await.unwrap_err();
+        assert_eq!(failure.words(), "the daemon at /a.sock closed the connection");
+    }
+
+    #[test]
+    fn the_hint_names_the_flag_of_the_socket_that_is_meant() {
+        assert_eq!([Door::Admin.flag(), Door::Workload.flag()], ["--admin-socket", "--socket"]);
     }
 }

@@ -12,8 +12,10 @@ use crate::{
 
 use super::config::{Algorithm, Config, Durability, Layout, Limits};
 
-/// Descriptors that are not for connections: the database, the log, executables being read.
+/// Descriptors that are not for connections: the database, the log, executables being read, connections that are
+/// being refused or make room. Where there are many, an eighth.
 const DESCRIPTORS_RESERVED: u64 = 256;
+const DESCRIPTORS_RESERVED_MAX: u64 = 4_096;
 /// What the audit log keeps free for renewals.
 const AUDIT_RESERVE_BYTES: u64 = 4 << 20;
 /// Admins at once.
@@ -29,11 +31,15 @@ pub(super) fn gates(config: &Config, descriptors: u64) -> Gates {
     let limits = &config.limits;
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     // A connection takes two descriptors: the socket and the pidfd.
-    let fit = usize::try_from(descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2).unwrap_or(usize::MAX);
+    let reserved = (descriptors / 8).clamp(DESCRIPTORS_RESERVED, DESCRIPTORS_RESERVED_MAX);
+    let fit = usize::try_from(descriptors.saturating_sub(reserved) / 2).unwrap_or(usize::MAX);
     let workload = GateLimits {
         user: Share { connections: size(limits.connections_per_uid), streams: size(limits.streams_per_uid) },
         root: Share { connections: size(limits.connections_uid_0), streams: size(limits.streams_uid_0) },
-        all: Share { connections: limits.connections_total.map_or(fit, size), streams: size(limits.streams_total) },
+        all: Share {
+            connections: limits.connections_total.map_or(fit, size).min(fit),
+            streams: size(limits.streams_total),
+        },
         connects_per_second: limits.connects_per_second,
         requests_per_second: limits.requests_per_second,
         // One more than can be worked at, so that no thread waits for a turn to be handed on.
@@ -47,6 +53,7 @@ pub(super) fn terms(limits: &Limits) -> Terms {
         streams_max: limits.streams_per_connection,
         header_list_bytes_max: limits.header_list_bytes,
         preface: limits.preface,
+        request: limits.request,
         requests_per_second: limits.requests_per_second,
     }
 }

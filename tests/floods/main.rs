@@ -9,6 +9,7 @@
 mod common;
 
 mod bystander;
+mod crowd;
 mod descriptors;
 mod flooder;
 mod kinds;
@@ -18,6 +19,7 @@ use std::{
     fs,
     os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -32,6 +34,8 @@ use table::{Row, print};
 const RSS_MIB_MAX: u64 = 128;
 /// What may stay of it when the flooder is gone: the allocator's, for the next one.
 const RSS_LEFT_MIB_MAX: u64 = 96;
+/// One flood at a time, so that each is measured alone.
+static ALONE: Mutex<()> = Mutex::new(());
 /// Whom the first flood's processes run as, where we may choose; each flood has a user of its own, as limits do.
 const FIRST_UID: u32 = 2_001;
 /// The flooders' group; and that of those whose digest is wanted.
@@ -93,6 +97,7 @@ fn floods_cost_the_flooder_its_connection_and_others_little() {
             "not root: flooders run as our own uid and share its limits, so that a bystander may be refused with them"
         );
     }
+    let _alone = ALONE.lock();
     let folder = Folder::new();
     let program = program(folder.path());
     let mut daemon = daemon("");

@@ -60,6 +60,29 @@ fn wrong_headers(method: &str) -> Vec<(String, Head)> {
 }
 
 #[test]
+fn what_is_not_grpc_is_an_unsupported_media_type() {
+    let daemon = registered("");
+    let attested = daemon.status().sum("attestations", "");
+    for method in [FETCH_SVID, "/unknown.Service/Method"] {
+        for kind in [None, Some(""), Some("text/plain"), Some("application/grpc-web"), Some("application/grpc+json")] {
+            // The security header is missing from some: the kind of the content is looked at first.
+            let mut head = if kind.is_some() { Head::new(method) } else { Head::bare(method) };
+            head.fields.retain(|(name, _)| name != b"content-type");
+            head.fields.extend(kind.map(|kind| (b"content-type".to_vec(), kind.as_bytes().to_vec())));
+            let answer = Raw::connect(&daemon.socket()).unwrap().ask(&head).unwrap();
+            assert_eq!(answer.field(":status"), Some("415"), "{method} as {kind:?}: {answer:?}");
+            assert!(answer.messages.is_empty() && answer.code().is_none(), "{method} as {kind:?}: {answer:?}");
+        }
+    }
+    assert_eq!(daemon.status().sum("attestations", ""), attested, "nobody was attested");
+    let mut head = Head::new(FETCH_SVID);
+    head.fields.retain(|(name, _)| name != b"content-type");
+    let mut raw = Raw::connect(&daemon.socket()).unwrap();
+    let stream = raw.call(&head.with("content-type", "application/grpc+proto"), &message(&[])).unwrap();
+    assert!(raw.next_message(stream).unwrap().is_ok());
+}
+
+#[test]
 fn an_unknown_method_is_unimplemented() {
     let daemon = registered("");
     for method in [

@@ -6,7 +6,7 @@ use super::{
     SOON,
     common::h2raw::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, FETCH_SVID, GOAWAY, HEADERS, Head, PING, PREFACE, PRIORITY,
-        RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, field, frame, hello, message,
+        RST_STREAM, Raw, SETTINGS, UNAVAILABLE, WINDOW_UPDATE, field, frame, hello, message,
     },
     registered,
 };
@@ -57,6 +57,26 @@ fn who_says_nothing_is_closed_after_the_deadline_of_the_preface() {
     let stream = idle.call(&Head::new(FETCH_SVID), &message(&[])).unwrap();
     assert!(idle.next_message(stream).unwrap().is_ok(), "an idle connection is kept");
     daemon.must_serve("silent clients");
+}
+
+#[test]
+fn a_request_that_does_not_end_is_answered_unavailable() {
+    let daemon = registered("[limits]\nrequest_seconds = 1\n");
+    let head = Head::new(FETCH_SVID);
+    let mut raw = Raw::connect(&daemon.socket()).unwrap();
+    let begin = Instant::now();
+    for (what, body) in [("nothing", vec![]), ("half a message", vec![0, 0]), ("a message", message(&[]))] {
+        let stream = raw.stream();
+        raw.send(&[head.frames(stream, 0), frame(DATA, 0, stream, &body)].concat()).unwrap();
+        let answer = raw.finish(stream).unwrap();
+        assert_eq!(answer.code(), Some(UNAVAILABLE), "{what} and no end: {answer:?}");
+        assert!(answer.is_trailers_only(), "{what} and no end: {answer:?}");
+    }
+    assert!(begin.elapsed() >= Duration::from_secs(3), "each had its time: {:?}", begin.elapsed());
+    let stream = raw.call(&head, &message(&[])).unwrap();
+    assert!(raw.next_message(stream).unwrap().is_ok(), "the connection goes on");
+    drop(raw);
+    daemon.must_serve("requests without an end");
 }
 
 /// What follows a good preface; the stream numbers are fresh.

@@ -199,6 +199,8 @@ pub struct Limits {
     pub request_message_bytes: u32,
     /// How long a new connection may take to say what it speaks.
     pub preface: Duration,
+    /// How long a request may take to come whole.
+    pub request: Duration,
     /// How long the look at a caller may take.
     pub attestation: Duration,
     /// How long the answer to a PING may take.
@@ -266,6 +268,7 @@ impl Default for Limits {
             header_list_bytes: 16 << 10,
             request_message_bytes: 64 << 10,
             preface: Duration::from_secs(10),
+            request: Duration::from_secs(10),
             attestation: Duration::from_secs(3),
             ping: Duration::from_secs(5),
             hash: Duration::from_secs(30),

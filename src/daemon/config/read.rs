@@ -203,6 +203,7 @@ impl Reading {
         let message = values::bytes_in_memory(4 << 10..=4 << 20);
         section.read("request_message_bytes", &mut limits.request_message_bytes, message);
         section.read("preface_seconds", &mut limits.preface, values::seconds(WAIT));
+        section.read("request_seconds", &mut limits.request, values::seconds(WAIT));
         section.read("attestation_seconds", &mut limits.attestation, values::seconds(WAIT));
         section.read("ping_seconds", &mut limits.ping, values::seconds(WAIT));
         section.read("hash_seconds", &mut limits.hash, values::seconds(WAIT));

@@ -82,6 +82,7 @@ fn every_value_of_the_file_is_taken() {
         header_list_bytes = 8192
         request_message_bytes = "5KiB"
         preface_seconds = 11
+        request_seconds = 17
         attestation_seconds = 12
         ping_seconds = 13
         hash_seconds = 14
@@ -126,6 +127,7 @@ fn every_value_of_the_file_is_taken() {
             header_list_bytes: 8_192,
             request_message_bytes: 5_120,
             preface: Duration::from_secs(11),
+            request: Duration::from_secs(17),
             attestation: Duration::from_secs(12),
             ping: Duration::from_secs(13),
             hash: Duration::from_secs(14),
