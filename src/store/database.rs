@@ -31,7 +31,7 @@ pub(super) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<Connectio
     let failed = Error::of_file(&path);
     let is_new = fs::metadata(&path).map_or(true, |meta| meta.len() == 0);
     if is_new {
-        refuse_beside_keys(state, &path)?;
+        refuse_beside_others(state, &path)?;
         create(&path)?;
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
@@ -42,7 +42,7 @@ pub(super) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<Connectio
     let version = check_kind(&connection, &path)?;
     if version == 0 {
         // A start that ended before the first write leaves a file with nothing in it.
-        refuse_beside_keys(state, &path)?;
+        refuse_beside_others(state, &path)?;
     } else {
         check_trust_domain(&connection, &path, trust_domain)?;
     }
@@ -71,10 +71,13 @@ fn create(path: &Path) -> Result<(), Error> {
     })
 }
 
-fn refuse_beside_keys(state: &Path, path: &Path) -> Result<(), Error> {
-    match keys::count(state)? {
-        0 => Ok(()),
-        keys => Err(Error::MissingBesideKeys { path: path.to_owned(), dir: keys::dir(state), keys }),
+fn refuse_beside_others(state: &Path, path: &Path) -> Result<(), Error> {
+    let path = path.to_owned();
+    // The database is made before the first key and before the log.
+    match (keys::count(state)?, keys::segments(state)?) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(Error::MissingBesideLog { path, keys: keys::dir(state), log: keys::log_dir(state) }),
+        (keys, _) => Err(Error::MissingBesideKeys { path, dir: keys::dir(state), keys }),
     }
 }
 
