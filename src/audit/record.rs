@@ -127,6 +127,10 @@ pub(super) enum Own {
     RecordsMissing { through: u64 },
     /// The file that says how far the log had come was not there.
     HeadMissing,
+    /// When the log was read at the start, it was not as it was written.
+    Damaged { fault: String },
+    /// Everything before is signed: the number and the hash of the record before this one, and the time.
+    Checkpoint { at: String, key: String, signature: String },
 }
 
 /// The members of a record's JSON object, without the braces.

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use crate::sys::files;
@@ -36,6 +36,12 @@ pub(super) struct Writer {
     pending: VecDeque<Own>,
     /// Segments whose removal is recorded in the record of that number.
     doomed: Vec<(u64, PathBuf)>,
+    /// The number of the last checkpoint.
+    sealed: u64,
+    /// Since when there is something that no checkpoint signs.
+    unsealed_since: Option<SystemTime>,
+    /// Whether the next checkpoint does not wait.
+    is_seal_urgent: bool,
     /// The buffer that lines are made in.
     line: Vec<u8>,
 }
@@ -58,6 +64,9 @@ impl Writer {
             older,
             pending: VecDeque::new(),
             doomed: Vec::new(),
+            sealed: 0,
+            unsealed_since: None,
+            is_seal_urgent: false,
             line: Vec::with_capacity(1024),
         }
     }
@@ -78,9 +87,40 @@ impl Writer {
         (mark, self.segment.file())
     }
 
-    /// Segments that may go once the log is on the disk up to `synced`.
-    pub(super) fn take_doomed(&mut self, synced: u64) -> Vec<PathBuf> {
-        self.doomed.extract_if(.., |(recorded, _)| *recorded <= synced).map(|(_, path)| path).collect()
+    /// Segments that may go once the checkpoint of this number is on the disk.
+    pub(super) fn take_doomed(&mut self, checkpoint: u64) -> Vec<PathBuf> {
+        self.doomed.extract_if(.., |(recorded, _)| *recorded < checkpoint).map(|(_, path)| path).collect()
+    }
+
+    /// The end of the chain, for a checkpoint to sign.
+    pub(super) fn link(&self) -> Link {
+        self.link
+    }
+
+    /// How long it is until a checkpoint is due; `None` while everything is signed.
+    pub(super) fn seal_due_in(&self, now: SystemTime) -> Option<Duration> {
+        let since = self.unsealed_since?;
+        if self.is_seal_urgent {
+            return Some(Duration::ZERO);
+        }
+        // A clock that was set back must not hold a checkpoint for hours.
+        Some((since + UNSEALED_MAX).duration_since(now).unwrap_or_default().min(UNSEALED_MAX))
+    }
+
+    /// A checkpoint is tried now; one that comes to nothing is due again later.
+    pub(super) fn begin_seal(&mut self, now: SystemTime) {
+        self.unsealed_since = Some(now);
+        self.is_seal_urgent = false;
+    }
+
+    /// Writes a checkpoint that signs the end of the chain; answers its segment and its place.
+    pub(super) fn seal(&mut self, checkpoint: &Own, now: SystemTime) -> Result<(u64, Link), Error> {
+        // It stays in the present segment, over its cap: a header in between would not be what it signs.
+        let written = record::body(checkpoint).and_then(|body| self.put(&body, Urgency::Ordinary, now))?;
+        self.sealed = written;
+        self.unsealed_since = None;
+        self.is_seal_urgent = false;
+        Ok((self.segment.number, self.link))
     }
 
     /// Writes what the log has to say of itself.
@@ -127,6 +167,8 @@ impl Writer {
         let next = chain::seal(&mut self.line, &self.link, now, body);
         self.segment.write(&self.line, urgency, now)?;
         self.link = next;
+        self.unsealed_since.get_or_insert(now);
+        self.is_seal_urgent |= next.seq.saturating_sub(self.sealed) >= UNSEALED_RECORDS_MAX;
         Ok(next.seq)
     }
 
@@ -147,6 +189,9 @@ impl Writer {
         let full = std::mem::replace(&mut self.segment, fresh);
         self.older.push_back(Older { number: full.number, length: full.length() });
         full.close();
+        // The end of each segment is signed, and with it what is removed now.
+        self.unsealed_since.get_or_insert(now);
+        self.is_seal_urgent = true;
         self.shed(now)
     }
 
@@ -190,6 +235,10 @@ pub(super) fn first_line(dir: &Path, number: u64) -> Option<Line> {
     BufReader::new(file.take(most)).read_until(b'\n', &mut line).ok()?;
     chain::read(line.strip_suffix(b"\n")?).ok()
 }
+
+/// For how long, and for how many records, there may be no checkpoint while there are records to sign.
+const UNSEALED_MAX: Duration = Duration::from_secs(10);
+const UNSEALED_RECORDS_MAX: u64 = 10_000;
 
 /// About what a line has, as most are.
 const USUAL_BYTES: u64 = 600;

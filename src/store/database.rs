@@ -132,6 +132,27 @@ pub(super) fn registry_revision(connection: &Connection) -> rusqlite::Result<u64
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
 }
 
+/// The audit log's last checkpoint, as its room writes it.
+pub(super) fn audit_checkpoint(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    read_meta(connection, "audit_checkpoint")
+}
+
+/// Puts it in the place of the one before.
+pub(super) fn keep_audit_checkpoint(connection: &Connection, text: &str) -> rusqlite::Result<()> {
+    let upsert = "INSERT INTO meta (key, value) VALUES ('audit_checkpoint', ?1) \
+                  ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    connection.prepare_cached(upsert)?.execute([text]).map(drop)
+}
+
+/// The audit log's last checkpoint, by somebody who is not the daemon.
+pub(super) fn read_only(state: &Path) -> Result<Option<String>, Error> {
+    let path = path(state);
+    let failed = Error::of_file(&path);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(&path, flags).map_err(&failed)?;
+    audit_checkpoint(&connection).map_err(&failed)
+}
+
 fn read_meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
 }

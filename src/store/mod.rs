@@ -17,7 +17,7 @@ mod writer;
 
 pub(crate) use authorities::{AuthorityKind, AuthorityRow, AuthoritySlot};
 pub(crate) use error::Error;
-pub(crate) use handle::{Loaded, Store};
+pub(crate) use handle::{Loaded, Store, audit_checkpoint};
 
 #[cfg(test)]
 mod tests;
