@@ -72,7 +72,7 @@ pub(super) fn seal(line: &mut Vec<u8>, after: &Link, time: SystemTime, body: &[u
     push_timestamp(line, time, true);
     line.extend_from_slice(b"\",");
     line.extend_from_slice(body);
-    line.extend_from_slice(b",\"prev\":\"");
+    line.extend_from_slice(PREV_BEGIN);
     line.extend_from_slice(&after.hash.0);
     line.push(b'"');
     let hash = Hash::of(line);
@@ -152,6 +152,14 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Flaw> {
     })
 }
 
+/// What a sealed line, or the end of one, has before its place and its hashes.
+pub(super) fn body(line: &[u8]) -> Option<&[u8]> {
+    let tail = PREV_BEGIN.len() + 64 + b"\"".len() + HASH_BEGIN.len() + 64 + HASH_END.len();
+    let (body, tail) = line.split_at_checked(line.len().checked_sub(tail)?)?;
+    tail.starts_with(PREV_BEGIN).then_some(body)
+}
+
+const PREV_BEGIN: &[u8] = b",\"prev\":\"";
 const HASH_BEGIN: &[u8] = b",\"hash\":\"";
 const HASH_END: &[u8] = b"\"}";
 

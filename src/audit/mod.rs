@@ -4,9 +4,14 @@
 //! [`Log::append`] returns where durability is strict. A change, cut or reorder is found by [`verify`]: checkpoints sign
 //! everything before them, at each start and end, at each segment's end, and every 10 seconds while there are records;
 //! and the last one is kept outside the folder. Whoever has the key can sign another log, and whoever can write the
-//! folder can change what no checkpoint has signed yet. Without space no record is accepted; a reserve is kept for
-//! the renewals of those who have an identity already. What is recorded, and when, is for others to decide.
+//! folder can change what no checkpoint has signed yet.
+//!
+//! Old segments are removed for space, but what admins, authorities and the daemon did is carried over (`carry`):
+//! workloads that ask for much push only records of workloads out, their own and others'. Without space no record is
+//! accepted; a reserve is kept for the renewals of those who have an identity already. What is recorded, and when, is
+//! for others to decide.
 
+mod carry;
 mod chain;
 mod error;
 mod head;

@@ -112,7 +112,8 @@ pub(super) enum Own {
     /// The first record of each segment.
     Segment { segment: u64 },
     /// An old segment goes, as there are more bytes than the log may have. Its last record was `through`.
-    Removed { segment: u64, through: Option<u64> },
+    /// So many of its records were carried over, and so many that should have been had no room.
+    Removed { segment: u64, through: Option<u64>, kept: u64, dropped: u64 },
     /// Refusals of one uid that were not written one by one; without a uid, of all that had no count of their own.
     RefusedMore {
         uid: Option<u32>,

@@ -67,7 +67,7 @@ pub(super) fn open(
     let mut writer = Writer::new(dir, limits, link, segment, older);
     notes.into_iter().for_each(|note| writer.note(note));
     // Without space the log is still good for reading and for renewals; what it has to say waits.
-    match writer.write_notes(now).and_then(|()| writer.shed(now)) {
+    match writer.write_notes(now) {
         Ok(()) | Err(Error::Full { .. }) => Ok((writer, head)),
         Err(error) => Err(error),
     }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    carry::Carrier,
     head::{Head, Mark},
     log::{Durability, Shared, State},
     seal::{Checkpoint, Sealer},
@@ -27,14 +28,19 @@ pub(super) fn run(shared: &Shared, head: &Head, sealer: &Sealer, keep: &dyn Fn(C
     let mut kept: Option<Checkpoint> = None;
     // Where the last sync ended: behind it, pages may have to be written again.
     let mut synced: Option<Mark> = None;
+    let mut carrier = Carrier::default();
     let mut state = shared.lock();
     loop {
-        state = wait_for_work(shared, state);
+        state = wait_for_work(shared, state, &carrier);
+        if state.is_dirty {
+            carrier.unstick();
+        }
+        state = carrier.step(shared, state);
         state.write_counts(shared.clock.now());
         state.write_notes(shared.clock.now());
         state = seal(shared, sealer, state);
         if !state.is_dirty {
-            match state.is_closed {
+            match state.is_closed && !carrier.has_work(&state) {
                 true => return,
                 false => continue,
             }
@@ -124,8 +130,8 @@ const OPEN_TRIES: usize = 3;
 
 /// Sleeps while there is nothing to do. Counted refusals are due when their minute is over,
 /// checkpoints a while after the first record that none signs.
-fn wait_for_work<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    while !state.is_dirty && !state.is_closed {
+fn wait_for_work<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, carrier: &Carrier) -> MutexGuard<'a, State> {
+    while !state.is_dirty && !state.is_closed && !carrier.has_work(&state) {
         let now = shared.clock.now();
         let due = state.refusals.due_in(now).into_iter().chain(state.writer.seal_due_in(now)).min();
         if due.is_some_and(|due| due.is_zero()) {

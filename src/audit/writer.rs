@@ -1,4 +1,4 @@
-//! The log's end: one line after the other, the next segment when one is full, and the oldest out when all are.
+//! The log's end: one line after the other, the next segment when one is full, and which one goes when all are.
 
 use std::{
     collections::VecDeque,
@@ -19,8 +19,8 @@ use super::{
     segment::{self, Segment},
 };
 
-/// The longest line: a record, its place and its hashes.
-pub(super) const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX + 512;
+/// The longest line: a record, its place and its hashes; twice these where it was carried over.
+pub(super) const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX + 1024;
 
 /// What can be written to.
 #[derive(Debug)]
@@ -167,8 +167,9 @@ impl Writer {
         let next = chain::seal(&mut self.line, &self.link, now, body);
         self.segment.write(&self.line, urgency, now)?;
         self.link = next;
-        self.unsealed_since.get_or_insert(now);
-        self.is_seal_urgent |= next.seq.saturating_sub(self.sealed) >= UNSEALED_RECORDS_MAX;
+        let since = *self.unsealed_since.get_or_insert(now);
+        let is_long = now.duration_since(since).is_ok_and(|unsealed| unsealed >= UNSEALED_MAX);
+        self.is_seal_urgent |= is_long || next.seq.saturating_sub(self.sealed) >= UNSEALED_RECORDS_MAX;
         Ok(next.seq)
     }
 
@@ -189,28 +190,32 @@ impl Writer {
         let full = std::mem::replace(&mut self.segment, fresh);
         self.older.push_back(Older { number: full.number, length: full.length() });
         full.close();
-        // The end of each segment is signed, and with it what is removed now.
+        // The end of each segment is signed.
         self.unsealed_since.get_or_insert(now);
         self.is_seal_urgent = true;
-        self.shed(now)
+        Ok(())
     }
 
-    /// Records the removal of the oldest segments, as many as it takes. They go when the record is on the disk.
-    pub(super) fn shed(&mut self, now: SystemTime) -> Result<(), Error> {
-        loop {
-            let kept: u64 = self.older.iter().map(|older| older.length).sum();
-            if kept.saturating_add(self.limits.segment_bytes_max) <= self.limits.total_bytes_max {
-                return Ok(());
-            }
-            let Some(oldest) = self.older.front() else { return Ok(()) };
-            let (number, path) = (oldest.number, segment::path(&self.dir, oldest.number));
-            let next = self.older.get(1).map_or(self.segment.number, |older| older.number);
-            let through = first_line(&self.dir, next).map(|line| line.after.seq);
-            let body = record::body(&Own::Removed { segment: number, through })?;
-            let recorded = self.put(&body, Urgency::Ordinary, now)?;
-            self.doomed.push((recorded, path));
-            self.older.pop_front();
-        }
+    /// The oldest segment, when there are more bytes than there may be.
+    pub(super) fn oldest_over(&self) -> Option<(u64, PathBuf)> {
+        let kept: u64 = self.older.iter().map(|older| older.length).sum();
+        let is_over = kept.saturating_add(self.limits.segment_bytes_max) > self.limits.total_bytes_max;
+        let oldest = self.older.front().filter(|_| is_over)?;
+        Some((oldest.number, segment::path(&self.dir, oldest.number)))
+    }
+
+    /// Records that the oldest segment is removed. It goes when a checkpoint that signs the record is on the disk.
+    pub(super) fn remove_oldest(&mut self, kept: u64, dropped: u64, now: SystemTime) -> Result<(), Error> {
+        let Some(oldest) = self.older.front() else { return Ok(()) };
+        let (number, path) = (oldest.number, segment::path(&self.dir, oldest.number));
+        let next = self.older.get(1).map_or(self.segment.number, |older| older.number);
+        let through = first_line(&self.dir, next).map(|line| line.after.seq);
+        let body = record::body(&Own::Removed { segment: number, through, kept, dropped })?;
+        let recorded = self.append(&body, Urgency::Ordinary, now)?;
+        self.doomed.push((recorded, path));
+        self.older.pop_front();
+        self.is_seal_urgent = true;
+        Ok(())
     }
 }
 

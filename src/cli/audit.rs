@@ -138,7 +138,10 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
         print.warn(format_args!("record {} says: {}", found.record, found.kind.replace('_', " ")));
     }
     if first > 1 {
-        print.warn(format_args!("records 1 to {} were removed for space; that is recorded and signed", first - 1));
+        print.warn(format_args!("records 1 to {} were removed for space, which is recorded and signed; what was done by admins, authorities and \
+             the daemon was kept as far as it fits",
+            first - 1
+        ));
     }
     // The last record of a log that was closed is a checkpoint.
     if signed + 1 < last && !known.is_written {
@@ -269,8 +272,13 @@ fn show(context: &Context, line: &str) -> Result<(), Failure> {
     }
 }
 
-/// When, what, who, and the rest as it stands there.
+/// When, what, who, and the rest as it stands there. One that was carried over is told as it was first.
 fn sentence(record: &Map<String, Value>) -> String {
+    if let (Some("kept"), Some(Value::Object(first))) =
+        (record.get("kind").and_then(Value::as_str), record.get("record"))
+    {
+        return format!("{} (kept)", sentence(first));
+    }
     let field = |name: &str| record.get(name).map(plain).unwrap_or_default();
     let mut words = vec![field("time"), format!("{:<9}", field("kind"))];
     if let Some(Value::Object(caller)) = record.get("caller") {
@@ -320,6 +328,14 @@ mod tests {
         }));
         let words = sentence(&record.unwrap());
         assert_eq!(words, "2026-07-01T12:00:00Z refused   pid=4 uid=1000 reasons=no_entry what=x509-svid");
+    }
+
+    #[test]
+    fn a_record_that_was_carried_over_is_told_as_it_was() {
+        let first = json!({ "seq": 7, "time": "2026-07-01T12:00:00Z", "kind": "admin", "verb": "entry_create" });
+        let record = json!({ "seq": 99, "time": "2026-08-01T12:00:00Z", "kind": "kept", "record": first });
+        let words = sentence(&serde_json::from_value(record).unwrap());
+        assert_eq!(words, "2026-07-01T12:00:00Z admin     verb=entry_create (kept)");
     }
 
     #[test]

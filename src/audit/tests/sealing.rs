@@ -197,7 +197,7 @@ fn a_removal_that_nothing_signs_does_not_excuse_a_missing_beginning() {
     // At the end, where no checkpoint is yet, somebody says that it was removed.
     let (head, mark) = head::Head::open(&state.log()).unwrap();
     let mut mark = mark.unwrap();
-    let removed = Own::Removed { segment: 1, through: u64::try_from(through).ok() };
+    let removed = Own::Removed { segment: 1, through: u64::try_from(through).ok(), kept: 0, dropped: 0 };
     let mut line = Vec::new();
     mark.link = chain::seal(&mut line, &mark.link, SystemTime::UNIX_EPOCH, &record::body(&removed).unwrap());
     let path = segments(&state.log()).pop().unwrap();
