@@ -139,8 +139,13 @@ mod tests {
             not_before: SystemTime::UNIX_EPOCH,
             not_after,
         };
-        let standing =
-            Standing { is_ready: true, problems: Vec::new(), authorities: vec![authority], audit_records: 7 };
+        let standing = Standing {
+            is_ready: true,
+            problems: Vec::new(),
+            authorities: vec![authority],
+            audit_records: 7,
+            ..Standing::default()
+        };
         let stand: Stand = Arc::new(move || standing.clone());
         let page = Metrics::new(counters, stand, not_after).text().unwrap();
         for line in [

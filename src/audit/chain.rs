@@ -10,12 +10,14 @@ use aws_lc_rs::digest;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
+use super::seal::Seal;
+
 /// A SHA-256 in lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hash([u8; 64]);
+pub(crate) struct Hash([u8; 64]);
 
 impl Hash {
-    fn of(bytes: &[u8]) -> Self {
+    pub(super) fn of(bytes: &[u8]) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digest = digest::digest(&digest::SHA256, bytes);
         let mut hex = [b'0'; 64];
@@ -28,7 +30,7 @@ impl Hash {
     }
 
     /// Reads 64 lower-case hex digits.
-    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let hex: [u8; 64] = text.try_into().ok()?;
         hex.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')).then_some(Self(hex))
     }
@@ -70,7 +72,7 @@ pub(super) fn seal(line: &mut Vec<u8>, after: &Link, time: SystemTime, body: &[u
     push_timestamp(line, time, true);
     line.extend_from_slice(b"\",");
     line.extend_from_slice(body);
-    line.extend_from_slice(b",\"prev\":\"");
+    line.extend_from_slice(PREV_BEGIN);
     line.extend_from_slice(&after.hash.0);
     line.push(b'"');
     let hash = Hash::of(line);
@@ -96,6 +98,8 @@ pub(super) struct Line {
     pub(super) segment: Option<u64>,
     /// Of a removal, the last record that went; of missing records, the last one.
     pub(super) through: Option<u64>,
+    /// Of a checkpoint, what it signs with.
+    pub(super) seal: Option<Seal>,
 }
 
 /// Why a line is none of ours.
@@ -117,6 +121,9 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Flaw> {
         prev: String,
         segment: Option<u64>,
         through: Option<u64>,
+        at: Option<String>,
+        key: Option<String>,
+        signature: Option<String>,
     }
     let cut = line.len().checked_sub(HASH_BEGIN.len() + 64 + HASH_END.len()).ok_or(Flaw::Malformed)?;
     let (covered, tail) = line.split_at_checked(cut).ok_or(Flaw::Malformed)?;
@@ -138,11 +145,34 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Flaw> {
         kind: fields.kind,
         segment: fields.segment,
         through: fields.through,
+        seal: match (fields.at, fields.key, fields.signature) {
+            (Some(at), Some(key), Some(signature)) => Some(Seal { at, key, signature }),
+            _ => None,
+        },
     })
 }
 
+/// What a sealed line, or the end of one, has before its place and its hashes.
+pub(super) fn body(line: &[u8]) -> Option<&[u8]> {
+    let tail = PREV_BEGIN.len() + 64 + b"\"".len() + HASH_BEGIN.len() + 64 + HASH_END.len();
+    let (body, tail) = line.split_at_checked(line.len().checked_sub(tail)?)?;
+    tail.starts_with(PREV_BEGIN).then_some(body)
+}
+
+const PREV_BEGIN: &[u8] = b",\"prev\":\"";
 const HASH_BEGIN: &[u8] = b",\"hash\":\"";
 const HASH_END: &[u8] = b"\"}";
+
+/// Lower-case hex.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes that hex stands for.
+pub(super) fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    hex.len().is_multiple_of(2).then(|| hex.as_bytes().chunks(2).map(pair).collect())?
+}
 
 /// A moment to the second, RFC 3339 in UTC.
 pub(super) fn timestamp(time: SystemTime) -> String {

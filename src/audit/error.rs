@@ -30,6 +30,12 @@ pub(crate) enum Error {
     /// The folder is not as it must be.
     #[error("the audit folder cannot be used")]
     Dir(#[from] files::Error),
+    /// The key of the checkpoints is none.
+    #[error("{} is not the key that the audit log is signed with", path.display())]
+    Key { path: PathBuf },
+    /// The crypto library signs nothing.
+    #[error("a checkpoint of the audit log cannot be signed")]
+    Sign,
     /// The system said no.
     #[error("{} cannot be {verb}", path.display())]
     Io { path: PathBuf, verb: &'static str, source: io::Error },
@@ -45,6 +51,14 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// What a private file said.
+    pub(super) fn of_file(error: files::Error) -> Self {
+        match error {
+            files::Error::Io { path, verb, source } => Self::io(&path, verb)(source),
+            error => Self::Dir(error),
+        }
+    }
+
     pub(super) fn io(path: &Path, verb: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match is_full(&source) {

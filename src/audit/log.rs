@@ -1,22 +1,24 @@
 //! The door: records go in, one at a time, from any thread.
 
 use std::{
-    path::Path,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, SystemTime},
 };
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::sys::Clock;
+use crate::sys::{Clock, chain as chain_of};
 
 use super::{
     Error, Record, Urgency,
-    record::{self},
+    record::{self, Own},
     recover,
     refusals::Refusals,
+    seal::{Checkpoint, Sealer},
     syncer,
+    verify::{Known, verify},
     writer::Writer,
 };
 
@@ -56,6 +58,16 @@ impl Default for Limits {
     }
 }
 
+/// What the log has outside its folder, so that who can write the folder cannot make another log of it.
+pub(crate) struct Outside {
+    /// The key of its checkpoints. It is made where none is.
+    pub(crate) key: PathBuf,
+    /// What `keep` was given last, in any run.
+    pub(crate) known: Option<Checkpoint>,
+    /// Keeps the last checkpoint, soon, and without waiting for it.
+    pub(crate) keep: Box<dyn Fn(Checkpoint) + Send>,
+}
+
 /// The number of a record in its log, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Sequence(pub(crate) u64);
@@ -68,6 +80,11 @@ pub(crate) struct Log(Arc<Open>);
 struct Open {
     shared: Arc<Shared>,
     syncer: Mutex<Option<JoinHandle<()>>>,
+    dir: PathBuf,
+    /// What was known of the log when it was opened.
+    known: Known,
+    /// Why the log is not whole.
+    damage: OnceLock<String>,
 }
 
 /// What the door and the syncer share.
@@ -92,6 +109,8 @@ pub(super) struct State {
     /// The disk did not take what was written. Nothing is accepted until it does.
     pub(super) is_failing: bool,
     pub(super) is_closed: bool,
+    /// The last checkpoint that is in its segment.
+    pub(super) checkpoint: Option<Checkpoint>,
 }
 
 impl Log {
@@ -99,15 +118,35 @@ impl Log {
     ///
     /// # Errors
     /// When another process writes it, the folder is open to others, or the disk is full and there is no log yet.
-    pub(crate) fn open(dir: &Path, mut limits: Limits, clock: Clock) -> Result<Self, Error> {
+    pub(crate) fn open(dir: &Path, mut limits: Limits, outside: Outside, clock: Clock) -> Result<Self, Error> {
+        let Outside { key, known, keep } = outside;
         limits.total_bytes_max = limits.total_bytes_max.max(limits.segment_bytes_max.saturating_mul(2));
-        let (writer, head) = recover::open(dir, &limits, clock.now())?;
+        let (mut writer, head) = recover::open(dir, &limits, known.as_ref(), clock.now())?;
+        let sealer = Sealer::open(&key)?;
+        // Only the header of the first segment is there when it is begun.
+        if known.is_none() && writer.last() > 1 {
+            tracing::info!(
+                "audit log has no known checkpoint, as an earlier release left it; it is signed from now on"
+            );
+        }
+        let first = match sealer.seal(&writer.link(), clock.now()).and_then(|seal| writer.seal(&seal, clock.now())) {
+            Ok((segment, link)) => Some(Checkpoint { segment, link, key: sealer.fingerprint() }),
+            // What is unsigned is signed when there is space.
+            Err(Error::Full { .. }) => {
+                writer.begin_seal(clock.now());
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let pinned = known.map_or(sealer.fingerprint(), |known| known.key);
+        let known = Known { key: Some(pinned), checkpoint: known.or(first), is_written: true };
         let state = State {
             refusals: Refusals::new(limits.refusals_per_minute),
             synced: 0,
             is_dirty: true,
             is_failing: false,
             is_closed: false,
+            checkpoint: first,
             writer,
         };
         let (work, done) = (Condvar::new(), Condvar::new());
@@ -115,9 +154,49 @@ impl Log {
         let theirs = shared.clone();
         let syncer = thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || syncer::run(&theirs, &head))
+            .spawn(move || syncer::run(&theirs, &head, &sealer, &*keep))
             .map_err(Error::io(dir, "synced by a thread"))?;
-        Ok(Self(Arc::new(Open { shared, syncer: Mutex::new(Some(syncer)) })))
+        let (syncer, dir) = (Mutex::new(Some(syncer)), dir.to_owned());
+        Ok(Self(Arc::new(Open { shared, syncer, dir, known, damage: OnceLock::new() })))
+    }
+
+    /// Reads the whole log as it was left, in a thread of its own. What is wrong with it is logged, recorded, and
+    /// answered by [`Log::damage`] from then on.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub(crate) fn examine(&self) -> Result<JoinHandle<()>, Error> {
+        let log = self.clone();
+        let examine = move || {
+            let Err(fault) = verify(&log.0.dir, &log.0.known) else { return };
+            let fault = chain_of(&fault);
+            tracing::error!(fault, "audit log is not whole");
+            let mut state = log.0.shared.lock();
+            state.writer.note(Own::Damaged { fault: fault.clone() });
+            state.is_dirty = true;
+            drop(state);
+            log.0.shared.work.notify_one();
+            log.0.damage.set(fault).ok();
+        };
+        let thread = thread::Builder::new().name("audit-examiner".to_owned()).spawn(examine);
+        thread.map_err(Error::io(&self.0.dir, "examined by a thread"))
+    }
+
+    /// What [`Log::examine`] found to be wrong.
+    pub(crate) fn damage(&self) -> Option<&str> {
+        self.0.damage.get().map(String::as_str)
+    }
+
+    /// The last checkpoint that is on the disk for certain.
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        self.0.shared.lock().checkpoint
+    }
+
+    /// A log with a key in its own folder, and nothing outside.
+    #[cfg(test)]
+    pub(crate) fn in_test(dir: &Path, limits: Limits, clock: Clock) -> Result<Self, Error> {
+        let outside = Outside { key: dir.join("audit.key"), known: None, keep: Box::new(|_| {}) };
+        Self::open(dir, limits, outside, clock)
     }
 
     /// Accepts a record; answers its number. A refusal that was only counted answers the number of the last record.
@@ -249,6 +328,26 @@ impl State {
             (true, _) => Err(Error::Closed),
             (_, true) => Err(Error::Failing),
             _ => Ok(()),
+        }
+    }
+
+    /// Writes what the log has to say of itself. What finds no room waits for the next record.
+    pub(super) fn write_notes(&mut self, now: SystemTime) {
+        let last = self.writer.last();
+        if let Err(error) = self.writer.write_notes(now) {
+            tracing::debug!(%error, "audit log does not take its own record");
+        }
+        self.is_dirty |= self.writer.last() != last;
+    }
+
+    /// Writes a checkpoint that was signed.
+    pub(super) fn write_seal(&mut self, made: Result<Own, Error>, sealer: &Sealer, now: SystemTime) {
+        match made.and_then(|seal| self.writer.seal(&seal, now)) {
+            Ok((segment, link)) => {
+                self.checkpoint = Some(Checkpoint { segment, link, key: sealer.fingerprint() });
+                self.is_dirty = true;
+            }
+            Err(error) => tracing::warn!(error = %chain_of(&error), "audit checkpoint not written"),
         }
     }
 

@@ -1,10 +1,17 @@
 //! What was done, provably: an append-only log of records, each linked to the one before by its hash.
 //!
 //! A record is accepted when it is in its segment file; it is on the disk within 50 ms, or before
-//! [`Log::append`] returns where durability is strict. A change, cut or reorder is found by [`verify`], unless
-//! whoever did it wrote everything after it anew. Without space no record is accepted; a reserve is kept for
-//! the renewals of those who have an identity already. What is recorded, and when, is for others to decide.
+//! [`Log::append`] returns where durability is strict. A change, cut or reorder is found by [`verify`]: checkpoints sign
+//! everything before them, at each start and end, at each segment's end, and every 10 seconds while there are records;
+//! and the last one is kept outside the folder. Whoever has the key can sign another log, and whoever can write the
+//! folder can change what no checkpoint has signed yet.
+//!
+//! Old segments are removed for space, but what admins, authorities and the daemon did is carried over (`carry`):
+//! workloads that ask for much push only records of workloads out, their own and others'. Without space no record is
+//! accepted; a reserve is kept for the renewals of those who have an identity already. What is recorded, and when, is
+//! for others to decide.
 
+mod carry;
 mod chain;
 mod error;
 mod head;
@@ -12,15 +19,18 @@ mod log;
 mod record;
 mod recover;
 mod refusals;
+mod seal;
 mod segment;
 mod syncer;
 mod verify;
 mod writer;
 
+pub(crate) use chain::Hash;
 pub(crate) use error::Error;
-pub(crate) use log::{Durability, Limits, Log};
+pub(crate) use log::{Durability, Limits, Log, Outside};
 pub(crate) use record::{Caller, Record, Urgency};
-pub(crate) use verify::{Fault, Report, verify};
+pub(crate) use seal::Checkpoint;
+pub(crate) use verify::{Fault, Known, Report, verify};
 
 #[cfg(test)]
 mod tests;

@@ -112,7 +112,8 @@ pub(super) enum Own {
     /// The first record of each segment.
     Segment { segment: u64 },
     /// An old segment goes, as there are more bytes than the log may have. Its last record was `through`.
-    Removed { segment: u64, through: Option<u64> },
+    /// So many of its records were carried over, and so many that should have been had no room.
+    Removed { segment: u64, through: Option<u64>, kept: u64, dropped: u64 },
     /// Refusals of one uid that were not written one by one; without a uid, of all that had no count of their own.
     RefusedMore {
         uid: Option<u32>,
@@ -127,6 +128,10 @@ pub(super) enum Own {
     RecordsMissing { through: u64 },
     /// The file that says how far the log had come was not there.
     HeadMissing,
+    /// When the log was read at the start, it was not as it was written.
+    Damaged { fault: String },
+    /// Everything before is signed: the number and the hash of the record before this one, and the time.
+    Checkpoint { at: String, key: String, signature: String },
 }
 
 /// The members of a record's JSON object, without the braces.

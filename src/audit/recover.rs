@@ -3,7 +3,7 @@
 //! Only the last segment can have an end that is not whole (the others were synced before it was made), and only
 //! behind what the head knows. That end is cut off, and the log says so. Everything else that is not as it was left is
 //! left as it is, for `verify` to find: the log goes on in a new segment, with the numbers that come after those that
-//! the head knows of.
+//! the head, or the last checkpoint that was kept elsewhere, knows of.
 
 use std::{
     collections::VecDeque,
@@ -20,12 +20,18 @@ use super::{
     chain::{self, Link},
     head::{Head, Mark},
     record::Own,
+    seal::Checkpoint,
     segment::{self, Segment},
     writer::{LINE_BYTES_MAX, Older, Writer, first_line, write_header},
 };
 
 /// Opens the log in `dir`, or begins one.
-pub(super) fn open(dir: &Path, limits: &Limits, now: SystemTime) -> Result<(Writer, Head), Error> {
+pub(super) fn open(
+    dir: &Path,
+    limits: &Limits,
+    known: Option<&Checkpoint>,
+    now: SystemTime,
+) -> Result<(Writer, Head), Error> {
     files::create_private_dir(dir)?;
     files::check_writable(dir)?;
     let (head, mark) = Head::open(dir)?;
@@ -33,7 +39,12 @@ pub(super) fn open(dir: &Path, limits: &Limits, now: SystemTime) -> Result<(Writ
     if numbers.is_empty() && mark.is_none() {
         head.begin().map_err(Error::io(dir, "written"))?;
     }
-    let (end, notes) = find_end(dir, &numbers, mark)?;
+    let (end, notes) = match (find_end(dir, &numbers, mark), known) {
+        (Ok((end, _)), Some(known)) if end.link().seq < known.link.seq => missing(known.mark(), end.number()),
+        // What can be told is that the log had come so far.
+        (Err(Error::Damaged { .. }), Some(known)) => missing(known.mark(), numbers.last().copied().unwrap_or(0)),
+        (found, _) => found?,
+    };
     let (segment, link) = match end {
         End::In { number, offset, link } => (Segment::open(dir, number, offset, limits.reserve_bytes)?, link),
         End::After { number, link } => {
@@ -57,7 +68,7 @@ pub(super) fn open(dir: &Path, limits: &Limits, now: SystemTime) -> Result<(Writ
     let mut writer = Writer::new(dir, limits, link, segment, older);
     notes.into_iter().for_each(|note| writer.note(note));
     // Without space the log is still good for reading and for renewals; what it has to say waits.
-    match writer.write_notes(now).and_then(|()| writer.shed(now)) {
+    match writer.write_notes(now) {
         Ok(()) | Err(Error::Full { .. }) => Ok((writer, head)),
         Err(error) => Err(error),
     }
@@ -69,6 +80,20 @@ enum End {
     In { number: u64, offset: u64, link: Link },
     /// In a new segment behind this one.
     After { number: u64, link: Link },
+}
+
+impl End {
+    fn number(&self) -> u64 {
+        match self {
+            Self::In { number, .. } | Self::After { number, .. } => *number,
+        }
+    }
+
+    fn link(&self) -> &Link {
+        match self {
+            Self::In { link, .. } | Self::After { link, .. } => link,
+        }
+    }
 }
 
 fn find_end(dir: &Path, numbers: &[u64], mark: Option<Mark>) -> Result<(End, Vec<Own>), Error> {

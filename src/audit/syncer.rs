@@ -10,8 +10,10 @@ use std::{
 };
 
 use super::{
+    carry::Carrier,
     head::{Head, Mark},
     log::{Durability, Shared, State},
+    seal::{Checkpoint, Sealer},
 };
 
 /// How long records gather before they are synced together. With the sync itself they are on the disk within 50 ms.
@@ -21,15 +23,24 @@ const GATHER: Duration = Duration::from_millis(40);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs until the log is closed and everything is on the disk, or cannot be brought there.
-pub(super) fn run(shared: &Shared, head: &Head) {
+pub(super) fn run(shared: &Shared, head: &Head, sealer: &Sealer, keep: &dyn Fn(Checkpoint)) {
+    // The last checkpoint that others were told of.
+    let mut kept: Option<Checkpoint> = None;
     // Where the last sync ended: behind it, pages may have to be written again.
     let mut synced: Option<Mark> = None;
+    let mut carrier = Carrier::default();
     let mut state = shared.lock();
     loop {
-        state = wait_for_work(shared, state);
+        state = wait_for_work(shared, state, &carrier);
+        if state.is_dirty {
+            carrier.unstick();
+        }
+        state = carrier.step(shared, state);
         state.write_counts(shared.clock.now());
+        state.write_notes(shared.clock.now());
+        state = seal(shared, sealer, state);
         if !state.is_dirty {
-            match state.is_closed {
+            match state.is_closed && !carrier.has_work(&state) {
                 true => return,
                 false => continue,
             }
@@ -39,7 +50,7 @@ pub(super) fn run(shared: &Shared, head: &Head) {
         }
         let (mark, file) = state.writer.mark();
         state.is_dirty = false;
-        let is_failing = state.is_failing;
+        let (is_failing, checkpoint) = (state.is_failing, state.checkpoint);
         drop(state);
 
         let outcome = match is_failing {
@@ -54,6 +65,10 @@ pub(super) fn run(shared: &Shared, head: &Head) {
                 tracing::warn!(%error, "audit head not written");
             }
             synced = Some(mark);
+            if let Some(checkpoint) = checkpoint.filter(|_| checkpoint != kept) {
+                keep(checkpoint);
+                kept = Some(checkpoint);
+            }
         }
 
         state = shared.lock();
@@ -71,7 +86,7 @@ pub(super) fn run(shared: &Shared, head: &Head) {
             state = shared.pause(state, AGAIN_AFTER);
             continue;
         }
-        let doomed = state.writer.take_doomed(mark.link.seq);
+        let doomed = state.writer.take_doomed(kept.map_or(0, |kept| kept.link.seq));
         if !doomed.is_empty() {
             drop(state);
             for path in doomed {
@@ -85,10 +100,40 @@ pub(super) fn run(shared: &Shared, head: &Head) {
     }
 }
 
-/// Sleeps while there is nothing to do. Counted refusals are due when their minute is over.
-fn wait_for_work<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    while !state.is_dirty && !state.is_closed {
-        let due = state.refusals.due_in(shared.clock.now());
+/// Writes a checkpoint when one is due, and at the end. It is signed while the door is open: what comes meanwhile is
+/// signed too, in another try; the last try keeps the door shut for the 20 µs that it takes.
+fn seal<'a>(shared: &'a Shared, sealer: &Sealer, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    let now = shared.clock.now();
+    match state.writer.seal_due_in(now) {
+        Some(due) if due.is_zero() || state.is_closed => {}
+        _ => return state,
+    }
+    state.writer.begin_seal(now);
+    let mut link = state.writer.link();
+    for _ in 0..OPEN_TRIES {
+        drop(state);
+        let made = sealer.seal(&link, now);
+        state = shared.lock();
+        if link == state.writer.link() {
+            state.write_seal(made, sealer, now);
+            return state;
+        }
+        link = state.writer.link();
+    }
+    let made = sealer.seal(&link, now);
+    state.write_seal(made, sealer, now);
+    state
+}
+
+/// How often a checkpoint is signed in vain.
+const OPEN_TRIES: usize = 3;
+
+/// Sleeps while there is nothing to do. Counted refusals are due when their minute is over,
+/// checkpoints a while after the first record that none signs.
+fn wait_for_work<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, carrier: &Carrier) -> MutexGuard<'a, State> {
+    while !state.is_dirty && !state.is_closed && !carrier.has_work(&state) {
+        let now = shared.clock.now();
+        let due = state.refusals.due_in(now).into_iter().chain(state.writer.seal_due_in(now)).min();
         if due.is_some_and(|due| due.is_zero()) {
             break;
         }

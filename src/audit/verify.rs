@@ -1,17 +1,20 @@
-//! Whether the log is as it was written: every record there, unchanged, in its order.
+//! Whether the log is as it was written: every record there, unchanged, in its order, and signed.
 //!
-//! What may be missing is the beginning, when its removal is recorded, and an end that was never on the disk. The log
-//! may be read while it is written.
+//! What may be missing is the beginning, when its removal is recorded and signed. What may be unsigned is the end: what
+//! came after the last checkpoint. The log may be read while it is written.
 
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use super::{
-    chain::{self, Flaw, Line, Link},
+    chain::{self, Flaw, Hash, Line, Link},
     head::{self, Mark},
+    seal::Checkpoint,
     segment,
     writer::LINE_BYTES_MAX,
 };
@@ -33,10 +36,25 @@ pub(crate) struct Report {
     pub(crate) until: String,
     /// The hash of the last one, lower-case hex: kept elsewhere, it shows later that nothing before was rewritten.
     pub(crate) hash: String,
-    /// Bytes at the end that are no whole record: one is being written, or was when the power failed.
-    pub(crate) torn_bytes: u64,
+    /// The number of the last record that a checkpoint signs; 0 when none does.
+    pub(crate) signed: u64,
+    /// When it was signed, RFC 3339.
+    pub(crate) signed_at: String,
+    /// The fingerprint of the key that has signed all checkpoints, lower-case hex.
+    pub(crate) key: String,
     /// What the log says of its own past.
     pub(crate) findings: Vec<Finding>,
+}
+
+/// What is known of a log beside what is in its folder.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
+    /// The key that must have signed it.
+    pub(crate) key: Option<Hash>,
+    /// A checkpoint that must be in it.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// Whether a daemon may be writing it now.
+    pub(crate) is_written: bool,
 }
 
 /// Something that was found when the log was opened, and recorded then.
@@ -44,7 +62,7 @@ pub(crate) struct Report {
 pub(crate) struct Finding {
     /// The record that says so.
     pub(crate) record: u64,
-    /// `tail_cut` or `head_missing`.
+    /// `tail_cut`, `head_missing`, `records_missing` or `damaged`.
     pub(crate) kind: String,
 }
 
@@ -78,43 +96,70 @@ pub(crate) enum Fault {
     /// The record that the head knows is another one.
     #[error("segment {segment}, line {line}: record {record} is not the one that was written last")]
     Replaced { segment: u64, line: u64, record: u64 },
+    /// Bytes that no daemon is writing now.
+    #[error(
+        "segment {segment}: {bytes} bytes behind record {last} are no record; they were added, or the daemon ended while it wrote (then its next start cuts them off)"
+    )]
+    Trailing { segment: u64, bytes: u64, last: u64 },
+    /// A checkpoint that signs something else.
+    #[error("segment {segment}, line {line}: the signature of checkpoint {record} is wrong")]
+    Forged { segment: u64, line: u64, record: u64 },
+    /// A checkpoint of somebody else's.
+    #[error("segment {segment}, line {line}: checkpoint {record} is signed with the key {found}, not with {wanted}")]
+    ForeignKey { segment: u64, line: u64, record: u64, found: String, wanted: String },
+    /// Nothing is signed, though something must be.
+    #[error("no checkpoint is in the log, though it was signed with the key {wanted}")]
+    Unsigned { wanted: String },
+    /// The record that others know is another one.
+    #[error("segment {segment}, line {line}: record {record} is not the checkpoint that the database knows")]
+    NotKnown { segment: u64, line: u64, record: u64 },
     /// It cannot be read.
     #[error("{} cannot be read", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
 
-/// Reads the whole log and checks every record and every link.
+/// Reads the whole log and checks every record, every link and every signature.
 ///
 /// # Errors
 /// The first place at which it is not as it was written.
-pub(crate) fn verify(dir: &Path) -> Result<Report, Fault> {
-    let mut rounds = 0;
+pub(crate) fn verify(dir: &Path, known: &Known) -> Result<Report, Fault> {
+    let (mut rounds, mut torn_at) = (0, None);
     loop {
         rounds += 1;
-        match verify_once(dir) {
+        match verify_once(dir, known) {
             // The oldest segment may go while it is read; then there is another beginning.
             Err(Fault::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && rounds < ROUNDS_MAX => {}
+            // The last line may be half there while it is written, but not twice.
+            Err(Fault::Trailing { last, .. })
+                if known.is_written && torn_at.replace(last) != Some(last) && rounds < ROUNDS_MAX =>
+            {
+                thread::sleep(WRITE_WAIT);
+            }
             outcome => return outcome,
         }
     }
 }
 
+/// How long one line may take to be written.
+const WRITE_WAIT: Duration = Duration::from_millis(100);
+
 /// How often the beginning may change while the log is read.
 const ROUNDS_MAX: u32 = 64;
 
-fn verify_once(dir: &Path) -> Result<Report, Fault> {
+fn verify_once(dir: &Path, known: &Known) -> Result<Report, Fault> {
     // The head first: what it knows is in the segments, whatever is written meanwhile.
     let mark = head::read(dir).map_err(|source| Fault::Io { path: dir.join("head"), source })?;
     let numbers = segment::list(dir).map_err(|source| Fault::Io { path: dir.to_owned(), source })?;
-    let known = mark.map_or(0, |mark| mark.link.seq);
+    let checkpoint = known.checkpoint.map_or(0, |checkpoint| checkpoint.link.seq);
+    let reached = mark.map_or(0, |mark| mark.link.seq).max(checkpoint);
     let (Some(first), Some(last)) = (numbers.first().copied(), numbers.last().copied()) else {
-        return match known {
+        return match reached {
             0 => Ok(Report::default()),
             known => Err(Fault::EndMissing { last: 0, known }),
         };
     };
     let mark = mark.ok_or(Fault::HeadMissing)?;
-    let mut walk = Walk::new(mark);
+    let mut walk = Walk::new(mark, *known);
     for (number, expected) in numbers.iter().copied().zip(first..) {
         if number != expected {
             return Err(Fault::SegmentMissing { segment: expected });
@@ -127,17 +172,22 @@ fn verify_once(dir: &Path) -> Result<Report, Fault> {
 /// What was seen so far.
 struct Walk {
     mark: Mark,
+    known: Known,
+    /// The key of the checkpoints: the known one, or that of the first.
+    key: Option<Hash>,
     /// The end of the chain; `None` before the first line.
     link: Option<Link>,
     /// What the first line follows, and in which segment it is.
     beginning: Option<(u64, Link)>,
-    removed: Vec<(u64, Option<u64>)>,
+    /// Which record says of which segment that it goes, and up to which record.
+    removed: Vec<(u64, u64, Option<u64>)>,
     report: Report,
 }
 
 impl Walk {
-    fn new(mark: Mark) -> Self {
-        Self { mark, link: None, beginning: None, removed: Vec::new(), report: Report::default() }
+    fn new(mark: Mark, known: Known) -> Self {
+        let (removed, report) = (Vec::new(), Report::default());
+        Self { mark, known, key: known.key, link: None, beginning: None, removed, report }
     }
 
     fn segment(&mut self, dir: &Path, number: u64, is_last: bool) -> Result<(), Fault> {
@@ -161,11 +211,10 @@ impl Walk {
             match read {
                 Ok(read) => self.line(number, line, read)?,
                 Err(_) if may_be_torn => {
-                    self.report.torn_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                    io::copy(&mut reader, &mut io::sink())
-                        .map(|rest| self.report.torn_bytes = self.report.torn_bytes.saturating_add(rest))
-                        .map_err(failed)?;
-                    break;
+                    let torn = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                    let rest = io::copy(&mut reader, &mut io::sink()).map_err(failed)?;
+                    let bytes = torn.saturating_add(rest);
+                    return Err(Fault::Trailing { segment: number, bytes, last: self.report.last });
                 }
                 Err(Flaw::Malformed) => return Err(Fault::Malformed { segment: number, line }),
                 Err(Flaw::Changed) => return Err(Fault::Changed { segment: number, line }),
@@ -198,9 +247,15 @@ impl Walk {
         if (line == 1) != (read.kind == "segment") || (line == 1 && read.segment != Some(segment)) {
             return Err(Fault::Malformed { segment, line });
         }
+        if self.known.checkpoint.is_some_and(|known| known.link.seq == record && known.link != read.link) {
+            return Err(Fault::NotKnown { segment, line, record });
+        }
         match (read.kind.as_str(), read.segment) {
-            ("removed", Some(removed)) => self.removed.push((removed, read.through)),
-            ("tail_cut" | "head_missing", _) => self.report.findings.push(Finding { record, kind: read.kind }),
+            ("removed", Some(removed)) => self.removed.push((record, removed, read.through)),
+            ("checkpoint", _) => self.checkpoint(segment, line, &read)?,
+            ("tail_cut" | "head_missing" | "records_missing" | "damaged", _) => {
+                self.report.findings.push(Finding { record, kind: read.kind })
+            }
             _ => {}
         }
         self.report.records = self.report.records.saturating_add(1);
@@ -211,26 +266,47 @@ impl Walk {
         Ok(())
     }
 
+    fn checkpoint(&mut self, segment: u64, line: u64, read: &Line) -> Result<(), Fault> {
+        let record = read.link.seq;
+        let checked = read.seal.as_ref().and_then(|seal| Some((seal, seal.check(&read.after)?)));
+        let Some((seal, found)) = checked else { return Err(Fault::Forged { segment, line, record }) };
+        let wanted = *self.key.get_or_insert(found);
+        if found != wanted {
+            let (found, wanted) = (found.to_string(), wanted.to_string());
+            return Err(Fault::ForeignKey { segment, line, record, found, wanted });
+        }
+        self.report.signed = read.after.seq;
+        self.report.signed_at.clone_from(&seal.at);
+        self.report.key = found.to_string();
+        Ok(())
+    }
+
     fn finish(self, segments: usize) -> Result<Report, Fault> {
         if let Some((segment, after)) = self.beginning
             && !self.is_beginning(segment, after)
         {
             return Err(Fault::BeginningMissing { first: after.seq.saturating_add(1) });
         }
-        let (last, known) = (self.report.last, self.mark.link.seq);
+        if let (Some(wanted), 0) = (self.known.key, self.report.signed) {
+            return Err(Fault::Unsigned { wanted: wanted.to_string() });
+        }
+        let checkpoint = self.known.checkpoint.map_or(0, |checkpoint| checkpoint.link.seq);
+        let (last, known) = (self.report.last, self.mark.link.seq.max(checkpoint));
         match last < known {
             true => Err(Fault::EndMissing { last, known }),
             false => Ok(Report { segments, ..self.report }),
         }
     }
 
-    /// Whether the log may begin here: with the first record of all, or behind a removal that is recorded.
+    /// Whether the log may begin here: with the first record of all, or behind a removal that is recorded. That record
+    /// is signed, but in a log that has no checkpoint at all: of an earlier release.
     fn is_beginning(&self, segment: u64, after: Link) -> bool {
         let before = segment.checked_sub(1);
+        let is_signed = |record: u64| self.report.signed == 0 || record <= self.report.signed;
         match segment {
             1 => after == Link::START,
-            _ => self.removed.iter().any(|(removed, through)| {
-                Some(*removed) == before && through.is_none_or(|through| through == after.seq)
+            _ => self.removed.iter().any(|(record, removed, through)| {
+                is_signed(*record) && Some(*removed) == before && through.is_none_or(|through| through == after.seq)
             }),
         }
     }

@@ -1,4 +1,4 @@
-//! The log's end: one line after the other, the next segment when one is full, and the oldest out when all are.
+//! The log's end: one line after the other, the next segment when one is full, and which one goes when all are.
 
 use std::{
     collections::VecDeque,
@@ -6,7 +6,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use crate::sys::files;
@@ -19,8 +19,8 @@ use super::{
     segment::{self, Segment},
 };
 
-/// The longest line: a record, its place and its hashes.
-pub(super) const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX + 512;
+/// The longest line: a record, its place and its hashes; twice these where it was carried over.
+pub(super) const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX + 1024;
 
 /// What can be written to.
 #[derive(Debug)]
@@ -36,6 +36,12 @@ pub(super) struct Writer {
     pending: VecDeque<Own>,
     /// Segments whose removal is recorded in the record of that number.
     doomed: Vec<(u64, PathBuf)>,
+    /// The number of the last checkpoint.
+    sealed: u64,
+    /// Since when there is something that no checkpoint signs.
+    unsealed_since: Option<SystemTime>,
+    /// Whether the next checkpoint does not wait.
+    is_seal_urgent: bool,
     /// The buffer that lines are made in.
     line: Vec<u8>,
 }
@@ -58,6 +64,9 @@ impl Writer {
             older,
             pending: VecDeque::new(),
             doomed: Vec::new(),
+            sealed: 0,
+            unsealed_since: None,
+            is_seal_urgent: false,
             line: Vec::with_capacity(1024),
         }
     }
@@ -78,9 +87,40 @@ impl Writer {
         (mark, self.segment.file())
     }
 
-    /// Segments that may go once the log is on the disk up to `synced`.
-    pub(super) fn take_doomed(&mut self, synced: u64) -> Vec<PathBuf> {
-        self.doomed.extract_if(.., |(recorded, _)| *recorded <= synced).map(|(_, path)| path).collect()
+    /// Segments that may go once the checkpoint of this number is on the disk.
+    pub(super) fn take_doomed(&mut self, checkpoint: u64) -> Vec<PathBuf> {
+        self.doomed.extract_if(.., |(recorded, _)| *recorded < checkpoint).map(|(_, path)| path).collect()
+    }
+
+    /// The end of the chain, for a checkpoint to sign.
+    pub(super) fn link(&self) -> Link {
+        self.link
+    }
+
+    /// How long it is until a checkpoint is due; `None` while everything is signed.
+    pub(super) fn seal_due_in(&self, now: SystemTime) -> Option<Duration> {
+        let since = self.unsealed_since?;
+        if self.is_seal_urgent {
+            return Some(Duration::ZERO);
+        }
+        // A clock that was set back must not hold a checkpoint for hours.
+        Some((since + UNSEALED_MAX).duration_since(now).unwrap_or_default().min(UNSEALED_MAX))
+    }
+
+    /// A checkpoint is tried now; one that comes to nothing is due again later.
+    pub(super) fn begin_seal(&mut self, now: SystemTime) {
+        self.unsealed_since = Some(now);
+        self.is_seal_urgent = false;
+    }
+
+    /// Writes a checkpoint that signs the end of the chain; answers its segment and its place.
+    pub(super) fn seal(&mut self, checkpoint: &Own, now: SystemTime) -> Result<(u64, Link), Error> {
+        // It stays in the present segment, over its cap: a header in between would not be what it signs.
+        let written = record::body(checkpoint).and_then(|body| self.put(&body, Urgency::Ordinary, now))?;
+        self.sealed = written;
+        self.unsealed_since = None;
+        self.is_seal_urgent = false;
+        Ok((self.segment.number, self.link))
     }
 
     /// Writes what the log has to say of itself.
@@ -127,6 +167,9 @@ impl Writer {
         let next = chain::seal(&mut self.line, &self.link, now, body);
         self.segment.write(&self.line, urgency, now)?;
         self.link = next;
+        let since = *self.unsealed_since.get_or_insert(now);
+        let is_long = now.duration_since(since).is_ok_and(|unsealed| unsealed >= UNSEALED_MAX);
+        self.is_seal_urgent |= is_long || next.seq.saturating_sub(self.sealed) >= UNSEALED_RECORDS_MAX;
         Ok(next.seq)
     }
 
@@ -147,25 +190,32 @@ impl Writer {
         let full = std::mem::replace(&mut self.segment, fresh);
         self.older.push_back(Older { number: full.number, length: full.length() });
         full.close();
-        self.shed(now)
+        // The end of each segment is signed.
+        self.unsealed_since.get_or_insert(now);
+        self.is_seal_urgent = true;
+        Ok(())
     }
 
-    /// Records the removal of the oldest segments, as many as it takes. They go when the record is on the disk.
-    pub(super) fn shed(&mut self, now: SystemTime) -> Result<(), Error> {
-        loop {
-            let kept: u64 = self.older.iter().map(|older| older.length).sum();
-            if kept.saturating_add(self.limits.segment_bytes_max) <= self.limits.total_bytes_max {
-                return Ok(());
-            }
-            let Some(oldest) = self.older.front() else { return Ok(()) };
-            let (number, path) = (oldest.number, segment::path(&self.dir, oldest.number));
-            let next = self.older.get(1).map_or(self.segment.number, |older| older.number);
-            let through = first_line(&self.dir, next).map(|line| line.after.seq);
-            let body = record::body(&Own::Removed { segment: number, through })?;
-            let recorded = self.put(&body, Urgency::Ordinary, now)?;
-            self.doomed.push((recorded, path));
-            self.older.pop_front();
-        }
+    /// The oldest segment, when there are more bytes than there may be.
+    pub(super) fn oldest_over(&self) -> Option<(u64, PathBuf)> {
+        let kept: u64 = self.older.iter().map(|older| older.length).sum();
+        let is_over = kept.saturating_add(self.limits.segment_bytes_max) > self.limits.total_bytes_max;
+        let oldest = self.older.front().filter(|_| is_over)?;
+        Some((oldest.number, segment::path(&self.dir, oldest.number)))
+    }
+
+    /// Records that the oldest segment is removed. It goes when a checkpoint that signs the record is on the disk.
+    pub(super) fn remove_oldest(&mut self, kept: u64, dropped: u64, now: SystemTime) -> Result<(), Error> {
+        let Some(oldest) = self.older.front() else { return Ok(()) };
+        let (number, path) = (oldest.number, segment::path(&self.dir, oldest.number));
+        let next = self.older.get(1).map_or(self.segment.number, |older| older.number);
+        let through = first_line(&self.dir, next).map(|line| line.after.seq);
+        let body = record::body(&Own::Removed { segment: number, through, kept, dropped })?;
+        let recorded = self.append(&body, Urgency::Ordinary, now)?;
+        self.doomed.push((recorded, path));
+        self.older.pop_front();
+        self.is_seal_urgent = true;
+        Ok(())
     }
 }
 
@@ -190,6 +240,10 @@ pub(super) fn first_line(dir: &Path, number: u64) -> Option<Line> {
     BufReader::new(file.take(most)).read_until(b'\n', &mut line).ok()?;
     chain::read(line.strip_suffix(b"\n")?).ok()
 }
+
+/// For how long, and for how many records, there may be no checkpoint while there are records to sign.
+const UNSEALED_MAX: Duration = Duration::from_secs(10);
+const UNSEALED_RECORDS_MAX: u64 = 10_000;
 
 /// About what a line has, as most are.
 const USUAL_BYTES: u64 = 600;

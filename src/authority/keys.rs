@@ -68,6 +68,8 @@ impl Keys {
             let path = file.map_err(failed(&self.0))?.path();
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("new") => self.remove_file(path)?,
+                // The audit log's is no authority's.
+                Some("key") if path.file_name().is_some_and(|name| name == "audit.key") => {}
                 Some("key") if !known.contains(&path) => orphans.push(path),
                 _ => {}
             }

@@ -1,4 +1,5 @@
-//! `dayfly audit …`: the record of what was done, read from the daemon's files. The daemon need not run.
+//! `dayfly audit …`: the record of what was done, read from the daemon's files. The daemon need not run; one that does
+//! is asked only for the last checkpoint, as nobody else can read its database.
 
 use std::{
     collections::VecDeque,
@@ -11,12 +12,17 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use crate::audit::{self, Fault, Report};
+use crate::{
+    audit::{self, Fault, Known, Report},
+    daemon::{self, Kept},
+    pb::admin::StatusRequest,
+};
 
 use super::{
     context::Context,
     exit::Exit,
     failure::{Failure, counted, whole},
+    link::{Admin, answer},
 };
 
 /// The verbs.
@@ -24,8 +30,8 @@ use super::{
 pub(crate) enum AuditVerb {
     /// Show the newest records, oldest first
     Tail(Tail),
-    /// Check that every record is there, unchanged and in its order
-    Verify(Place),
+    /// Check that every record is there, unchanged, in its order, and signed
+    Verify(Verify),
 }
 
 /// Where the log is.
@@ -49,6 +55,20 @@ pub(crate) struct Tail {
     place: Place,
 }
 
+/// `audit verify`
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The fingerprint of the key that must have signed the log, as an earlier `audit verify` or `status` printed it
+    #[arg(long, value_name = "KEY", value_parser = fingerprint)]
+    key: Option<audit::Hash>,
+    #[command(flatten)]
+    place: Place,
+}
+
+fn fingerprint(text: &str) -> Result<audit::Hash, &'static str> {
+    audit::Hash::parse(text.as_bytes()).ok_or("a fingerprint is 64 lower-case hex digits")
+}
+
 /// Runs one of the verbs.
 ///
 /// # Errors
@@ -56,7 +76,7 @@ pub(crate) struct Tail {
 pub(crate) async fn run(context: &Context, verb: AuditVerb) -> Result<(), Failure> {
     match verb {
         AuditVerb::Tail(tail) => self::tail(context, &tail).await,
-        AuditVerb::Verify(place) => verify(context, &place.dir(context)?),
+        AuditVerb::Verify(wanted) => verify(context, &wanted).await,
     }
 }
 
@@ -69,22 +89,30 @@ impl Place {
     }
 }
 
-fn verify(context: &Context, dir: &Path) -> Result<(), Failure> {
-    let print = &context.print;
+async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
+    let (print, dir) = (&context.print, &wanted.place.dir(context)?);
     if !dir.is_dir() {
         return Err(unreadable(dir, &io::Error::from(io::ErrorKind::NotFound)));
     }
+    let known = known(context, wanted, dir).await?;
     print.progress("reading every record");
-    let outcome = audit::verify(dir);
+    let outcome = audit::verify(dir, &known);
     print.progress_done();
     let report = outcome.map_err(|fault| match fault {
         Fault::Io { path, source } => unreadable(&path, &source),
-        fault => Failure::new(Exit::Failed, format!("the audit log was tampered with or damaged: {}", whole(&fault)))
-            .hint("copy the folder before anything else writes to it"),
+        fault => {
+            if print.is_json() {
+                // What failed is said on stderr too, as always.
+                print.json(&json!({ "is_whole": false, "fault": whole(&fault) })).ok();
+            }
+            Failure::new(Exit::Failed, format!("the audit log was tampered with or damaged: {}", whole(&fault)))
+                .hint("copy the folder before anything else writes to it")
+        }
     })?;
-    let Report { segments, records, first, last, since, until, hash, torn_bytes, findings } = report;
+    let Report { segments, records, first, last, since, until, hash, signed, signed_at, key, findings } = report;
     if print.is_json() {
         return print.json(&json!({
+            "is_whole": true,
             "segments": segments,
             "records": records,
             "first": first,
@@ -92,7 +120,9 @@ fn verify(context: &Context, dir: &Path) -> Result<(), Failure> {
             "since": since,
             "until": until,
             "hash": hash,
-            "torn_bytes": torn_bytes,
+            "signed": signed,
+            "signed_at": signed_at,
+            "key": key,
             "findings": findings.iter().map(|found| json!({ "record": found.record, "kind": found.kind })).collect::<Vec<_>>(),
         }));
     }
@@ -101,12 +131,64 @@ fn verify(context: &Context, dir: &Path) -> Result<(), Failure> {
         ("from", since),
         ("to", until),
         ("last hash", hash),
+        ("signed", format!("up to record {signed}, at {signed_at}")),
+        ("key", key),
     ])?;
     for found in findings {
         print.warn(format_args!("record {} says: {}", found.record, found.kind.replace('_', " ")));
     }
-    print.say("every record is there, unchanged and in its order");
+    if first > 1 {
+        print.warn(format_args!("records 1 to {} were removed for space, which is recorded and signed; what was done by admins, authorities and \
+             the daemon was kept as far as it fits",
+            first - 1
+        ));
+    }
+    // The last record of a log that was closed is a checkpoint.
+    if signed + 1 < last && !known.is_written {
+        print.warn(format_args!(
+            "no checkpoint signs records {} to {last}: the daemon did not stop by itself",
+            signed + 1
+        ));
+    }
+    match records {
+        0 => print.say("the log is empty, and nothing is known of an earlier one"),
+        _ => print.say(format_args!("records {first} to {last} are there, unchanged and in their order")),
+    }
     Ok(())
+}
+
+/// What is known of the log from elsewhere: from the person, and from the database beside the folder.
+async fn known(context: &Context, wanted: &Verify, dir: &Path) -> Result<Known, Failure> {
+    let state = fs::canonicalize(dir).map_err(|error| unreadable(dir, &error))?;
+    let state = state.parent().unwrap_or(dir);
+    let (checkpoint, is_written) = match daemon::kept(state) {
+        Ok(Kept::At(checkpoint)) => (checkpoint, false),
+        Ok(Kept::InUse) => (ask(context, state).await?, true),
+        Ok(Kept::NoDatabase) if wanted.place.dir.is_some() => (None, false),
+        Ok(Kept::NoDatabase) => {
+            return Err(Failure::new(Exit::Failed, format!("no database is in {}", state.display()))
+                .hint("a log alone is read with --dir, and --key says whose it must be"));
+        }
+        Err(error) => {
+            return Err(Failure::new(Exit::Failed, format!("{error:#}"))
+                .hint("copy the folder `audit` elsewhere and read the copy with --dir, and with --key"));
+        }
+    };
+    if checkpoint.is_none() {
+        context.print.warn("no database knows how far this log had come: its end may be missing");
+    }
+    let key = wanted.key.or(checkpoint.map(|checkpoint| checkpoint.fingerprint()));
+    Ok(Known { key, checkpoint, is_written })
+}
+
+/// Asks the daemon that has the database open.
+async fn ask(context: &Context, state: &Path) -> Result<Option<audit::Checkpoint>, Failure> {
+    let status = answer(Admin::connect(context).await?.control.status(StatusRequest {})).await?;
+    if fs::canonicalize(&status.state_dir).is_ok_and(|theirs| theirs == state) {
+        return Ok(audit::Checkpoint::parse(&status.audit_checkpoint));
+    }
+    Err(Failure::new(Exit::Failed, format!("the daemon that answers is not that of {}", state.display()))
+        .hint("name the daemon that writes this log with --home or --admin-socket"))
 }
 
 async fn tail(context: &Context, tail: &Tail) -> Result<(), Failure> {
@@ -190,8 +272,13 @@ fn show(context: &Context, line: &str) -> Result<(), Failure> {
     }
 }
 
-/// When, what, who, and the rest as it stands there.
+/// When, what, who, and the rest as it stands there. One that was carried over is told as it was first.
 fn sentence(record: &Map<String, Value>) -> String {
+    if let (Some("kept"), Some(Value::Object(first))) =
+        (record.get("kind").and_then(Value::as_str), record.get("record"))
+    {
+        return format!("{} (kept)", sentence(first));
+    }
     let field = |name: &str| record.get(name).map(plain).unwrap_or_default();
     let mut words = vec![field("time"), format!("{:<9}", field("kind"))];
     if let Some(Value::Object(caller)) = record.get("caller") {
@@ -241,6 +328,14 @@ mod tests {
         }));
         let words = sentence(&record.unwrap());
         assert_eq!(words, "2026-07-01T12:00:00Z refused   pid=4 uid=1000 reasons=no_entry what=x509-svid");
+    }
+
+    #[test]
+    fn a_record_that_was_carried_over_is_told_as_it_was() {
+        let first = json!({ "seq": 7, "time": "2026-07-01T12:00:00Z", "kind": "admin", "verb": "entry_create" });
+        let record = json!({ "seq": 99, "time": "2026-08-01T12:00:00Z", "kind": "kept", "record": first });
+        let words = sentence(&serde_json::from_value(record).unwrap());
+        assert_eq!(words, "2026-07-01T12:00:00Z admin     verb=entry_create (kept)");
     }
 
     #[test]

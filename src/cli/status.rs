@@ -5,6 +5,7 @@ use serde_json::json;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{
+    audit,
     daemon::config::LogLevel,
     pb::admin::{SetLogLevelRequest, StatusRequest, StatusResponse},
     sys::Clock,
@@ -103,6 +104,11 @@ fn show(print: &Printer, status: &StatusResponse, counters: bool) -> Result<(), 
         ("entries", format!("{} (revision {})", status.entries, status.registry_revision)),
         ("connections", format!("{}, {} streams", status.connections, status.streams)),
         ("audit", format!("{} records", status.audit_records)),
+        (
+            "audit key",
+            audit::Checkpoint::parse(&status.audit_checkpoint)
+                .map_or_else(String::new, |it| it.fingerprint().to_string()),
+        ),
         ("log level", status.log_level.clone()),
         ("sockets", status.workload_sockets.join("\n")),
         ("state", status.state_dir.clone()),
@@ -167,6 +173,7 @@ fn document(status: &StatusResponse) -> serde_json::Value {
         "log_level": status.log_level,
         "rss_bytes": status.rss_bytes,
         "audit_records": status.audit_records,
+        "audit_checkpoint": status.audit_checkpoint,
     })
 }
 

@@ -32,8 +32,12 @@ fn of_store(error: &store::Error) -> Option<String> {
         E::NotOurs { path } => format!("set another state_dir, or move {} away", path.display()),
         E::Newer { .. } => "run the release that wrote it, or a later one".to_owned(),
         E::MissingBesideKeys { dir, .. } => format!(
-            "restore the database from a backup; or move {} away, and begin with a new authority that nobody trusts yet",
+            "restore the database from a backup; or move {} and the folder audit beside it away, and begin with a new authority that nobody trusts yet",
             dir.display()
+        ),
+        E::MissingBesideLog { log, .. } => format!(
+            "restore the database and its keys from a backup; or move {} away, and begin with a new authority that nobody trusts yet",
+            log.display()
         ),
         E::KeysMissingBesideDatabase { path, .. } => format!(
             "restore the keys from a backup; or move {} away, and begin with a new authority that nobody trusts yet",
@@ -158,7 +162,12 @@ mod tests {
             (store::Error::Newer { path: path(), found: 9, known: 1 }.into(), "run the release that wrote it"),
             (
                 store::Error::MissingBesideKeys { path: path(), dir: "/state/keys".into(), keys: 2 }.into(),
-                "restore the database from a backup; or move /state/keys away",
+                "restore the database from a backup; or move /state/keys and the folder audit",
+            ),
+            (
+                store::Error::MissingBesideLog { path: path(), keys: "/state/keys".into(), log: "/state/audit".into() }
+                    .into(),
+                "restore the database and its keys from a backup; or move /state/audit away",
             ),
             (
                 store::Error::KeysMissingBesideDatabase { path: path(), missing: Vec::new() }.into(),

@@ -13,7 +13,7 @@ use tonic_health::server::HealthReporter;
 
 use super::{
     config::{Config, LogLevel, OpsAddress},
-    settings,
+    evidence, settings,
     telemetry::Telemetry,
 };
 use crate::{
@@ -83,7 +83,8 @@ impl Daemon {
         files::check_writable(&config.state_dir)?;
         let lock = files::lock(&config.state_dir.join("lock"))?;
         let (store, loaded) = Store::open(&config.state_dir, &config.trust_domain)?;
-        let log = audit::Log::open(&config.state_dir.join("audit"), settings::audit(&config), clock.clone())?;
+        let outside = evidence::outside(&config.state_dir, store.clone(), loaded.audit_checkpoint.as_deref())?;
+        let log = audit::Log::open(&config.state_dir.join("audit"), settings::audit(&config), outside, clock.clone())?;
         let owner = Owner::open(
             settings::authority(&config),
             &config.state_dir,
@@ -181,6 +182,8 @@ impl Bound {
             owners.spawn(ops.run(socket, stopping.clone(), tracker.clone()).map(|ended| ended.map(|()| "ops")));
         }
         record(&log, "started");
+        // Nobody waits for it: identities first.
+        drop(log.examine()?);
         tracing::info!(trust_domain = %config.trust_domain, state = %config.state_dir.display(), "serving");
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
@@ -274,12 +277,13 @@ fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: audit::Log) 
         let can_sign = authorities.iter().any(|one| one.slot == "active" && one.not_after > now);
         let unsigned = (!can_sign).then(|| "no authority can sign".to_owned());
         let unrecorded = log.fault().map(|error| format!("nothing new is issued: {}", chain(&error)));
+        let damaged = log.damage().map(|fault| format!("the audit log was tampered with or damaged: {fault}"));
         let unwritten = store.fault().map(|error| match error {
             store::Error::Io(cause) => format!("nothing can be changed: the database cannot be written: {cause}"),
             _ => "nothing can be changed: no space is left for the database".to_owned(),
         });
         let is_ready = unsigned.is_none() && unrecorded.is_none();
-        let problems = [unsigned, unrecorded, unwritten].into_iter().flatten().collect();
+        let problems = [unsigned, unrecorded, unwritten, damaged].into_iter().flatten().collect();
         let standing = |one: &Listed| AuthorityStanding {
             id: one.id.to_string(),
             kind: one.kind,
@@ -292,6 +296,7 @@ fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: audit::Log) 
             problems,
             authorities: authorities.iter().map(standing).collect(),
             audit_records: log.last().0,
+            audit_checkpoint: log.checkpoint().map(|checkpoint| checkpoint.to_string()).unwrap_or_default(),
         }
     })
 }

@@ -3,6 +3,7 @@
 mod advice;
 mod assembly;
 pub mod config;
+mod evidence;
 mod paths;
 mod settings;
 mod telemetry;
@@ -11,5 +12,6 @@ pub(crate) mod units;
 pub(crate) use advice::advice;
 pub use assembly::{Bound, Daemon};
 pub use config::Config;
+pub(crate) use evidence::{Kept, kept};
 pub use paths::{Paths, PathsError};
 pub use telemetry::Telemetry;

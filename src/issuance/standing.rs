@@ -13,6 +13,8 @@ pub(crate) struct Standing {
     pub(crate) authorities: Vec<AuthorityStanding>,
     /// How many records the audit log has taken in its life.
     pub(crate) audit_records: u64,
+    /// The audit log's last checkpoint; empty when there is none.
+    pub(crate) audit_checkpoint: String,
 }
 
 /// One signing key and its certificate.

@@ -25,6 +25,7 @@ use crate::{
         Clock,
         image::Lens,
         kernel::{Feature, Kernel},
+        looks::AllLooks,
         peer::Peer,
         scratch::Scratch,
         stream::{Stream, guard},
@@ -54,7 +55,7 @@ impl Scene {
         }
         let (registry, entries) = watch::channel(Arc::new(snapshot(1, end(&clock, entry_life))));
         let (keyring, keys) = watch::channel(keyring(clock.now(), authority_life));
-        let log = audit::Log::open(&home.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
+        let log = audit::Log::in_test(&home.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
         let rules = Rules { trust_domain: trust_domain(), x509_ttl_default: HOUR, x509_ttl_max: HOUR };
         let (counters, stopping) = (Arc::default(), CancellationToken::new());
         let issuer = Issuer::new(entries, keys, rules, log, clock.clone(), counters, stopping);
@@ -64,8 +65,9 @@ impl Scene {
         let lens = Lens::new("/".into(), Vec::new()).unwrap();
         let waits = Waits { attestation: HOUR, ping: HOUR, hash: HOUR, hash_bytes_max: 0, hashes_at_once: 1 };
         let attestor = Attestor::new(lens.clone(), waits, kernel, clock.clone(), Arc::default());
-        let (stream, line) = guard(ours, peer, lens);
-        let feed = Arc::new(issuer).x509(Arc::new(Caller::new(line, Arc::new(attestor))));
+        let looks = AllLooks::default().of_user();
+        let (stream, line) = guard(ours, peer, lens, looks.clone());
+        let feed = Arc::new(issuer).x509(Arc::new(Caller::new(line, looks, Arc::new(attestor))));
         Some(Self { clock, keyring, registry, feed, _connection: (stream, theirs), _home: home })
     }
 

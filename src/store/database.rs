@@ -31,7 +31,7 @@ pub(super) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<Connectio
     let failed = Error::of_file(&path);
     let is_new = fs::metadata(&path).map_or(true, |meta| meta.len() == 0);
     if is_new {
-        refuse_beside_keys(state, &path)?;
+        refuse_beside_others(state, &path)?;
         create(&path)?;
     }
     files::check_writable(&path)?;
@@ -49,7 +49,7 @@ pub(super) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<Connectio
     let version = check_kind(&connection, &path)?;
     if version == 0 {
         // A start that ended before the first write leaves a file with nothing in it.
-        refuse_beside_keys(state, &path)?;
+        refuse_beside_others(state, &path)?;
     } else {
         check_trust_domain(&connection, &path, trust_domain)?;
     }
@@ -78,10 +78,13 @@ fn create(path: &Path) -> Result<(), Error> {
     })
 }
 
-fn refuse_beside_keys(state: &Path, path: &Path) -> Result<(), Error> {
-    match keys::count(state)? {
-        0 => Ok(()),
-        keys => Err(Error::MissingBesideKeys { path: path.to_owned(), dir: keys::dir(state), keys }),
+fn refuse_beside_others(state: &Path, path: &Path) -> Result<(), Error> {
+    let path = path.to_owned();
+    // The database is made before the first key and before the log.
+    match (keys::count(state)?, keys::segments(state)?) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(Error::MissingBesideLog { path, keys: keys::dir(state), log: keys::log_dir(state) }),
+        (keys, _) => Err(Error::MissingBesideKeys { path, dir: keys::dir(state), keys }),
     }
 }
 
@@ -134,6 +137,27 @@ pub(super) fn registry_revision(connection: &Connection) -> rusqlite::Result<u64
     let text = read_meta(connection, "registry_revision")?.unwrap_or_default();
     text.parse()
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+}
+
+/// The audit log's last checkpoint, as its room writes it.
+pub(super) fn audit_checkpoint(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    read_meta(connection, "audit_checkpoint")
+}
+
+/// Puts it in the place of the one before.
+pub(super) fn keep_audit_checkpoint(connection: &Connection, text: &str) -> rusqlite::Result<()> {
+    let upsert = "INSERT INTO meta (key, value) VALUES ('audit_checkpoint', ?1) \
+                  ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    connection.prepare_cached(upsert)?.execute([text]).map(drop)
+}
+
+/// The audit log's last checkpoint, by somebody who is not the daemon.
+pub(super) fn read_only(state: &Path) -> Result<Option<String>, Error> {
+    let path = path(state);
+    let failed = Error::of_file(&path);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(&path, flags).map_err(&failed)?;
+    audit_checkpoint(&connection).map_err(&failed)
 }
 
 fn read_meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {

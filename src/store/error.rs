@@ -34,6 +34,9 @@ pub(crate) enum Error {
     /// Keys without what says what they are for. A new database would mean a new authority.
     #[error("the database {} is missing, but {} holds {keys} of its keys", path.display(), dir.display())]
     MissingBesideKeys { path: PathBuf, dir: PathBuf, keys: usize },
+    /// A log of what an authority did, and nothing of the authority itself. A new database would mean a new one.
+    #[error("the database {} is missing, and the keys in {}, but the audit log {} tells of an earlier authority", path.display(), keys.display(), log.display())]
+    MissingBesideLog { path: PathBuf, keys: PathBuf, log: PathBuf },
     /// Authorities without their keys.
     #[error("the database {} knows authorities whose keys are missing: {}", path.display(), missing.join(", "))]
     KeysMissingBesideDatabase { path: PathBuf, missing: Vec<String> },

@@ -35,6 +35,8 @@ pub(crate) struct Loaded {
     pub(crate) entries: Vec<Entry>,
     /// Those changed first come first.
     pub(crate) authorities: Vec<AuthorityRow>,
+    /// What [`Store::keep_audit_checkpoint`] was given last.
+    pub(crate) audit_checkpoint: Option<String>,
 }
 
 /// The open database. Cloning shares it; it is closed when the last one is dropped.
@@ -100,6 +102,14 @@ impl Store {
         self.ask(Work::RemoveAuthority(id)).await.map(drop)
     }
 
+    /// Keeps the audit log's last checkpoint, soon. Nobody waits for it: one that is lost only leaves an older one.
+    pub(crate) fn keep_audit_checkpoint(&self, text: String) {
+        let (reply, _) = sync_channel(1);
+        if let Err(error) = self.0.send(Job { work: Work::AuditCheckpoint(text), turn: Arc::default(), reply }) {
+            tracing::warn!(%error, "audit checkpoint not kept in the database");
+        }
+    }
+
     /// Reads everything again: after [`Error::Unconfirmed`] it says what is true.
     ///
     /// # Errors
@@ -126,6 +136,14 @@ impl Store {
         let waited = tokio::task::spawn_blocking(move || wait(&turn, &answer, WAIT_MAX)).await;
         waited.unwrap_or(Err(Error::Closed))
     }
+}
+
+/// The audit log's last checkpoint, read from a database that no daemon has open. Nothing is written.
+///
+/// # Errors
+/// [`Error::Locked`] while a daemon runs; when there is no database, or it cannot be read.
+pub(crate) fn audit_checkpoint(state: &Path) -> Result<Option<String>, Error> {
+    database::read_only(state)
 }
 
 /// Waits for the turn, and once it has come, for the disk.

@@ -1,4 +1,5 @@
-//! Which keys lie beside the database. Only their names are looked at; what is in them is the authority's.
+//! What lies beside the database: keys, and the audit log. Only names are looked at; what is in the files is for
+//! others.
 
 use std::{
     fs, io,
@@ -14,9 +15,22 @@ pub(super) fn dir(state: &Path) -> PathBuf {
     state.join("keys")
 }
 
-/// How many there are.
+/// Where the audit log is.
+pub(super) fn log_dir(state: &Path) -> PathBuf {
+    state.join("audit")
+}
+
+/// How many keys there are.
 pub(super) fn count(state: &Path) -> Result<usize, Error> {
-    let dir = dir(state);
+    count_in(dir(state), "key")
+}
+
+/// How many segments the audit log has.
+pub(super) fn segments(state: &Path) -> Result<usize, Error> {
+    count_in(log_dir(state), "jsonl")
+}
+
+fn count_in(dir: PathBuf, kind: &str) -> Result<usize, Error> {
     let failed = |source| Error::Dir(files::Error::Io { path: dir.clone(), verb: "read", source });
     let listing = match fs::read_dir(&dir) {
         Ok(listing) => listing,
@@ -26,7 +40,7 @@ pub(super) fn count(state: &Path) -> Result<usize, Error> {
     let mut count = 0;
     for file in listing {
         let path = file.map_err(failed)?.path();
-        count += usize::from(path.extension().is_some_and(|extension| extension == "key"));
+        count += usize::from(path.extension().is_some_and(|extension| extension == kind));
     }
     Ok(count)
 }

@@ -2,8 +2,9 @@
 //!
 //! One SQLite file, owned by one thread; everything is read once, at the start, and then only written. A change is
 //! either on the disk when its call returns, or was not made and the call says why; after a full disk the same handle
-//! goes on as soon as there is space. A database that is another's, newer, damaged, or without its keys is refused:
-//! nothing is ever begun anew in silence. Keys are not here, they are files of the authority's.
+//! goes on as soon as there is space. A database that is another's, newer, damaged, without its keys,
+//! or missing beside keys or an audit log is refused: nothing is ever begun anew in silence. Keys are not here, they
+//! are files of the authority's.
 
 mod authorities;
 mod database;
@@ -16,7 +17,7 @@ mod writer;
 
 pub(crate) use authorities::{AuthorityKind, AuthorityRow, AuthoritySlot};
 pub(crate) use error::Error;
-pub(crate) use handle::{Loaded, Store};
+pub(crate) use handle::{Loaded, Store, audit_checkpoint};
 
 #[cfg(test)]
 mod tests;

@@ -40,6 +40,7 @@ pub(super) enum Work {
     Entries { revision: u64, changes: Vec<Change> },
     SaveAuthorities(Vec<AuthorityRow>),
     RemoveAuthority(String),
+    AuditCheckpoint(String),
     Load,
 }
 
@@ -204,6 +205,9 @@ impl Writer {
             Work::RemoveAuthority(id) => {
                 authorities::remove(&self.connection, id).map(|()| None).map_err(Error::of_change)
             }
+            Work::AuditCheckpoint(text) => {
+                database::keep_audit_checkpoint(&self.connection, text).map(|()| None).map_err(Error::of_change)
+            }
             Work::Load => self.load().map(Some),
         };
         match outcome {
@@ -246,6 +250,7 @@ impl Writer {
             registry_revision: database::registry_revision(&self.connection).map_err(&failed)?,
             entries: entries.map_err(|_| Error::Closed)?,
             authorities: authorities::load(&self.connection).map_err(&failed)?,
+            audit_checkpoint: database::audit_checkpoint(&self.connection).map_err(&failed)?,
         })
     }
 

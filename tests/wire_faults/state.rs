@@ -81,6 +81,13 @@ fn names(folder: &Path) -> Vec<PathBuf> {
     names
 }
 
+/// One of the authorities' keys.
+fn authority_key(lived: &Lived) -> PathBuf {
+    let mut keys = names(&lived.state("keys"));
+    keys.retain(|path| !path.ends_with("audit.key"));
+    keys.pop().unwrap()
+}
+
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -95,6 +102,16 @@ fn keys_without_their_database_are_refused() {
 }
 
 #[test]
+fn an_audit_log_without_database_and_keys_is_refused() {
+    let lived = Lived::new();
+    for name in ["dayfly.db", "dayfly.db-wal", "dayfly.db-shm"] {
+        fs::remove_file(lived.state(name)).ok();
+    }
+    fs::remove_dir_all(lived.state("keys")).unwrap();
+    lived.refuses(&["tells of an earlier authority"]);
+}
+
+#[test]
 fn a_database_without_its_keys_is_refused() {
     let lived = Lived::new();
     fs::remove_dir_all(lived.state("keys")).unwrap();
@@ -104,7 +121,7 @@ fn a_database_without_its_keys_is_refused() {
 #[test]
 fn one_missing_key_is_refused() {
     let lived = Lived::new();
-    fs::remove_file(names(&lived.state("keys")).pop().unwrap()).unwrap();
+    fs::remove_file(authority_key(&lived)).unwrap();
     lived.refuses(&["key"]);
 }
 
@@ -188,7 +205,7 @@ fn key_files_that_others_may_read_are_refused() {
 #[test]
 fn a_key_file_that_is_a_link_is_refused() {
     let lived = Lived::new();
-    let path = names(&lived.state("keys")).pop().unwrap();
+    let path = authority_key(&lived);
     let elsewhere = lived.home().join("elsewhere");
     fs::rename(&path, &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
@@ -199,7 +216,7 @@ fn a_key_file_that_is_a_link_is_refused() {
 fn a_broken_key_file_is_refused() {
     let lived = Lived::new();
     for bytes in [&b""[..], b"no key"] {
-        let path = names(&lived.state("keys")).pop().unwrap();
+        let path = authority_key(&lived);
         fs::write(&path, bytes).unwrap();
         let words = refused(lived.home(), "", "example.org");
         says(&words, &["key"]);

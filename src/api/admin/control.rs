@@ -98,6 +98,7 @@ impl control_server::Control for Control {
             log_level: (self.log.present)().into(),
             rss_bytes: memory::resident_bytes().unwrap_or_default(),
             audit_records: standing.audit_records,
+            audit_checkpoint: standing.audit_checkpoint,
         }))
     }
 

@@ -1,6 +1,6 @@
 //! What goes in comes out, in order, and bounded.
 
-use std::{os::unix::ffi::OsStringExt as _, sync::Arc, thread};
+use std::{os::unix::ffi::OsStringExt as _, thread};
 
 use super::*;
 
@@ -22,23 +22,27 @@ fn what_was_accepted_is_read_again_and_verifies() {
         },
         Record::Authority { event: "activated", id: "ab".to_owned(), not_after },
     ];
-    for (record, number) in all.iter().zip(2..) {
-        assert_eq!(log.append(record, Urgency::Ordinary).unwrap(), Sequence(number), "1 is the segment's own");
+    for (record, number) in all.iter().zip(3..) {
+        assert_eq!(
+            log.append(record, Urgency::Ordinary).unwrap(),
+            Sequence(number),
+            "the log's own are a header and a checkpoint"
+        );
     }
     log.close();
     let records = records(dir.path());
     assert_eq!(
         records.iter().map(|record| record["kind"].as_str().unwrap()).collect::<Vec<_>>(),
-        ["segment", "daemon", "issued", "refused", "admin", "authority"]
+        ["segment", "checkpoint", "daemon", "issued", "refused", "admin", "authority", "checkpoint"]
     );
-    let issued = &records[2];
+    let issued = &records[3];
     assert_eq!(issued["spiffe_id"], "spiffe://example.org/a");
     assert_eq!(issued["caller"]["exe"], "/usr/bin/true");
     assert_eq!(issued["not_after"], "2027-01-15T08:00:00Z");
     assert_eq!(issued["time"].as_str().unwrap().len(), "2026-01-01T00:00:00.000000000Z".len());
     let report = verify(dir.path()).unwrap();
-    assert_eq!((report.records, report.first, report.last, report.torn_bytes), (6, 1, 6, 0));
-    assert_eq!(report.hash, records[5]["hash"].as_str().unwrap());
+    assert_eq!((report.records, report.first, report.last, report.signed), (8, 1, 8, 7));
+    assert_eq!(report.hash, records[7]["hash"].as_str().unwrap());
 }
 
 #[test]
@@ -149,7 +153,7 @@ fn a_closed_log_accepts_nothing() {
 fn two_daemons_cannot_write_one_log() {
     let dir = Scratch::new();
     let log = open(dir.path(), &small());
-    assert!(matches!(Log::open(dir.path(), small(), Clock::system()), Err(Error::InUse { .. })));
+    assert!(matches!(Log::in_test(dir.path(), small(), Clock::system()), Err(Error::InUse { .. })));
     drop(log);
     open(dir.path(), &small());
 }
@@ -159,14 +163,14 @@ fn a_folder_that_others_may_read_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = Scratch::new();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o750)).unwrap();
-    assert!(matches!(Log::open(dir.path(), small(), Clock::system()), Err(Error::Dir(_))));
+    assert!(matches!(Log::in_test(dir.path(), small(), Clock::system()), Err(Error::Dir(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn refusals_beyond_the_number_are_one_record_a_minute() {
     let dir = Scratch::new();
     let clock = Clock::following_tokio();
-    let log = Log::open(dir.path(), Limits { refusals_per_minute: 5, ..small() }, clock).unwrap();
+    let log = Log::in_test(dir.path(), Limits { refusals_per_minute: 5, ..small() }, clock).unwrap();
     for _ in 0..100 {
         log.append(&refused(7), Urgency::Ordinary).unwrap();
     }

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod door;
+mod kept;
 mod recovery;
+mod sealing;
 mod space;
 mod tampering;
 
@@ -11,14 +13,16 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use super::verify::verify as audit_verify;
 use super::*;
-use super::{log::Sequence, verify::Finding};
+use super::{chain::Link, log::Sequence, record::Own, verify::Finding};
 use crate::{
     spiffe::Id,
-    sys::{Clock, scratch::Scratch},
+    sys::{Clock, files, scratch::Scratch},
 };
 
 /// Segments of a few records, and room for many of them.
@@ -27,7 +31,12 @@ fn small() -> Limits {
 }
 
 fn open(dir: &Path, limits: &Limits) -> Log {
-    Log::open(dir, limits.clone(), Clock::system()).unwrap()
+    Log::in_test(dir, limits.clone(), Clock::system()).unwrap()
+}
+
+/// As somebody does who has nothing but the folder.
+fn verify(dir: &Path) -> Result<Report, Fault> {
+    audit_verify(dir, &Known::default())
 }
 
 fn caller(uid: u32) -> Caller {

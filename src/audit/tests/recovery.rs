@@ -17,12 +17,13 @@ fn a_torn_last_line_is_cut_off_and_the_log_says_so() {
         written(dir.path(), 20);
         let last = verify(dir.path()).unwrap().last;
         add_tail(dir.path(), tail);
-        assert_eq!(verify(dir.path()).unwrap().torn_bytes, u64::try_from(tail.len()).unwrap(), "not lost, only torn");
+        let torn = u64::try_from(tail.len()).unwrap();
+        assert!(matches!(verify(dir.path()), Err(Fault::Trailing { bytes, .. }) if bytes == torn), "nobody writes it");
         let log = open(dir.path(), &small());
         append(&log, "after").unwrap();
         log.close();
         let report = verify(dir.path()).unwrap();
-        assert_eq!((report.last, report.torn_bytes), (last + 2, 0));
+        assert!(report.last >= last + 4, "what was cut, a checkpoint, the record, a checkpoint");
         assert_eq!(report.findings, [Finding { record: last + 1, kind: "tail_cut".to_owned() }]);
     }
 }
@@ -42,9 +43,9 @@ fn whole_lines_that_the_head_does_not_know_are_kept() {
     // As kill -9 leaves it at this moment.
     copy(dir.path(), killed.path());
     fs::write(killed.path().join("head"), old_head).unwrap();
-    let last = log.last().0;
+    let last = records(killed.path()).last().unwrap()["seq"].as_u64().unwrap();
     let log = open(killed.path(), &small());
-    assert_eq!(log.last().0, last);
+    assert_eq!(log.last().0, last + 1, "and a checkpoint");
     append(&log, "after").unwrap();
     log.close();
     let report = verify(killed.path()).unwrap();
@@ -134,6 +135,6 @@ fn a_damaged_end_without_a_head_is_refused_with_words() {
     let path = segments(dir.path()).pop().unwrap();
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("segment", "sediment", 1)).unwrap();
-    let error = Log::open(dir.path(), small(), Clock::system()).unwrap_err();
+    let error = Log::in_test(dir.path(), small(), Clock::system()).unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
 }

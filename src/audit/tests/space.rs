@@ -9,7 +9,7 @@ const MINUTE: Duration = Duration::from_secs(61);
 
 /// A log whose clock the test moves.
 fn on_a_test_clock(dir: &Path, limits: &Limits) -> Log {
-    Log::open(dir, limits.clone(), Clock::following_tokio()).unwrap()
+    Log::in_test(dir, limits.clone(), Clock::following_tokio()).unwrap()
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_full_disk_at_the_first_start_is_an_error_and_leaves_nothing() {
     let Some(disk) = SmallDisk::mount(256) else { return };
     let dir = disk.path().join("audit");
     disk.fill();
-    let error = Log::open(&dir, small(), Clock::system()).unwrap_err();
+    let error = Log::in_test(&dir, small(), Clock::system()).unwrap_err();
     assert!(matches!(error, Error::Full { .. }), "{error}");
     disk.empty();
     written(&dir, 1);
@@ -151,7 +151,9 @@ async fn refusals_on_a_full_disk_are_counted_and_told_when_there_is_space() {
     let dir = disk.path().join("audit");
     let log = on_a_test_clock(&dir, &small());
     disk.fill();
-    while append(&log, "ordinary").is_ok() {}
+    // Shorter than a refusal.
+    let short = Record::Daemon { event: "short", detail: None };
+    while log.append(&short, Urgency::Ordinary).is_ok() {}
     for _ in 0..10 {
         assert!(log.append(&refused(7), Urgency::Ordinary).is_err());
     }

@@ -270,7 +270,7 @@ mod tests {
     /// An empty desk, and its clerk, who does not run yet.
     fn desk(home: &Scratch) -> (Desk, Clerk) {
         let (store, _) = Store::open(home.path(), &trust_domain()).unwrap();
-        let log = audit::Log::open(&home.path().join("audit"), audit::Limits::default(), Clock::system()).unwrap();
+        let log = audit::Log::in_test(&home.path().join("audit"), audit::Limits::default(), Clock::system()).unwrap();
         open(trust_domain(), Snapshot::empty(), store, log, Clock::system(), Arc::default())
     }
 

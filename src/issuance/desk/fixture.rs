@@ -52,7 +52,7 @@ impl Fixture {
     fn in_home(home: Scratch) -> Self {
         let (store, loaded) = Store::open(home.path(), &trust_domain()).unwrap();
         let clock = Clock::system();
-        let log = audit::Log::open(&home.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
+        let log = audit::Log::in_test(&home.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
         let present = Snapshot::build(loaded.registry_revision, loaded.entries.into_iter().map(Arc::new));
         let (counters, stopping) = (Arc::new(Counters::default()), CancellationToken::new());
         let (desk, clerk) = open(trust_domain(), present, store.clone(), log.clone(), clock, counters.clone());

@@ -294,7 +294,7 @@ async fn many_problems_are_told_by_the_first() {
 async fn a_full_queue_of_orders_is_told_as_such() {
     let home = Scratch::new();
     let (store, _) = Store::open(home.path(), &trust_domain()).unwrap();
-    let log = audit::Log::open(&home.path().join("audit"), audit::Limits::default(), Clock::system()).unwrap();
+    let log = audit::Log::in_test(&home.path().join("audit"), audit::Limits::default(), Clock::system()).unwrap();
     let counters = Arc::new(Counters::default());
     // The clerk does not run.
     let (desk, _clerk) = open(trust_domain(), Snapshot::empty(), store, log, Clock::system(), counters);

@@ -154,6 +154,21 @@ fn keys_without_their_database_are_refused() {
 }
 
 #[test]
+fn an_audit_log_without_database_and_keys_is_refused() {
+    let dir = used();
+    let path = database::path(dir.path());
+    fs::remove_file(&path).unwrap();
+    fs::remove_dir_all(keys::dir(dir.path())).unwrap();
+    fs::create_dir(keys::log_dir(dir.path())).unwrap();
+    fs::write(keys::log_dir(dir.path()).join("00000001.jsonl"), b"{}\n").unwrap();
+    let error = refused(dir.path());
+    assert!(matches!(error, Error::MissingBesideLog { .. }), "{error}");
+    assert!(!path.exists(), "no new one is begun");
+    fs::remove_dir_all(keys::log_dir(dir.path())).unwrap();
+    open(dir.path());
+}
+
+#[test]
 fn a_database_without_its_keys_is_refused() {
     let dir = used();
     fs::remove_dir_all(keys::dir(dir.path())).unwrap();

@@ -126,6 +126,7 @@ fn standing() -> Standing {
         problems: vec!["the clock is odd".into()],
         authorities: vec![authority],
         audit_records: 9,
+        audit_checkpoint: "1 9 aa bb".into(),
     }
 }
 

@@ -1,0 +1,244 @@
+//! What checkpoints and what is kept outside the folder show.
+
+use std::sync::{Mutex, mpsc};
+
+use super::*;
+
+/// A state folder: the log, its key, and what the database would have.
+struct State {
+    dir: Scratch,
+    kept: Arc<Mutex<Option<Checkpoint>>>,
+}
+
+impl State {
+    fn new() -> Self {
+        Self { dir: Scratch::new(), kept: Arc::default() }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("audit")
+    }
+
+    fn open(&self) -> Log {
+        self.open_with(small(), Clock::system())
+    }
+
+    fn open_with(&self, limits: Limits, clock: Clock) -> Log {
+        let (kept, key) = (self.kept.clone(), self.dir.path().join("keys/audit.key"));
+        let keep = Box::new(move |checkpoint| *kept.lock().unwrap() = Some(checkpoint));
+        Log::open(&self.log(), limits, Outside { key, known: self.kept(), keep }, clock).unwrap()
+    }
+
+    /// A closed log of so many records.
+    fn written(records: u32) -> Self {
+        let state = Self::new();
+        let log = state.open();
+        (0..records).for_each(|serial| assert!(append(&log, &serial.to_string()).is_ok()));
+        log.close();
+        state
+    }
+
+    fn kept(&self) -> Option<Checkpoint> {
+        *self.kept.lock().unwrap()
+    }
+
+    fn known(&self) -> Known {
+        Known { key: self.kept().map(|kept| kept.fingerprint()), checkpoint: self.kept(), is_written: false }
+    }
+
+    fn verify(&self) -> Result<Report, Fault> {
+        audit_verify(&self.log(), &self.known())
+    }
+
+    /// What a start finds and says.
+    fn damage_at_start(&self) -> Option<String> {
+        let log = self.open();
+        log.examine().unwrap().join().unwrap();
+        let damage = log.damage().map(str::to_owned);
+        append(&log, "after").unwrap();
+        log.close();
+        damage
+    }
+}
+
+/// Writes the whole log anew as somebody would who knows the format and has no key: `change` gets each record's kind
+/// and body, and answers the body it becomes, or nothing.
+fn rewrite(dir: &Path, change: impl Fn(&str, String) -> Option<String>) {
+    let mut link = Link::START;
+    let mut end = (0, 0);
+    for number in segment::list(dir).unwrap() {
+        let path = segment::path(dir, number);
+        let (mut whole, mut line) = (Vec::new(), Vec::new());
+        for text in fs::read_to_string(&path).unwrap().lines() {
+            let read = chain::read(text.as_bytes()).unwrap();
+            let from = text.find("\"kind\"").unwrap();
+            let to = text.rfind(",\"prev\"").unwrap();
+            if let Some(body) = change(&read.kind, text.get(from..to).unwrap().to_owned()) {
+                link = chain::seal(&mut line, &link, SystemTime::UNIX_EPOCH, body.as_bytes());
+                whole.extend_from_slice(&line);
+            }
+        }
+        end = (number, u64::try_from(whole.len()).unwrap());
+        fs::write(path, whole).unwrap();
+    }
+    let (head, _) = head::Head::open(dir).unwrap();
+    head.write(&head::Mark { segment: end.0, offset: end.1, link }).unwrap();
+}
+
+#[test]
+fn a_closed_log_is_signed_to_its_end_and_its_last_checkpoint_is_kept_outside() {
+    let state = State::written(40);
+    let report = state.verify().unwrap();
+    assert_eq!(report.signed + 1, report.last);
+    assert_eq!(report.key, state.kept().unwrap().fingerprint().to_string());
+    assert_eq!(Checkpoint::parse(&state.kept().unwrap().to_string()), state.kept());
+    assert_eq!(state.damage_at_start(), None);
+    assert!(state.verify().unwrap().findings.is_empty());
+    use std::os::unix::fs::PermissionsExt as _;
+    let key = fs::metadata(state.dir.path().join("keys/audit.key")).unwrap();
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn an_emptied_folder_is_found_and_the_log_does_not_begin_again() {
+    let state = State::written(20);
+    let last = state.kept().unwrap().link.seq;
+    fs::remove_dir_all(state.log()).unwrap();
+    files::create_private_dir(&state.log()).unwrap();
+    assert!(matches!(state.verify(), Err(Fault::EndMissing { last: 0, known }) if known == last));
+    assert!(state.damage_at_start().is_some());
+    let records = records(&state.log());
+    assert!(records.iter().all(|record| record["seq"].as_u64().unwrap() > last), "no number is given twice");
+    for kind in ["records_missing", "damaged"] {
+        assert_eq!(kinds(&state.log())[kind], 1, "{kind}");
+    }
+    assert!(matches!(state.verify(), Err(Fault::BeginningMissing { .. })));
+}
+
+#[test]
+fn a_log_that_was_written_anew_without_the_key_is_found() {
+    let to_another = |kind: &str, body: String| match kind {
+        "issued" => Some(body.replace("1000", "4242")),
+        _ => Some(body),
+    };
+    let state = State::written(40);
+    rewrite(&state.log(), to_another);
+    assert!(matches!(verify(&state.log()), Err(Fault::Forged { .. })), "without anything from outside");
+    assert!(matches!(state.verify(), Err(Fault::Forged { .. })));
+    assert!(state.damage_at_start().is_some_and(|fault| fault.contains("signature")));
+
+    // Without the checkpoints nothing is signed wrongly; then what is outside tells.
+    let state = State::written(40);
+    rewrite(&state.log(), |kind, body| (kind != "checkpoint").then_some(body));
+    assert!(state.verify().is_err());
+    let only_key = Known { checkpoint: None, ..state.known() };
+    assert!(matches!(audit_verify(&state.log(), &only_key), Err(Fault::Unsigned { .. })));
+    assert!(state.damage_at_start().is_some());
+}
+
+#[test]
+fn a_log_signed_with_another_key_is_found() {
+    let (state, other) = (State::written(40), State::written(40));
+    fs::remove_dir_all(state.log()).unwrap();
+    files::create_private_dir(&state.log()).unwrap();
+    copy(&other.log(), &state.log());
+    verify(&state.log()).unwrap();
+    assert!(matches!(state.verify(), Err(Fault::ForeignKey { .. })));
+}
+
+#[test]
+fn a_key_that_was_lost_is_found_and_the_daemon_starts_with_a_new_one() {
+    let state = State::written(5);
+    fs::remove_file(state.dir.path().join("keys/audit.key")).unwrap();
+    assert!(state.damage_at_start().is_some_and(|fault| fault.contains("key")));
+}
+
+#[test]
+fn an_older_state_of_the_log_is_found() {
+    let state = State::written(5);
+    let older = Scratch::new();
+    copy(&state.log(), older.path());
+    let log = state.open();
+    append(&log, "later").unwrap();
+    log.close();
+    fs::remove_dir_all(state.log()).unwrap();
+    files::create_private_dir(&state.log()).unwrap();
+    copy(older.path(), &state.log());
+    assert!(matches!(state.verify(), Err(Fault::EndMissing { .. })));
+    assert!(state.damage_at_start().is_some());
+}
+
+#[test]
+fn bytes_behind_the_end_are_found() {
+    let state = State::written(5);
+    let last = segments(&state.log()).pop().unwrap();
+    let text = fs::read_to_string(&last).unwrap();
+    fs::write(last, text + "junk\n").unwrap();
+    assert!(matches!(state.verify(), Err(Fault::Trailing { bytes: 5, .. })));
+}
+
+#[test]
+fn a_hole_in_the_middle_is_told_at_the_next_start() {
+    let state = State::written(40);
+    let path = segments(&state.log()).remove(1);
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<_> = text.lines().enumerate().filter(|(at, _)| *at != 3).map(|(_, line)| line).collect();
+    fs::write(path, lines.join("\n") + "\n").unwrap();
+    assert!(state.damage_at_start().is_some_and(|fault| fault.contains("segment 2")));
+    assert_eq!(kinds(&state.log())["damaged"], 1);
+}
+
+#[test]
+fn a_removal_that_nothing_signs_does_not_excuse_a_missing_beginning() {
+    let state = State::written(40);
+    let first = segments(&state.log()).remove(0);
+    let through = fs::read_to_string(&first).unwrap().lines().count();
+    fs::remove_file(first).unwrap();
+    // At the end, where no checkpoint is yet, somebody says that it was removed.
+    let (head, mark) = head::Head::open(&state.log()).unwrap();
+    let mut mark = mark.unwrap();
+    let removed = Own::Removed { segment: 1, through: u64::try_from(through).ok(), kept: 0, dropped: 0 };
+    let mut line = Vec::new();
+    mark.link = chain::seal(&mut line, &mark.link, SystemTime::UNIX_EPOCH, &record::body(&removed).unwrap());
+    let path = segments(&state.log()).pop().unwrap();
+    let whole = [fs::read(&path).unwrap(), line].concat();
+    mark.offset = u64::try_from(whole.len()).unwrap();
+    fs::write(path, whole).unwrap();
+    head.write(&mark).unwrap();
+    assert!(matches!(state.verify(), Err(Fault::BeginningMissing { .. })));
+}
+
+#[test]
+fn a_log_of_an_earlier_release_is_accepted_and_signed_from_then_on() {
+    let state = State::written(40);
+    rewrite(&state.log(), |kind, body| (kind != "checkpoint").then_some(body));
+    *state.kept.lock().unwrap() = None;
+    assert_eq!(state.verify().unwrap().signed, 0);
+    assert_eq!(state.damage_at_start(), None);
+    let report = state.verify().unwrap();
+    assert_eq!((report.first, report.signed + 1), (1, report.last));
+    assert!(report.findings.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_log_is_signed_a_while_after_a_record_and_never_when_nothing_happens() {
+    let state = State::new();
+    let log = state.open_with(Limits::default(), Clock::following_tokio());
+    append(&log, "1").unwrap();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    append(&log, "2").unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let reader = log.clone();
+    std::thread::spawn(move || {
+        while reader.checkpoint().is_none_or(|checkpoint| checkpoint.link.seq < 4) {
+            std::thread::yield_now();
+        }
+        sender.send(()).ok();
+    });
+    receiver.recv_timeout(Duration::from_secs(10)).unwrap();
+    log.close();
+    assert!(kinds(&state.log())["checkpoint"] <= 3);
+    let before = kinds(&state.log())["checkpoint"];
+    state.open().close();
+    assert_eq!(kinds(&state.log())["checkpoint"], before + 1, "a start and a stop with nothing between");
+}
