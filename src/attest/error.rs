@@ -17,8 +17,10 @@ pub(crate) enum Error {
     /// No answer to the challenge in time.
     #[error("the caller did not answer the challenge within {seconds} s")]
     Unanswered { seconds: u64 },
-    /// As many processes of this user as may be looked at keep us waiting.
-    #[error("too many processes of this user are being looked at")]
+    /// A process keeps us waiting that we look at, or as many of its user as may be looked at do.
+    #[error(
+        "the process, or others of its user, cannot be looked at in time: an exec of theirs hangs, or a file system"
+    )]
     Looks,
     /// Names of users and groups could not be looked up.
     #[error("names of users and groups could not be looked up")]

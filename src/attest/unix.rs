@@ -171,11 +171,16 @@ impl Attestor {
     /// # Errors
     /// When there is none, or names or hashes cannot be had.
     pub(crate) async fn look(&self, pid: i32, snapshot: &Snapshot) -> Result<Outside, Error> {
-        let (peer, facts, image) = self.begin_look(&self.looks).await?.run(|| {
-            let peer = Peer::by_number(pid, self.kernel)?;
-            let (facts, image) = (peer.facts(true)?, self.lens.image(&peer)?);
+        let (look, lens, kernel) = (self.begin_look(&self.looks).await?, self.lens.clone(), self.kernel);
+        let looking = tokio::task::spawn_blocking(move || {
+            // Held to the end of the look, also when nobody waits for it any more.
+            let _look = look;
+            let peer = Peer::by_number(pid, kernel)?;
+            let (facts, image) = (peer.facts(true)?, lens.image(&peer)?);
             Ok::<_, Fault>((peer, facts, image))
-        })?;
+        });
+        let looked = tokio::time::timeout(self.waits.attestation, looking).await;
+        let (peer, facts, image) = looked.map_err(|_| Error::Looks)?.map_err(|_| Error::Looks)??;
         let plain = self.plain(&facts, true).await?;
         let mut notes = Vec::new();
         let mut imaged = Vec::new();
