@@ -13,6 +13,7 @@
 mod common;
 
 mod headers;
+mod hung;
 mod registered;
 mod start;
 mod state;
