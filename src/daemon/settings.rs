@@ -13,7 +13,7 @@ use crate::{
 use super::config::{Algorithm, Config, Durability, Layout, Limits};
 
 /// Descriptors that are not for connections: the database, the log, executables being read, connections that are
-/// being refused or make room. Where there are many, an eighth.
+/// being refused or make room. Where there are many, a twentieth.
 const DESCRIPTORS_RESERVED: u64 = 256;
 const DESCRIPTORS_RESERVED_MAX: u64 = 4_096;
 /// What the audit log keeps free for renewals.
@@ -31,7 +31,7 @@ pub(super) fn gates(config: &Config, descriptors: u64) -> Gates {
     let limits = &config.limits;
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     // A connection takes two descriptors: the socket and the pidfd.
-    let reserved = (descriptors / 8).clamp(DESCRIPTORS_RESERVED, DESCRIPTORS_RESERVED_MAX);
+    let reserved = (descriptors / 20).clamp(DESCRIPTORS_RESERVED, DESCRIPTORS_RESERVED_MAX);
     let fit = usize::try_from(descriptors.saturating_sub(reserved) / 2).unwrap_or(usize::MAX);
     let workload = GateLimits {
         user: Share { connections: size(limits.connections_per_uid), streams: size(limits.streams_per_uid) },

@@ -110,6 +110,20 @@ fn caller(socket_path: &Path, file: OwnedFd) -> Child {
     command.spawn().unwrap()
 }
 
+/// A flush that is answered when this is dropped, also by a test that fails: the process could not even end before.
+struct Held {
+    device: Arc<File>,
+    number: [u32; 2],
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let [low, high] = self.number;
+        let reply: Vec<u8> = [16, 0, low, high].iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
+        (&*self.device).write_all(&reply).ok();
+    }
+}
+
 #[test]
 fn an_exec_that_hangs_keeps_nobody_else_waiting() {
     let folder = Folder::new();
@@ -132,18 +146,18 @@ fn an_exec_that_hangs_keeps_nobody_else_waiting() {
     // Returns when the exec does.
     let calling =
         thread::spawn(move || file(served, &place, flushed).ok().map(|file| caller(&socket_path, file.into())));
-    let Ok([low, high]) = is_flushed.recv_timeout(SOON) else {
+    let Ok(number) = is_flushed.recv_timeout(SOON) else {
         assert!(calling.is_finished() && calling.join().unwrap().is_none(), "the exec did not hang");
         println!("left out: no file system can be mounted here");
         return;
     };
+    let held = Held { device, number };
     for _ in 0..20 {
         daemon.must_serve("an exec hung");
     }
     daemon.status();
     // Answered, the exec ends, and with its process the file system.
-    let reply: Vec<u8> = [16, 0, low, high].iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
-    (&*device).write_all(&reply).unwrap();
+    drop(held);
     let mut caller = calling.join().unwrap().unwrap();
     caller.kill().unwrap();
     caller.wait().unwrap();
