@@ -53,7 +53,7 @@ pub enum Switch {
     UidOfStatus,
     /// Mistake: the uid is that of a file in `/proc/PID`.
     UidOfFile,
-    /// Streams are pushed to every 20 ms, and nobody looks who is there.
+    /// Streams are pushed to by and by, and nobody looks who is there.
     Push,
     /// Before each push somebody looks which program runs.
     PushLooks,
