@@ -2,6 +2,7 @@
 
 mod admin;
 mod body;
+mod bucket;
 mod connection;
 mod flood;
 mod inbound;

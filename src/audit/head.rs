@@ -43,6 +43,13 @@ struct Written {
     hash: String,
 }
 
+impl Drop for Head {
+    /// A process that was forked meanwhile may hold the same file until it execs; the lock is not its.
+    fn drop(&mut self) {
+        self.file.unlock().ok();
+    }
+}
+
 impl Head {
     /// Opens or makes the file and locks it; says what it knows.
     pub(super) fn open(dir: &Path) -> Result<(Self, Option<Mark>), Error> {

@@ -75,7 +75,12 @@ pub(super) const KINDS: &[Kind] = &[
     Kind { name: "hpack bomb", threads: 4, proof: Proof::Counted("connections_ended", ""), flood: hpack_bomb },
     Kind { name: "4 MiB messages", threads: 4, proof: Proof::Borne, flood: large_messages },
     Kind { name: "10,000 streams", threads: 1, proof: FLOOD, flood: many_streams },
-    Kind { name: "calls without header", threads: 4, proof: Proof::Borne, flood: bad_calls },
+    Kind {
+        name: super::BAD_CALLS,
+        threads: 4,
+        proof: Proof::Counted("limits_met", "requests_per_second"),
+        flood: bad_calls,
+    },
     Kind { name: "calls", threads: 4, proof: Proof::Borne, flood: calls },
     Kind { name: "100 non-readers", threads: 4, proof: Proof::Borne, flood: non_readers },
     Kind { name: "non-readers' resets", threads: 4, proof: Proof::Borne, flood: non_readers_resets },

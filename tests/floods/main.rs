@@ -43,6 +43,9 @@ const GROUP: u32 = 2_001;
 const DIGEST_GROUP: u32 = 2_002;
 /// The flood whose callers are asked for a digest.
 const DIGESTS: &str = "digests";
+/// The flood of calls that are refused; and how many of them a user may make, which a slow machine makes too.
+const BAD_CALLS: &str = "calls without header";
+const BAD_CALLS_PER_SECOND: u32 = 1_000;
 
 /// How long each phase lasts.
 struct Phases {
@@ -103,6 +106,7 @@ fn floods_cost_the_flooder_its_connection_and_others_little() {
     let mut daemon = daemon("");
     // Where the kernel keeps descriptors from us, they are sent to a daemon that does without its help.
     let mut lenient = self::daemon("without_kernel = [\"pass_rights\"]\n");
+    let mut strict = self::daemon(&format!("[limits]\nrequests_per_second = {BAD_CALLS_PER_SECOND}\n"));
 
     let chosen = std::env::var("DAYFLY_FLOODS").unwrap_or_default();
     let is_chosen = |kind: &&Kind| chosen.is_empty() || chosen.split(',').any(|name| name == kind.name);
@@ -110,7 +114,11 @@ fn floods_cost_the_flooder_its_connection_and_others_little() {
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
     for kind in KINDS.iter().filter(is_chosen) {
         let programs = if kind.name == DIGESTS { giants(folder.path(), &program) } else { vec![program.clone()] };
-        let target = if kind.name == "descriptors" { &mut lenient } else { &mut daemon };
+        let target = match kind.name {
+            "descriptors" => &mut lenient,
+            BAD_CALLS => &mut strict,
+            _ => &mut daemon,
+        };
         let row = flood(target, kind, &programs, &phases);
         wrong.extend(row.faults.iter().map(|fault| format!("{}: {fault}", kind.name)));
         rows.push(row);
