@@ -97,7 +97,6 @@ struct User {
     refused: Bucket,
     /// Made with the first connection.
     turns: Option<Arc<Semaphore>>,
-    looks: Option<Looks>,
 }
 
 #[derive(Debug)]
@@ -124,7 +123,7 @@ pub(crate) struct ConnectionSlot {
 pub(crate) struct StreamSlot(Arc<ConnectionSlot>);
 
 impl Gate {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, looks: AllLooks) -> Self {
         let state = State {
             next: 0,
             connections: HashMap::new(),
@@ -133,7 +132,7 @@ impl Gate {
             users: HashMap::new(),
             parties: Parties::new(limits.user, limits.root),
         };
-        Self { limits, looks: AllLooks::default(), state: Mutex::new(state), left: Notify::new() }
+        Self { limits, looks, state: Mutex::new(state), left: Notify::new() }
     }
 
     /// Open connections and streams.
@@ -172,7 +171,7 @@ impl Gate {
         user.connections += 1;
         user.idle.insert(number);
         let turns = user.turns.get_or_insert_with(|| Arc::new(Semaphore::new(self.limits.turns))).clone();
-        let looks = user.looks.get_or_insert_with(|| self.looks.of_user()).clone();
+        let looks = self.looks.of_user(uid);
         let is_flood = AtomicBool::new(false);
         Ok(ConnectionSlot { gate: self.clone(), uid, number, turns, looks, close, is_flood })
     }
@@ -225,12 +224,8 @@ impl State {
     /// Users with nothing open are forgotten, now and then, so that the map has a bound.
     fn forget_idle_users(&mut self, now: Instant) {
         if self.users.len() > USERS_KEPT && self.next.is_multiple_of(256) {
-            self.users.retain(|_, user| {
-                user.connections > 0
-                    || user.looks.as_ref().is_some_and(|looks| !looks.are_idle())
-                    || !user.connects.is_full(now)
-                    || !user.requests.is_full(now)
-            });
+            self.users
+                .retain(|_, user| user.connections > 0 || !user.connects.is_full(now) || !user.requests.is_full(now));
         }
     }
 }
@@ -255,7 +250,7 @@ impl ConnectionSlot {
         self.turns.clone()
     }
 
-    /// The looks of its user.
+    /// The looks of its user's party.
     pub(crate) fn looks(&self) -> &Looks {
         &self.looks
     }

@@ -9,17 +9,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::net::UnixStream;
+
 use super::{
     connection::{self, End, Service},
-    limits::{Gate, Over},
+    limits::{ConnectionSlot, Gate, Over},
 };
 use crate::{
     attest::{Attestor, Caller},
     audit::{self, Record, Urgency},
     sys::{
         chain, closer,
-        kernel::Kernel,
+        kernel::{Feature, Kernel},
         listener::Listener,
+        looks::Looks,
         peer::{Fault, Peer},
         process,
         stream::guard,
@@ -74,8 +77,9 @@ impl Door {
         }
     }
 
-    /// Limits first, then who it is: neither reads a byte.
-    fn admit(&self, socket: tokio::net::UnixStream, keeper: &Arc<Doorkeeper>) {
+    /// Limits first, then who it is: neither reads a byte. Where to know it means to read `/proc`, others wait no
+    /// longer for that than for anything else of this caller's.
+    fn admit(&self, socket: UnixStream, keeper: &Arc<Doorkeeper>) {
         let counters = &self.service.counters;
         let noted = noted(&socket);
         let slot = match self.gate.connect(noted.uid, Instant::now()) {
@@ -86,24 +90,72 @@ impl Door {
                 return keeper.note_over(noted, over);
             }
         };
-        let peer = match Peer::of(&socket, keeper.kernel) {
+        let (keeper, service, kernel) = (keeper.clone(), self.service.clone(), keeper.kernel);
+        if kernel.has(Feature::PidfdInode) {
+            let peer = Peer::of(&socket, kernel);
+            return keeper.greet(socket, noted, peer, slot, service);
+        }
+        let waiting = Waiting(Some(socket));
+        let tracker = service.tracker.clone();
+        tracker.spawn(async move {
+            let looking = slot.looks().make(noted.pid, move || {
+                let peer = waiting.0.as_ref().map(|socket| Peer::of(socket, kernel));
+                (waiting, peer)
+            });
+            // What is still being looked at then is hung up when the look ends.
+            let met = tokio::time::timeout(service.terms.preface, looking).await;
+            if let Ok(Some((mut waiting, Some(peer)))) = met
+                && let Some(socket) = waiting.0.take()
+            {
+                keeper.greet(socket, noted, peer, slot, service);
+            }
+        });
+    }
+}
+
+/// Somebody at the door, whom nobody knows yet.
+struct Waiting(Option<UnixStream>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0.take() {
+            closer::hang_up(socket);
+        }
+    }
+}
+
+impl Doorkeeper {
+    /// Serves who is known, in a task of its own.
+    fn greet(
+        self: Arc<Self>,
+        socket: UnixStream,
+        noted: audit::Caller,
+        peer: Result<Peer, Fault>,
+        slot: ConnectionSlot,
+        service: Service,
+    ) {
+        let (keeper, counters) = (self, service.counters.clone());
+        let peer = match peer {
             Ok(peer) => Arc::new(peer),
             Err(fault) => {
                 closer::hang_up(socket);
-                return keeper.refuse(noted, &fault, counters);
+                return keeper.refuse(noted, &fault, &counters);
             }
         };
         counters.connected();
         keeper.memory.opened();
         let (stream, line) = guard(socket, peer.clone(), keeper.attestor.lens().clone(), slot.looks().clone());
-        let caller = Arc::new(Caller::new(line, slot.looks().clone(), keeper.attestor.clone()));
-        let (keeper, service) = (keeper.clone(), self.service.clone());
-        self.service.tracker.spawn(async move {
-            let counters = service.counters.clone();
+        let looks = slot.looks().clone();
+        let caller = Arc::new(Caller::new(line, looks.clone(), keeper.attestor.clone()));
+        let (tracker, wait) = (service.tracker.clone(), service.terms.preface);
+        tracker.spawn(async move {
             match connection::serve(stream, caller, Arc::new(slot), service).await {
                 // A process that exits is the ordinary end of a connection.
                 End::Closed | End::Fault(Fault::Gone) => {}
-                End::Fault(fault) => keeper.refuse(recorded(&peer), &fault, &counters),
+                End::Fault(fault) => {
+                    let fault = told_apart(fault, &peer, &looks, wait).await;
+                    keeper.refuse(recorded(&peer), &fault, &counters);
+                }
                 End::Left => keeper.end(&peer, Fault::Gone.code(), &counters),
                 End::Evicted => counters.connection_ended("evicted"),
                 End::Silent => counters.connection_ended("silent"),
@@ -114,9 +166,7 @@ impl Door {
             keeper.memory.closed();
         });
     }
-}
 
-impl Doorkeeper {
     fn refuse(&self, caller: audit::Caller, fault: &Fault, counters: &crate::sys::counters::Counters) {
         counters.connection_refused(fault.code());
         tracing::warn!(pid = caller.pid, uid = caller.uid, reason = fault.code(), cause = %chain(fault), "connection closed");
@@ -142,12 +192,20 @@ impl Doorkeeper {
     }
 }
 
+/// Whether a stranger who wrote is a child of the caller: people want to know, and nothing waits for it.
+async fn told_apart(fault: Fault, peer: &Arc<Peer>, looks: &Looks, wait: Duration) -> Fault {
+    let Fault::SenderDiffers { pid } = fault else { return fault };
+    let own = peer.clone();
+    let looking = looks.make(pid, move || own.tell_apart(Fault::SenderDiffers { pid }));
+    tokio::time::timeout(wait, looking).await.ok().flatten().unwrap_or(Fault::SenderDiffers { pid })
+}
+
 fn recorded(peer: &Peer) -> audit::Caller {
     audit::Caller { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), exe: None }
 }
 
 /// What SO_PEERCRED alone says, for a caller that could not be pinned down.
-fn noted(socket: &tokio::net::UnixStream) -> audit::Caller {
+fn noted(socket: &UnixStream) -> audit::Caller {
     let (pid, uid, gid) =
         socket.peer_cred().map_or((0, u32::MAX, u32::MAX), |cred| (cred.pid().unwrap_or(0), cred.uid(), cred.gid()));
     audit::Caller { pid, uid, gid, exe: None }

@@ -13,10 +13,10 @@ use super::{Attestor, Error};
 use crate::{
     registry::{ImageSet, Selectors, Snapshot},
     sys::{
-        image::{Image, Lack, Spot},
+        image::{Image, Lack, Lens, Spot},
         looks::Looks,
         peer::{Exit, Facts, Peer},
-        stream::{Line, Question},
+        stream::{Answer, Line, Question},
     },
 };
 
@@ -84,7 +84,7 @@ impl Caller {
     }
 
     /// The process that connected.
-    pub(crate) fn peer(&self) -> &Peer {
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
         self.line.peer()
     }
 
@@ -101,7 +101,8 @@ impl Caller {
         self.line.condemn(fault);
     }
 
-    /// What is true of the caller now, as far as the entries of `snapshot` could ask.
+    /// What was true of the caller a moment ago, as far as the entries of `snapshot` could ask. Whoever releases
+    /// anything on the strength of it asks [`Caller::holds`] last of all.
     ///
     /// # Errors
     /// When it is gone, not the process that connected, does not answer, or cannot be looked at.
@@ -118,7 +119,7 @@ impl Caller {
     async fn attest_once(&self, snapshot: &Snapshot) -> Result<Arc<Attested>, Error> {
         let asked = Asked::by(snapshot);
         let facts = match self.peer().is_read(asked.groups) {
-            true => self.look(|peer| peer.facts(asked.groups)).await??,
+            true => self.look(move |_, peer| peer.facts(asked.groups)).await??,
             false => self.peer().facts(asked.groups)?,
         };
         let last = self.memo().last.clone();
@@ -145,42 +146,32 @@ impl Caller {
             // The process was found by its number, which may be a successor's: only an answer shows that it is the one.
             self.ask(Question::Writer).await?.ok();
         }
-        let took_time = asked.names || !known.is_empty() || !self.peer().is_exact();
-        let attested = Attested { facts, selectors, image, lack, known, asked };
-        // What took time to read must still be so.
-        if took_time && !self.holds(&attested).await? {
-            return Err(Error::Unsteady);
-        }
-        let attested = Arc::new(attested);
+        let attested = Arc::new(Attested { facts, selectors, image, lack, known, asked });
         self.memo().last = Some(attested.clone());
         Ok(attested)
     }
 
     /// The image that runs and has answered on this connection, or what it lacks.
     async fn prove_image(&self) -> Result<Result<Image, Lack>, Error> {
-        let (lens, proved) = (&self.attestor.lens, self.memo().proved);
+        let proved = self.memo().proved;
         if let Some(spot) = proved {
-            match self.look(|peer| lens.image(peer)).await?? {
+            match self.look(Lens::image).await?? {
                 Ok(image) if image.spot != spot => {}
+                Err(Lack::Changing) => return Err(Error::Unsteady),
                 seen => return Ok(seen),
             }
         }
-        // Who lacks the path is not asked. All else is looked at on both sides of the question.
-        let (file, path) = match self.look(|peer| lens.path(peer)).await?? {
-            Ok(found) => found,
-            Err(lack) => return Ok(Err(lack)),
-        };
         Ok(match self.ask(Question::Image).await? {
-            Ok(Some(spot)) if spot.file == file => {
-                self.memo().proved = Some(spot);
-                Ok(Image { spot, path })
+            Ok(Some(image)) => {
+                self.memo().proved = Some(image.spot);
+                Ok(image)
             }
-            Ok(_) => return Err(Error::Unsteady),
+            Ok(None) | Err(Lack::Changing) => return Err(Error::Unsteady),
             Err(lack) => Err(lack),
         })
     }
 
-    async fn ask(&self, question: Question) -> Result<Result<Option<Spot>, Lack>, Error> {
+    async fn ask(&self, question: Question) -> Result<Answer, Error> {
         let wait: Duration = self.attestor.waits.ping;
         match tokio::time::timeout(wait, self.line.challenge(question)).await {
             Ok(Some(answer)) => {
@@ -206,31 +197,36 @@ impl Caller {
     ///
     /// # Errors
     /// When the process is gone, or not the one that connected.
-    pub(crate) async fn holds(&self, attested: &Attested) -> Result<bool, Error> {
-        let (lens, facts) = (&self.attestor.lens, &attested.facts);
-        match &attested.image {
-            Some(image) => {
-                let seen = self.look(|peer| Ok(lens.is_still(peer, image.spot)? && peer.still(facts)?));
-                seen.await?.map_err(Error::Fault)
-            }
-            None if self.peer().is_read(false) => Ok(self.look(|peer| peer.still(facts)).await??),
-            None => Ok(self.peer().still(facts)?),
+    pub(crate) async fn holds(&self, attested: &Arc<Attested>) -> Result<bool, Error> {
+        if attested.image.is_none() && !self.peer().is_read(false) {
+            return Ok(self.peer().still(&attested.facts)?);
         }
+        let attested = attested.clone();
+        let seen = self.look(move |lens, peer| {
+            let is_still = match &attested.image {
+                Some(image) => lens.is_still(peer, image.spot)?,
+                None => true,
+            };
+            Ok(is_still && peer.still(&attested.facts)?)
+        });
+        seen.await?.map_err(Error::Fault)
     }
 
     /// Whether the image is as it was, if it matters. One that could not be shown may be by now.
     async fn is_as_before(&self, attested: &Attested) -> Result<bool, Error> {
-        let lens = &self.attestor.lens;
         match (&attested.image, attested.lack) {
-            (Some(image), _) => Ok(self.look(|peer| lens.is_still(peer, image.spot)).await??),
-            (None, Some(lack)) => Ok(self.look(|peer| lens.image(peer)).await??.err() == Some(lack)),
+            (Some(Image { spot, .. }), _) => {
+                let spot = *spot;
+                Ok(self.look(move |lens, peer| lens.is_still(peer, spot)).await??)
+            }
+            (None, Some(lack)) => Ok(self.look(Lens::image).await??.err() == Some(lack)),
             (None, None) => Ok(true),
         }
     }
 
     /// A look that may take as long as the process likes.
-    async fn look<T>(&self, look: impl FnOnce(&Peer) -> T) -> Result<T, Error> {
-        Ok(self.attestor.begin_look(&self.looks).await?.run(|| look(self.peer())))
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Lens, &Peer) -> T + Send + 'static) -> Result<T, Error> {
+        self.attestor.look_at(self.peer(), &self.looks, look).await
     }
 
     fn memo(&self) -> std::sync::MutexGuard<'_, Memo> {

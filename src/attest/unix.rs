@@ -13,9 +13,9 @@ use crate::{
     sys::{
         Clock,
         counters::Counters,
-        image::{Image, Lack, Lens},
+        image::{Image, Lack, Lens, Spot},
         kernel::Kernel,
-        looks::{AllLooks, Look, Looks},
+        looks::{AllLooks, Looks},
         peer::{Facts, Fault, Peer},
         proc::ProcDir,
         verity::measure,
@@ -65,10 +65,17 @@ pub(crate) struct Outside {
 
 impl Attestor {
     /// An attestor that looks at images through `lens`.
-    pub(crate) fn new(lens: Lens, waits: Waits, kernel: Kernel, clock: Clock, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        lens: Lens,
+        waits: Waits,
+        kernel: Kernel,
+        looks: &AllLooks,
+        clock: Clock,
+        counters: Arc<Counters>,
+    ) -> Self {
         let limits = Limits { bytes_max: waits.hash_bytes_max, wait: waits.hash, at_once: waits.hashes_at_once };
-        let (names, hasher, looks) = (Arc::default(), Arc::new(Hasher::new(limits)), AllLooks::default().of_user());
-        Self { lens, waits, kernel, names, hasher, looks, clock, counters }
+        let (names, hasher) = (Arc::default(), Arc::new(Hasher::new(limits)));
+        Self { lens, waits, kernel, names, hasher, looks: looks.own(), clock, counters }
     }
 
     /// How images are looked at.
@@ -108,7 +115,7 @@ impl Attestor {
     /// the path has ruled out. Answers the kinds that are known now. The caller checks afterwards that it still runs.
     pub(super) async fn add_imaged(
         &self,
-        peer: &Peer,
+        peer: &Arc<Peer>,
         image: &Image,
         looks: &Looks,
         snapshot: &Snapshot,
@@ -126,7 +133,13 @@ impl Attestor {
     }
 
     /// One selector of an image; `None` where it has none of that kind.
-    async fn imaged(&self, peer: &Peer, image: &Image, kind: Kind, looks: &Looks) -> Result<Option<Selector>, Error> {
+    async fn imaged(
+        &self,
+        peer: &Arc<Peer>,
+        image: &Image,
+        kind: Kind,
+        looks: &Looks,
+    ) -> Result<Option<Selector>, Error> {
         Ok(match kind {
             Kind::Path => image.path.to_str().and_then(|path| written("path", path)),
             Kind::Sha256 => self.sha256(peer, image, looks).await?.ok().and_then(|digest| written("sha256", &digest)),
@@ -137,8 +150,9 @@ impl Attestor {
         })
     }
 
-    async fn sha256(&self, peer: &Peer, image: &Image, looks: &Looks) -> Result<Result<String, Unhashed>, Error> {
-        let (dir, seen) = self.begin_look(looks).await?.run(|| see(peer, image))?;
+    async fn sha256(&self, peer: &Arc<Peer>, image: &Image, looks: &Looks) -> Result<Result<String, Unhashed>, Error> {
+        let spot = image.spot;
+        let (dir, seen) = self.look_at(peer, looks, move |_, peer| see(peer, spot)).await??;
         let open = move || dir.open_executable();
         let hashed = self.hasher.sha256(peer.uid(), seen, open, self.clock.now()).await;
         self.counters.hashed(match &hashed {
@@ -149,21 +163,32 @@ impl Attestor {
         hashed.map_err(Error::Hash)
     }
 
-    async fn verity(&self, peer: &Peer, image: &Image, looks: &Looks) -> Result<Option<String>, Error> {
-        let measured = self.begin_look(looks).await?.run(|| {
-            let (dir, seen) = see(peer, image)?;
+    async fn verity(&self, peer: &Arc<Peer>, image: &Image, looks: &Looks) -> Result<Option<String>, Error> {
+        let spot = image.spot;
+        let measuring = self.look_at(peer, looks, move |_, peer| {
+            let (dir, seen) = see(peer, spot)?;
             if !seen.is_local() {
-                return Ok(None);
+                return Ok::<_, Error>(None);
             }
             let measured = dir.open_executable().and_then(|file| measure(&file));
-            measured.map_err(|error| Error::Fault(Fault::Unreadable(error)))
-        })?;
-        Ok(measured.map(|(algorithm, digest)| format!("{algorithm}:{}", hex(&digest))))
+            let measured = measured.map_err(|error| Error::Fault(Fault::Unreadable(error)))?;
+            Ok(measured.map(|(algorithm, digest)| (algorithm, hex(&digest))))
+        });
+        let measured = measuring.await??;
+        Ok(measured.map(|(algorithm, digest)| format!("{algorithm}:{digest}")))
     }
 
-    /// The right to a look, soon.
-    pub(super) async fn begin_look(&self, looks: &Looks) -> Result<Look, Error> {
-        tokio::time::timeout(self.waits.attestation, looks.begin()).await.map_err(|_| Error::Looks)
+    /// Makes a look that may take as long as the process likes; it is not waited for that long.
+    pub(super) async fn look_at<T: Send + 'static>(
+        &self,
+        peer: &Arc<Peer>,
+        looks: &Looks,
+        look: impl FnOnce(&Lens, &Peer) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (lens, subject) = (self.lens.clone(), peer.clone());
+        let looking = looks.make(peer.pid(), move || look(&lens, &subject));
+        let looked = tokio::time::timeout(self.waits.attestation, looking).await;
+        looked.ok().flatten().ok_or(Error::Looks)
     }
 
     /// Looks at a process from outside.
@@ -171,16 +196,14 @@ impl Attestor {
     /// # Errors
     /// When there is none, or names or hashes cannot be had.
     pub(crate) async fn look(&self, pid: i32, snapshot: &Snapshot) -> Result<Outside, Error> {
-        let (look, lens, kernel) = (self.begin_look(&self.looks).await?, self.lens.clone(), self.kernel);
-        let looking = tokio::task::spawn_blocking(move || {
-            // Held to the end of the look, also when nobody waits for it any more.
-            let _look = look;
+        let (lens, kernel) = (self.lens.clone(), self.kernel);
+        let looking = self.looks.make(pid, move || {
             let peer = Peer::by_number(pid, kernel)?;
             let (facts, image) = (peer.facts(true)?, lens.image(&peer)?);
-            Ok::<_, Fault>((peer, facts, image))
+            Ok::<_, Fault>((Arc::new(peer), facts, image))
         });
         let looked = tokio::time::timeout(self.waits.attestation, looking).await;
-        let (peer, facts, image) = looked.map_err(|_| Error::Looks)?.map_err(|_| Error::Looks)??;
+        let (peer, facts, image) = looked.ok().flatten().ok_or(Error::Looks)??;
         let plain = self.plain(&facts, true).await?;
         let mut notes = Vec::new();
         let mut imaged = Vec::new();
@@ -205,10 +228,10 @@ impl Attestor {
 }
 
 /// The file of an image, if it is still the one that runs. May keep us waiting.
-fn see(peer: &Peer, image: &Image) -> Result<(ProcDir, Seen), Error> {
+fn see(peer: &Peer, spot: Spot) -> Result<(ProcDir, Seen), Error> {
     let dir = peer.proc_dir()?;
     let seen = dir.executable().and_then(|file| Seen::of(&file)).map_err(Fault::Unreadable)?;
-    match seen.file() == image.spot.file {
+    match seen.file() == spot.file {
         true => Ok((dir, seen)),
         false => Err(Error::Unsteady),
     }

@@ -40,6 +40,7 @@ use crate::{
         image::Lens,
         kernel::{Feature, Kernel},
         listener::Listener,
+        looks::AllLooks,
         peer::Fault,
         process,
     },
@@ -111,10 +112,10 @@ impl Daemon {
         let addresses = listeners.iter().map(|one| one.path().as_os_str().as_encoded_bytes().to_vec()).collect();
         let lens =
             Lens::new(config.host_root.clone(), addresses).context("the daemon's user namespace cannot be seen")?;
-        let attestor =
-            Arc::new(Attestor::new(lens, settings::waits(&config.limits), kernel, clock.clone(), counters.clone()));
+        let (looks, waits) = (AllLooks::default(), settings::waits(&config.limits));
+        let attestor = Arc::new(Attestor::new(lens, waits, kernel, &looks, clock.clone(), counters.clone()));
         let gates = settings::gates(&config, descriptors);
-        let stand = stand(owner.listed(), store.clone(), log.clone());
+        let stand = stand(owner.listed(), store.clone(), log.clone(), looks.clone());
         let health = HealthReporter::new();
         let terms = settings::terms(&config.limits);
         let service = |routes, is_admin| Service {
@@ -127,7 +128,7 @@ impl Daemon {
         };
         let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
         let workload = service(workload_routes(issuer, message_bytes_max, &health), false);
-        let gate = Arc::new(Gate::new(gates.workload));
+        let gate = Arc::new(Gate::new(gates.workload, looks.clone()));
         let workload_door = |listener| Door { listener, gate: gate.clone(), service: workload.clone() };
         let mut doors: Vec<Door> = listeners.into_iter().map(workload_door).collect();
         let admin = admin_routes(Admin {
@@ -144,7 +145,7 @@ impl Daemon {
             stopping: stopping.clone(),
             health,
         });
-        let gate = Arc::new(Gate::new(gates.admin));
+        let gate = Arc::new(Gate::new(gates.admin, looks.clone()));
         doors.push(Door { listener: listen_admin(&config, kernel)?, gate, service: service(admin, true) });
         let ops = match &config.ops.address {
             Some(address) => {
@@ -268,8 +269,11 @@ fn tell(log: audit::Log) -> Box<dyn Fn(&crate::authority::Event) + Send + Sync> 
     })
 }
 
+/// How many processes that hang are named.
+const HANGING_TOLD: usize = 8;
+
 /// How the daemon stands. Without an authority that signs, or a log that takes a record, nobody gets anything new.
-fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: audit::Log) -> Stand {
+fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: audit::Log, looks: AllLooks) -> Stand {
     let clock = Clock::system();
     Arc::new(move || {
         let authorities: Arc<[Listed]> = listed.borrow().clone();
@@ -283,7 +287,13 @@ fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: audit::Log) 
             _ => "nothing can be changed: no space is left for the database".to_owned(),
         });
         let is_ready = unsigned.is_none() && unrecorded.is_none();
-        let problems = [unsigned, unrecorded, unwritten, damaged].into_iter().flatten().collect();
+        let hanging = looks.hanging().into_iter().take(HANGING_TOLD).map(|(pid, wait)| {
+            format!(
+                "process {pid} has kept a look at it waiting for {} s: its exec hangs, or a file system",
+                wait.as_secs()
+            )
+        });
+        let problems = [unsigned, unrecorded, unwritten, damaged].into_iter().flatten().chain(hanging).collect();
         let standing = |one: &Listed| AuthorityStanding {
             id: one.id.to_string(),
             kind: one.kind,

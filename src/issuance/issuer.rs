@@ -86,7 +86,7 @@ impl Issuer {
     }
 
     /// Whether what was attested is still so. The last question before anything leaves.
-    pub(super) async fn holds(&self, caller: &Caller, attested: &Attested) -> Result<bool, Error> {
+    pub(super) async fn holds(&self, caller: &Caller, attested: &Arc<Attested>) -> Result<bool, Error> {
         caller.holds(attested).await.map_err(|error| self.not_attested(caller, error))
     }
 

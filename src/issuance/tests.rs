@@ -64,8 +64,8 @@ impl Scene {
         let peer = Arc::new(Peer::of(&ours, kernel).unwrap());
         let lens = Lens::new("/".into(), Vec::new()).unwrap();
         let waits = Waits { attestation: HOUR, ping: HOUR, hash: HOUR, hash_bytes_max: 0, hashes_at_once: 1 };
-        let attestor = Attestor::new(lens.clone(), waits, kernel, clock.clone(), Arc::default());
-        let looks = AllLooks::default().of_user();
+        let attestor = Attestor::new(lens.clone(), waits, kernel, &AllLooks::default(), clock.clone(), Arc::default());
+        let looks = AllLooks::default().of_user(0);
         let (stream, line) = guard(ours, peer, lens, looks.clone());
         let feed = Arc::new(issuer).x509(Arc::new(Caller::new(line, looks, Arc::new(attestor))));
         Some(Self { clock, keyring, registry, feed, _connection: (stream, theirs), _home: home })

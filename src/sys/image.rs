@@ -7,7 +7,7 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::{ffi::OsStrExt as _, fs::FileExt as _},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -25,7 +25,7 @@ pub(crate) struct Lens {
     /// The user namespace of the daemon.
     namespace: FileId,
     /// Below which paths are opened: `/`, or the host's root as a container sees it.
-    host_root: PathBuf,
+    host_root: Arc<Path>,
     /// `kernel.randomize_va_space`, open: it is read at each look.
     randomize: Arc<File>,
     /// The addresses of our own listeners, as `getpeername` gives them to our clients.
@@ -54,8 +54,10 @@ pub(crate) enum Lack {
     UserNamespace,
     /// Another process may change what it does.
     Traced,
-    /// A zombie leader, a kernel thread, or the middle of an exec.
+    /// A zombie leader, or a kernel thread.
     NoExecutable,
+    /// It is in the middle of an exec: to be looked at again.
+    Changing,
     /// The daemon may not look (`CAP_SYS_PTRACE`, or `kernel.yama.ptrace_scope`).
     NotReadable,
     /// The file was removed or replaced since it was started.
@@ -75,6 +77,7 @@ impl Lack {
             Self::UserNamespace => "image_user_namespace",
             Self::Traced => "image_traced",
             Self::NoExecutable => "image_none",
+            Self::Changing => "image_changing",
             Self::NotReadable => "image_not_readable",
             Self::Deleted => "image_deleted",
             Self::PathDiffers => "image_path_differs",
@@ -88,7 +91,8 @@ impl Lack {
         match self {
             Self::UserNamespace => "it is in a user namespace of its own, where it can set what it seems to run",
             Self::Traced => "another process traces it",
-            Self::NoExecutable => "it has no executable (a zombie leader, a kernel thread, or the middle of an exec)",
+            Self::NoExecutable => "it has no executable (a zombie leader, or a kernel thread)",
+            Self::Changing => "it is in the middle of an exec; ask again",
             Self::NotReadable => {
                 "the daemon may not look at it (it needs CAP_SYS_PTRACE, or the same uid and kernel.yama.ptrace_scope=0)"
             }
@@ -111,7 +115,12 @@ impl Lens {
     pub(crate) fn new(host_root: PathBuf, listeners: Vec<Vec<u8>>) -> io::Result<Self> {
         let this = ProcDir::open(i32::try_from(std::process::id()).map_err(io::Error::other)?)?;
         let randomize = Arc::new(File::open("/proc/sys/kernel/randomize_va_space")?);
-        Ok(Self { namespace: this.user_namespace()?, host_root, randomize, listeners: listeners.into() })
+        Ok(Self {
+            namespace: this.user_namespace()?,
+            host_root: host_root.into(),
+            randomize,
+            listeners: listeners.into(),
+        })
     }
 
     /// The image of a process and its path.
@@ -119,21 +128,7 @@ impl Lens {
     /// # Errors
     /// [`Fault::Gone`] when the process exited meanwhile: nothing that was read counts.
     pub(crate) fn image(&self, peer: &Peer) -> Looked<Image> {
-        settle(peer, self.look(peer, true)).map(|seen| seen.map(|(spot, path)| Image { spot, path }))
-    }
-
-    /// The path of what a process runs and the file that lies there: what is cheap to know before its running image is
-    /// asked.
-    ///
-    /// # Errors
-    /// As [`Lens::image`].
-    pub(crate) fn path(&self, peer: &Peer) -> Looked<(FileId, PathBuf)> {
-        let seen = peer.proc_dir().map_err(Stop::from).and_then(|dir| {
-            self.check_namespace(&dir)?;
-            let file = dir.executable_id().map_err(no_executable)?;
-            Ok((file, self.path_of(&dir, file)?))
-        });
-        settle(peer, seen)
+        settle(peer, self.image_of(peer))
     }
 
     /// Whether a process runs, where it lay, what it ran a moment ago.
@@ -141,43 +136,45 @@ impl Lens {
     /// # Errors
     /// As [`Lens::image`].
     pub(crate) fn is_still(&self, peer: &Peer, spot: Spot) -> Result<bool, Fault> {
-        let seen = peer.proc_dir().map_err(Stop::from).and_then(|dir| {
-            let file = dir.executable_id().map_err(no_executable)?;
-            // Last, so that an exec in between shows.
-            Ok(Spot { file, layout: dir.stat()?.layout })
-        });
+        let seen = peer.proc_dir().map_err(Stop::from).and_then(|dir| self.spot_of(&dir));
         Ok(settle(peer, seen)? == Ok(spot))
     }
 
-    /// The image of a process, to be compared with one seen before.
+    /// What a process seems to run. It counts only when [`Lens::image`] finds the same later: an exec in the midst of
+    /// this look shows there.
     ///
     /// # Errors
     /// As [`Lens::image`].
     pub(crate) fn spot(&self, peer: &Peer) -> Looked<Spot> {
-        settle(peer, self.look(peer, false)).map(|seen| seen.map(|(spot, _)| spot))
+        settle(peer, peer.proc_dir().map_err(Stop::from).and_then(|dir| self.look(peer, &dir)))
     }
 
-    fn look(&self, peer: &Peer, with_path: bool) -> Result<(Spot, PathBuf), Stop> {
+    fn image_of(&self, peer: &Peer) -> Result<Image, Stop> {
         let dir = peer.proc_dir()?;
-        self.check_namespace(&dir)?;
+        let spot = self.look(peer, &dir)?;
+        let path = self.path_of(&dir, spot.file)?;
+        // An exec in the midst of these reads shows here.
+        if self.spot_of(&dir)? != spot {
+            return Err(Lack::Changing.into());
+        }
+        Ok(Image { spot, path })
+    }
+
+    /// Everything that must hold of a process that has an image, but for the image's path.
+    fn look(&self, peer: &Peer, dir: &ProcDir) -> Result<Spot, Stop> {
+        self.check_namespace(dir)?;
         if dir.status()?.tracer != 0 {
             return Err(Lack::Traced.into());
         }
-        if !self.is_randomized(&dir)? {
+        if !self.is_randomized(dir)? {
             return Err(Lack::NotRandomized.into());
         }
-        self.check_standard_streams(peer, &dir)?;
-        let layout = dir.stat()?.layout;
-        let file = dir.executable_id().map_err(no_executable)?;
-        if layout.code == 0 || layout.stack == 0 {
-            return Err(Lack::NoExecutable.into());
+        self.check_standard_streams(peer, dir)?;
+        let spot = self.spot_of(dir)?;
+        if spot.layout.code == 0 || spot.layout.stack == 0 {
+            return Err(Lack::Changing.into());
         }
-        let path = if with_path { self.path_of(&dir, file)? } else { PathBuf::new() };
-        // An exec in the midst of these reads shows here.
-        if dir.stat()?.layout != layout || dir.executable_id().map_err(no_executable)? != file {
-            return Err(Lack::NoExecutable.into());
-        }
-        Ok((Spot { file, layout }, path))
+        Ok(spot)
     }
 
     /// Whether an exec would draw new addresses. Anybody may switch that off for himself and what he starts.
@@ -186,6 +183,15 @@ impl Lens {
         let mut system = [0];
         self.randomize.read_exact_at(&mut system, 0)?;
         Ok(system != *b"0" && dir.personality()? & ADDR_NO_RANDOMIZE == 0)
+    }
+
+    /// What runs, and then where it lies, so that an exec in between shows. Last, whether it is in our user namespace:
+    /// outside it could have set both a moment ago, and whoever has left does not come back.
+    fn spot_of(&self, dir: &ProcDir) -> Result<Spot, Stop> {
+        let file = dir.executable_id().map_err(no_executable);
+        let layout = dir.stat().map(|stat| stat.layout);
+        self.check_namespace(dir)?;
+        Ok(Spot { file: file?, layout: layout? })
     }
 
     fn check_namespace(&self, dir: &ProcDir) -> Result<(), Stop> {

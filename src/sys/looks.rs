@@ -2,102 +2,137 @@
 //!
 //! Reading `/proc/PID` can wait for its subject: for the end of its exec, which a file of a user's own file system may
 //! hold up for ever; for that file system itself; or for a gigabyte of page tables that the reader happens to be the
-//! last to hold. No deadline ends such a wait. So each look is made aside: the thread hands the runtime's other tasks
-//! over first, and a user may have only so many threads in looks at a time. Who draws them out waits for himself.
+//! last to hold. Nothing ends such a wait. So each look is made on a thread of its own, nobody but who asked waits for
+//! it, and a party may have only so many threads in looks at a time. Who draws them out waits for himself.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::block_in_place,
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Looks of one user that are made at the same time.
-pub(crate) const LOOKS_PER_USER: usize = 4;
-/// Of all users together. Each may be a thread that hangs, beside those of the runtime.
+use super::party::party_of;
+
+/// Looks of one party that are made at the same time.
+pub(crate) const LOOKS_PER_PARTY: usize = 4;
+/// The same of uid 0, as which containers without a user namespace run.
+pub(crate) const LOOKS_OF_ROOT: usize = 16;
+/// Of all parties together. Each may be a thread that hangs, of the 512 that the runtime may have.
 pub(crate) const LOOKS_MAX: usize = 256;
+/// A look that takes longer is told of.
+const HANGS_AFTER: Duration = Duration::from_secs(5);
+/// From how many parties on those without a look are forgotten.
+const PARTIES_KEPT: usize = 1_024;
 
-/// The right of one user's connections to look at their callers. Cloning shares it.
+/// A look that is being made; dropped, it goes on to its end and nobody hears of it. `None` when it broke off.
+pub(crate) type Making<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
+
+/// All looks of a daemon. Cloning shares them.
 #[derive(Clone, Debug)]
-pub(crate) struct Looks {
-    of_user: Arc<Semaphore>,
-    of_all: Arc<Semaphore>,
+pub(crate) struct AllLooks(Arc<All>);
+
+#[derive(Debug)]
+struct All {
+    places: Arc<Semaphore>,
+    parties: Mutex<HashMap<u32, Arc<Semaphore>>>,
+    going_on: Mutex<GoingOn>,
 }
 
-/// All users' looks. One for the daemon.
+/// By their numbers, which grow.
+#[derive(Debug, Default)]
+struct GoingOn {
+    next: u64,
+    looks: BTreeMap<u64, (Instant, i32)>,
+}
+
+/// The right of one party's connections to look at their callers. Cloning shares it.
 #[derive(Clone, Debug)]
-pub(crate) struct AllLooks(Arc<Semaphore>);
+pub(crate) struct Looks {
+    of_party: Arc<Semaphore>,
+    all: AllLooks,
+}
+
+/// A look's place; given back when dropped.
+struct Place {
+    number: u64,
+    all: AllLooks,
+    _of_party: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
 
 impl Default for AllLooks {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LOOKS_MAX)))
+        let places = Arc::new(Semaphore::new(LOOKS_MAX));
+        Self(Arc::new(All { places, parties: Mutex::default(), going_on: Mutex::default() }))
     }
 }
 
 impl AllLooks {
-    /// The looks of one more user.
-    pub(crate) fn of_user(&self) -> Looks {
-        Looks { of_user: Arc::new(Semaphore::new(LOOKS_PER_USER)), of_all: self.0.clone() }
+    /// The looks of a user, which are those of its party.
+    pub(crate) fn of_user(&self, uid: u32) -> Looks {
+        let mut parties = self.0.parties.lock().unwrap_or_else(PoisonError::into_inner);
+        if parties.len() > PARTIES_KEPT {
+            parties.retain(|_, places| Arc::strong_count(places) > 1);
+        }
+        let most = if uid == 0 { LOOKS_OF_ROOT } else { LOOKS_PER_PARTY };
+        let of_party = parties.entry(party_of(uid)).or_insert_with(|| Arc::new(Semaphore::new(most))).clone();
+        Looks { of_party, all: self.clone() }
     }
-}
 
-/// The right to one look, or to several one after the other.
-#[derive(Debug)]
-pub(crate) struct Look {
-    _of_user: OwnedSemaphorePermit,
-    _of_all: OwnedSemaphorePermit,
+    /// Looks that the daemon makes for its admins, which no party can use up.
+    pub(crate) fn own(&self) -> Looks {
+        Looks { of_party: Arc::new(Semaphore::new(LOOKS_PER_PARTY)), all: self.clone() }
+    }
+
+    /// Processes that have kept a look waiting for longer than any does by itself, and for how long.
+    pub(crate) fn hanging(&self) -> Vec<(i32, Duration)> {
+        let now = Instant::now();
+        let going_on = self.going_on();
+        let waits = going_on.looks.values().map(|(begun, pid)| (*pid, now.saturating_duration_since(*begun)));
+        waits.take_while(|(_, wait)| *wait >= HANGS_AFTER).collect()
+    }
+
+    fn going_on(&self) -> MutexGuard<'_, GoingOn> {
+        self.0.going_on.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Looks {
-    /// Waits until this user may look, which is when fewer than [`LOOKS_PER_USER`] of its looks go on.
-    pub(crate) async fn begin(&self) -> Look {
-        loop {
-            let of_user = self.of_user.clone().acquire_owned().await;
-            let of_all = self.of_all.clone().acquire_owned().await;
-            // Neither is ever closed.
-            if let (Ok(of_user), Ok(of_all)) = (of_user, of_all) {
-                return Look { _of_user: of_user, _of_all: of_all };
-            }
-        }
+    /// Looks at process `pid`, as soon as fewer looks of this party go on than it may have.
+    pub(crate) fn make<T: Send + 'static>(&self, pid: i32, look: impl FnOnce() -> T + Send + 'static) -> Making<T> {
+        let looks = self.clone();
+        Box::pin(async move {
+            let place = looks.place(pid).await?;
+            let looking = tokio::task::spawn_blocking(move || {
+                let seen = look();
+                drop(place);
+                seen
+            });
+            looking.await.ok()
+        })
     }
 
-    /// Whether none of them goes on.
-    pub(crate) fn are_idle(&self) -> bool {
-        self.of_user.available_permits() == LOOKS_PER_USER
+    async fn place(self, pid: i32) -> Option<Place> {
+        // Neither is ever closed.
+        let of_party = self.of_party.acquire_owned().await.ok()?;
+        let of_all = self.all.0.places.clone().acquire_owned().await.ok()?;
+        let number = {
+            let mut going_on = self.all.going_on();
+            going_on.next += 1;
+            let number = going_on.next;
+            going_on.looks.insert(number, (Instant::now(), pid));
+            number
+        };
+        Some(Place { number, all: self.all, _of_party: of_party, _of_all: of_all })
     }
 }
 
-impl Look {
-    /// Runs what may wait for the process that is looked at. Nothing that another task needs may be held meanwhile.
-    pub(crate) fn run<T>(&self, look: impl FnOnce() -> T) -> T {
-        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            Ok(RuntimeFlavor::MultiThread) => block_in_place(look),
-            _ => look(),
-        }
-    }
-}
-
-/// A look that a task waits for while it does other things.
-#[derive(Default)]
-pub(crate) struct Turn(Option<Pin<Box<dyn Future<Output = Look> + Send>>>);
-
-impl Turn {
-    /// Ready when the look may be made.
-    pub(crate) fn poll(&mut self, looks: &Looks, cx: &mut Context<'_>) -> Poll<Look> {
-        let waiting = self.0.get_or_insert_with(|| {
-            let looks = looks.clone();
-            Box::pin(async move { looks.begin().await })
-        });
-        let polled = waiting.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.0 = None;
-        }
-        polled
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.all.going_on().looks.remove(&self.number);
     }
 }
 
@@ -109,54 +144,83 @@ mod tests {
 
     use super::*;
 
-    /// As many looks as a user may have, that hang until the sender goes.
-    fn hanging(looks: &Looks) -> (mpsc::Sender<()>, Vec<tokio::task::JoinHandle<()>>) {
+    /// As many looks as a party may have, that hang until the sender goes.
+    fn hanging(looks: &Looks) -> (mpsc::Sender<()>, Vec<tokio::task::JoinHandle<Option<()>>>) {
         let (held, release) = mpsc::channel::<()>();
-        let release = Arc::new(std::sync::Mutex::new(release));
-        let stuck = (0..LOOKS_PER_USER).map(|_| {
-            let (looks, release) = (looks.clone(), release.clone());
-            tokio::spawn(async move {
-                looks.begin().await.run(|| {
-                    release.lock().unwrap().recv().unwrap_err();
-                });
-            })
+        let release = Arc::new(Mutex::new(release));
+        let stuck = (0..LOOKS_PER_PARTY).map(|_| {
+            let release = release.clone();
+            tokio::spawn(looks.make(7, move || {
+                release.lock().unwrap().recv().unwrap_err();
+            }))
         });
         (held, stuck.collect())
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn looks_that_hang_cost_their_own_user_alone() {
+    #[tokio::test]
+    async fn looks_that_hang_cost_their_own_party_alone() {
         let all = AllLooks::default();
-        let (one, other) = (all.of_user(), all.of_user());
+        let (one, same, other) = (all.of_user(100_000), all.of_user(100_001), all.of_user(1_000));
         let (held, stuck) = hanging(&one);
-        while one.of_user.available_permits() > 0 {
+        while one.of_party.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        // The only worker goes on, and another user looks.
-        assert_eq!(other.begin().await.run(|| 7), 7);
-        let mut more = Box::pin(one.begin());
-        assert!(futures_util::poll!(&mut more).is_pending());
+        assert_eq!(other.make(8, || 7).await, Some(7), "another party looks");
+        let mut more = same.make(9, || 8);
+        assert!(futures_util::poll!(&mut more).is_pending(), "another uid of the same party waits");
         drop(held);
-        assert_eq!(more.await.run(|| 8), 8);
+        assert_eq!(more.await, Some(8));
         for task in stuck {
-            task.await.unwrap();
+            assert_eq!(task.await.unwrap(), Some(()));
         }
+        assert!(all.going_on().looks.is_empty());
     }
 
     #[tokio::test]
-    async fn all_users_together_have_a_bound() {
+    async fn a_look_that_nobody_waits_for_keeps_its_place_until_it_ends() {
+        let all = AllLooks::default();
+        let looks = all.of_user(1_000);
+        let (held, stuck) = hanging(&looks);
+        while all.going_on().looks.len() < LOOKS_PER_PARTY {
+            tokio::task::yield_now().await;
+        }
+        stuck.into_iter().for_each(|task| task.abort());
+        tokio::task::yield_now().await;
+        assert!(futures_util::poll!(looks.make(8, || ())).is_pending());
+        let begun = Instant::now().checked_sub(HANGS_AFTER).unwrap();
+        all.going_on().looks.values_mut().for_each(|look| look.0 = begun);
+        let told: Vec<_> = all.hanging().into_iter().map(|(pid, _)| pid).collect();
+        assert_eq!(told, [7; LOOKS_PER_PARTY]);
+        drop(held);
+        assert_eq!(looks.make(8, || 1).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn all_parties_together_have_a_bound() {
         let all = AllLooks::default();
         let mut held = Vec::new();
-        for _ in 0..LOOKS_MAX / LOOKS_PER_USER {
-            let user = all.of_user();
-            for _ in 0..LOOKS_PER_USER {
-                held.push(user.begin().await);
+        for uid in 0..u32::try_from((LOOKS_MAX - LOOKS_OF_ROOT) / LOOKS_PER_PARTY).unwrap() {
+            for _ in 0..LOOKS_PER_PARTY {
+                held.push(all.of_user(1 + uid).place(1).await.unwrap());
             }
         }
-        let mut turn = Turn::default();
-        let last = all.of_user();
-        assert!(std::future::poll_fn(|cx| Poll::Ready(turn.poll(&last, cx).is_pending())).await);
+        for _ in 0..LOOKS_OF_ROOT {
+            held.push(all.of_user(0).place(1).await.unwrap());
+        }
+        let mut next = all.of_user(99_999).make(2, || 3);
+        assert!(futures_util::poll!(&mut next).is_pending());
         held.pop();
-        std::future::poll_fn(|cx| turn.poll(&last, cx)).await;
+        assert_eq!(next.await, Some(3));
+    }
+
+    #[tokio::test]
+    async fn parties_without_a_look_are_forgotten() {
+        let all = AllLooks::default();
+        let kept = all.of_user(1);
+        for uid in 2..u32::try_from(PARTIES_KEPT).unwrap() + 10 {
+            all.of_user(uid);
+        }
+        assert!(all.0.parties.lock().unwrap().len() <= PARTIES_KEPT + 1);
+        assert!(Arc::ptr_eq(&kept.of_party, &all.of_user(1).of_party));
     }
 }

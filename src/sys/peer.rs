@@ -37,7 +37,10 @@ pub(crate) enum Fault {
     MixedIds,
     /// Another process than the one that connected wrote to the socket.
     #[error("another process wrote to the connection")]
-    SenderDiffers,
+    SenderDiffers {
+        /// Its number.
+        pid: i32,
+    },
     /// A child of the one that connected wrote: a client that forked after connecting.
     #[error("a child of the process that connected wrote to the connection; connect after fork")]
     ForkedClient,
@@ -67,7 +70,7 @@ impl Fault {
         match self {
             Self::Gone => "peer_gone",
             Self::MixedIds => "mixed_ids",
-            Self::SenderDiffers => "sender_differs",
+            Self::SenderDiffers { .. } => "sender_differs",
             Self::ForkedClient => "forked_client",
             Self::OutsidePidNamespace => "caller_outside_pid_namespace",
             Self::UnmappedId => "unmapped_id",
@@ -306,16 +309,24 @@ impl Peer {
             return Err(Fault::OutsidePidNamespace);
         }
         if sender.pid() != self.pid {
-            return Err(if self.parent_of(sender.pid()).is_ok_and(|parent| parent == self.pid) {
-                Fault::ForkedClient
-            } else {
-                Fault::SenderDiffers
-            });
+            let fault = Fault::SenderDiffers { pid: sender.pid() };
+            // Where the parent stands in /proc alone, it is looked up when the connection has been closed.
+            return Err(if self.kernel.has(Feature::PidfdInfo) { self.tell_apart(fault) } else { fault });
         }
         if sender.uid() != self.uid || sender.gid() != self.gid {
             return Err(Fault::MixedIds);
         }
         Ok(())
+    }
+
+    /// A child of this process is told apart from other strangers. May have to read `/proc`.
+    pub(crate) fn tell_apart(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::SenderDiffers { pid } if self.parent_of(pid).is_ok_and(|parent| parent == self.pid) => {
+                Fault::ForkedClient
+            }
+            fault => fault,
+        }
     }
 
     fn parent_of(&self, pid: i32) -> io::Result<i32> {

@@ -81,6 +81,41 @@ pub const ATTACKS: &[Attack] = &[
         run: rewritten,
         ..PLAIN
     },
+    Attack {
+        name: "rewritten-after-proof",
+        what: "the trusted program is served, then the own is set to look like it, where it lay, and asks on",
+        needs: NEEDS,
+        control: &[
+            Switch::Sender,
+            Switch::Ping,
+            Switch::Once,
+            Switch::Empty,
+            Switch::Layout,
+            Switch::Personality,
+            Switch::Streams,
+        ],
+        reasons: NAMESPACE,
+        run: |scene| rewritten_after_proof(scene, false),
+        ..PLAIN
+    },
+    Attack {
+        name: "rewritten-between-pushes",
+        what: "the same, and only reads what is pushed",
+        needs: NEEDS,
+        control: &[
+            Switch::Sender,
+            Switch::Ping,
+            Switch::Empty,
+            Switch::Layout,
+            Switch::Personality,
+            Switch::Streams,
+            Switch::Push,
+            Switch::PushLooks,
+        ],
+        reasons: NAMESPACE,
+        run: |scene| rewritten_after_proof(scene, true),
+        ..PLAIN
+    },
 ];
 
 /// An actor that made a user and a pid namespace, and its child: the first process in there.
@@ -146,6 +181,41 @@ fn rewritten(scene: &Scene<'_>) -> anyhow::Result<Outcome> {
     liar.does(&[b"rewrite the executable", scene.programs.trusted.to_string_lossy().as_bytes()])?;
     wait_until("it seems to run the trusted program", || runs(liar.pid, &scene.programs.trusted))?;
     asks_as_a_client(scene, &liar)
+}
+
+/// The trusted program proves itself; another takes its place in the process, its looks, and its connection.
+fn rewritten_after_proof(scene: &Scene<'_>, is_pushed: bool) -> anyhow::Result<Outcome> {
+    let liar = scene.trusted()?;
+    liar.connect(scene)?;
+    if !liar.fetches(1, 1)? {
+        return Ok(Outcome::Broken("the owner was not served".to_owned()));
+    }
+    let layout = layout_of(liar.pid)?.map(|address| address.to_string());
+    scene.server.stop()?;
+    liar.exec_actor(&scene.programs.attacker)?;
+    liar.does(&[b"be root of a user namespace", b"0"])?;
+    let trusted = scene.programs.trusted.to_string_lossy();
+    let [code, stack, heap] = layout.each_ref().map(String::as_bytes);
+    liar.does(&[b"rewrite the executable", trusted.as_bytes(), code, stack, heap])?;
+    wait_until("it seems to run the trusted program", || runs(liar.pid, &scene.programs.trusted))?;
+    anyhow::ensure!(layout_of(liar.pid)?.map(|address| address.to_string()) == layout, "it seems to lie where it lay");
+    if is_pushed {
+        scene.forget_what_came(&liar)?;
+        scene.server.go_on()?;
+        scene.server.push(&format!("push-{}", liar.pid))?;
+    } else {
+        liar.write(&request(3))?;
+        scene.server.go_on()?;
+    }
+    scene.theft(&liar, 1, Some(liar.pid))
+}
+
+/// Where code, stack and heap of a process begin.
+fn layout_of(pid: i32) -> anyhow::Result<[u64; 3]> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after: Vec<&str> = stat.rsplit_once(") ").context("a stat")?.1.split(' ').collect();
+    let field = |number: usize| after.get(number - 3).context("a field")?.parse().context("an address");
+    Ok([field(26)?, field(28)?, field(47)?])
 }
 
 /// Connects, asks, and answers every PING.

@@ -6,14 +6,8 @@ use super::*;
 fn gate(connections: usize, streams: usize, rate: u32) -> Arc<Gate> {
     let share = Share { connections, streams };
     let all = Share { connections: 6, streams: 6 };
-    Arc::new(Gate::new(Limits {
-        user: share,
-        root: all,
-        all,
-        connects_per_second: rate,
-        requests_per_second: rate,
-        turns: 2,
-    }))
+    let limits = Limits { user: share, root: all, all, connects_per_second: rate, requests_per_second: rate, turns: 2 };
+    Arc::new(Gate::new(limits, AllLooks::default()))
 }
 
 fn connect(gate: &Arc<Gate>, uid: u32) -> Result<Arc<ConnectionSlot>, Over> {
@@ -114,7 +108,7 @@ fn a_greater_share_weighs_less() {
     let small = Share { connections: 4, streams: 4 };
     let all = Share { connections: 6, streams: 99 };
     let limits = Limits { user: small, root: Share { connections: 16, ..small }, all, ..gate(4, 4, 100).limits };
-    let gate = Arc::new(Gate::new(limits));
+    let gate = Arc::new(Gate::new(limits, AllLooks::default()));
     let now = Instant::now();
     let open: Vec<_> = [0, 0, 0, 0, 7, 7].into_iter().map(|uid| connect(&gate, uid).unwrap()).collect();
     let _streams: Vec<_> = open.iter().map(|connection| connection.stream(now).unwrap()).collect();

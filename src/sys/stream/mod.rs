@@ -29,8 +29,8 @@ use tokio::{net::UnixStream, sync::oneshot};
 use super::{
     closer,
     frames::{Inbound, Nonce, Outbound, Tally, ping},
-    image::{Lack, Lens, Spot},
-    looks::{Looks, Turn},
+    image::{Image, Lack, Lens, Looked, Spot},
+    looks::{Looks, Making},
     peer::{Fault, Peer},
 };
 
@@ -51,7 +51,7 @@ pub(crate) enum Question {
 }
 
 /// What a challenge showed.
-pub(crate) type Answer = Result<Option<Spot>, Lack>;
+pub(crate) type Answer = Result<Option<Image>, Lack>;
 
 /// The two ends of one connection's proof: what HTTP/2 runs over, and what calls ask through.
 pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens, looks: Looks) -> (Stream, Line) {
@@ -70,7 +70,6 @@ pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens, looks: Look
             ended: false,
             fault: None,
             phase: Phase::Idle,
-            turn: Turn::default(),
             waiters: Vec::new(),
         }),
     });
@@ -101,7 +100,6 @@ struct State {
     /// Why the connection ends; nothing is read or written any more.
     fault: Option<Fault>,
     phase: Phase,
-    turn: Turn,
     waiters: Vec<(Question, oneshot::Sender<Answer>)>,
 }
 
@@ -113,6 +111,8 @@ impl State {
 
 enum Phase {
     Idle,
+    /// What runs is being looked at.
+    Noting(Making<Looked<Spot>>),
     /// A PING has been made and these bytes of it have not left yet.
     Asking {
         before: Before,
@@ -125,6 +125,11 @@ enum Phase {
     /// Its ACK has come.
     Answered {
         before: Before,
+    },
+    /// What runs is being looked at once more.
+    Checking {
+        spot: Spot,
+        look: Making<Looked<Image>>,
     },
 }
 
@@ -179,7 +184,8 @@ impl Stream {
     /// Ready when the connection has a fault and must be dropped.
     pub(crate) fn poll_challenge(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.asked.register(cx.waker());
-        let state = self.0.advance(self.0.state(), cx);
+        let mut state = self.0.state();
+        self.0.advance(&mut state, cx);
         if state.fault.is_some() { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -224,19 +230,35 @@ impl Wire {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drives a challenge as far as it goes now. The state is left while somebody is looked at: others need it.
-    fn advance<'a>(&'a self, mut state: MutexGuard<'a, State>, cx: &mut Context<'_>) -> MutexGuard<'a, State> {
+    /// Drives a challenge as far as it goes now.
+    fn advance(&self, state: &mut State, cx: &mut Context<'_>) {
         loop {
             if state.fault.is_some() {
                 state.waiters.clear();
-                return state;
+                return;
             }
             match mem::replace(&mut state.phase, Phase::Idle) {
-                Phase::Idle if state.waiters.is_empty() || !state.outbound.is_between_frames() => return state,
-                Phase::Idle => match self.begin(state, cx) {
-                    Ok(begun) => state = begun,
-                    Err(waiting) => return waiting,
-                },
+                Phase::Idle if state.waiters.is_empty() || !state.outbound.is_between_frames() => return,
+                // Full, ended or at fault; the last two end the waiting by themselves.
+                Phase::Idle if !self.drain(state) => return,
+                Phase::Idle if state.waiters.iter().any(|(question, _)| *question == Question::Image) => {
+                    let (lens, peer) = (self.lens.clone(), self.peer.clone());
+                    state.phase = Phase::Noting(self.looks.make(peer.pid(), move || lens.spot(&peer)));
+                }
+                Phase::Idle => self.ask(state, Before::Writer),
+                Phase::Noting(mut look) => {
+                    state.waiters.retain(|(_, waiter)| !waiter.is_closed());
+                    if state.waiters.is_empty() {
+                        continue;
+                    }
+                    match look.as_mut().poll(cx) {
+                        Poll::Ready(seen) => self.note(state, seen),
+                        Poll::Pending => {
+                            state.phase = Phase::Noting(look);
+                            return;
+                        }
+                    }
+                }
                 Phase::Asking { before, unsent } => match self.poll_send(cx, |socket| socket.try_write(&unsent)) {
                     Poll::Ready(Ok(sent)) if sent == unsent.len() => state.phase = Phase::Asked { before },
                     Poll::Ready(Ok(sent)) => {
@@ -246,119 +268,91 @@ impl Wire {
                     Poll::Ready(Err(error)) => state.fault = Some(lost(error)),
                     Poll::Pending => {
                         state.phase = Phase::Asking { before, unsent };
-                        return state;
+                        return;
                     }
                 },
                 Phase::Asked { before } => {
                     state.phase = Phase::Asked { before };
                     // h2 may be too busy writing to read, so the ACK is looked for here.
-                    let _ready_or_not = self.poll_fill(&mut state, cx);
+                    let _ready_or_not = self.poll_fill(state, cx);
                     if matches!(state.phase, Phase::Asked { .. }) && state.fault.is_none() {
-                        return state;
+                        return;
                     }
                 }
-                Phase::Answered { before } => match self.settle(before, state, cx) {
-                    Ok(settled) => state = settled,
-                    Err(waiting) => return waiting,
+                Phase::Answered { before: Before::Writer } => match self.peer.is_alive() {
+                    true => self.answer(state, Question::Writer, &Ok(None)),
+                    false => state.fault = Some(Fault::Gone),
+                },
+                Phase::Answered { before: Before::Image(spot) } => {
+                    let (lens, peer) = (self.lens.clone(), self.peer.clone());
+                    let look = self.looks.make(peer.pid(), move || lens.image(&peer));
+                    state.phase = Phase::Checking { spot, look };
+                }
+                Phase::Checking { spot, mut look } => match look.as_mut().poll(cx) {
+                    Poll::Ready(seen) => self.settle(state, spot, seen),
+                    Poll::Pending => {
+                        state.phase = Phase::Checking { spot, look };
+                        return;
+                    }
                 },
             }
         }
     }
 
-    /// Drains, notes, and makes the PING. The state comes back as an error when it cannot be put now.
-    fn begin<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        cx: &mut Context<'_>,
-    ) -> Result<MutexGuard<'a, State>, MutexGuard<'a, State>> {
-        loop {
-            if !self.drain(&mut state) {
-                // Full, ended or at fault; the last two end the waiting by themselves.
-                return Err(state);
-            }
-            let before = if state.waiters.iter().any(|(question, _)| *question == Question::Image) {
-                let Poll::Ready(look) = state.turn.poll(&self.looks, cx) else { return Err(state) };
-                drop(state);
-                let seen = look.run(|| self.lens.spot(&self.peer));
-                state = self.state();
-                match seen {
-                    Ok(Ok(spot)) => Before::Image(spot),
-                    Ok(Err(lack)) => {
-                        // Who asked for the image hears what it lacks; the others go on.
-                        self.answer(&mut state, Question::Image, Err(lack));
-                        if state.waiters.is_empty() {
-                            return Err(state);
-                        }
-                        Before::Writer
-                    }
-                    Err(fault) => {
-                        state.fault = Some(fault);
-                        return Ok(state);
-                    }
-                }
-            } else {
-                Before::Writer
-            };
-            match queued(&self.socket) {
-                Ok(0) => {
-                    let mut nonce: Nonce = [0; 8];
-                    if aws_lc_rs::rand::fill(&mut nonce).is_err() {
-                        return Err(state);
-                    }
-                    state.inbound.expect(nonce);
-                    state.phase = Phase::Asking { before, unsent: ping(nonce).to_vec() };
-                    return Ok(state);
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    state.fault = Some(lost(error));
-                    return Ok(state);
+    /// What runs was noted before the PING.
+    fn note(&self, state: &mut State, seen: Option<Looked<Spot>>) {
+        match seen {
+            Some(Ok(Ok(spot))) => self.ask(state, Before::Image(spot)),
+            Some(Ok(Err(lack))) => {
+                // Who asked for the image hears what it lacks; the others go on.
+                self.answer(state, Question::Image, &Err(lack));
+                if !state.waiters.is_empty() {
+                    self.ask(state, Before::Writer);
                 }
             }
+            Some(Err(fault)) => state.fault = Some(fault),
+            None => state.fault = Some(broken_off()),
         }
     }
 
-    /// The ACK has come, from the right writer. Is all as it was? The state comes back as an error when that cannot be
-    /// looked at now.
-    fn settle<'a>(
-        &'a self,
-        before: Before,
-        mut state: MutexGuard<'a, State>,
-        cx: &mut Context<'_>,
-    ) -> Result<MutexGuard<'a, State>, MutexGuard<'a, State>> {
-        let Before::Image(spot) = before else {
-            match self.peer.is_alive() {
-                true => self.answer(&mut state, Question::Writer, Ok(None)),
-                false => state.fault = Some(Fault::Gone),
+    /// Makes the PING, if nothing is queued; else all begins again.
+    fn ask(&self, state: &mut State, before: Before) {
+        match queued(&self.socket) {
+            Ok(0) => {
+                let mut nonce: Nonce = [0; 8];
+                if aws_lc_rs::rand::fill(&mut nonce).is_err() {
+                    state.fault = Some(broken_off());
+                    return;
+                }
+                state.inbound.expect(nonce);
+                state.phase = Phase::Asking { before, unsent: ping(nonce).to_vec() };
             }
-            return Ok(state);
-        };
-        let Poll::Ready(look) = state.turn.poll(&self.looks, cx) else {
-            state.phase = Phase::Answered { before };
-            return Err(state);
-        };
-        drop(state);
-        let seen = look.run(|| self.lens.spot(&self.peer));
-        state = self.state();
+            Ok(_) => {}
+            Err(error) => state.fault = Some(lost(error)),
+        }
+    }
+
+    /// The ACK has come, from the right writer. Is all as it was?
+    fn settle(&self, state: &mut State, before: Spot, seen: Option<Looked<Image>>) {
         match seen {
-            Ok(Ok(now)) if now == spot => {
-                self.answer(&mut state, Question::Image, Ok(Some(spot)));
-                self.answer(&mut state, Question::Writer, Ok(None));
+            Some(Ok(Ok(image))) if image.spot == before => {
+                self.answer(state, Question::Image, &Ok(Some(image)));
+                self.answer(state, Question::Writer, &Ok(None));
             }
             // Another image than before: begin again, with whoever still waits.
-            Ok(Ok(_)) => {}
-            Ok(Err(lack)) => self.answer(&mut state, Question::Image, Err(lack)),
-            Err(fault) => state.fault = Some(fault),
+            Some(Ok(Ok(_))) => {}
+            Some(Ok(Err(lack))) => self.answer(state, Question::Image, &Err(lack)),
+            Some(Err(fault)) => state.fault = Some(fault),
+            None => state.fault = Some(broken_off()),
         }
-        Ok(state)
     }
 
-    fn answer(&self, state: &mut State, to: Question, answer: Answer) {
+    fn answer(&self, state: &mut State, to: Question, answer: &Answer) {
         let (asked, others) = mem::take(&mut state.waiters).into_iter().partition(|(question, _)| *question == to);
         state.waiters = others;
         for (_, waiter) in asked as Vec<(Question, oneshot::Sender<Answer>)> {
             // Who has stopped waiting is not told.
-            waiter.send(answer).ok();
+            waiter.send(answer.clone()).ok();
         }
     }
 
@@ -390,6 +384,11 @@ fn lost(error: io::Error) -> Fault {
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Fault::Gone,
         _ => Fault::Unreadable(error),
     }
+}
+
+/// The daemon is stopping, or something broke that never does.
+fn broken_off() -> Fault {
+    Fault::Unreadable(io::ErrorKind::Interrupted.into())
 }
 
 /// Bytes queued for us on the socket (`SIOCINQ`).
@@ -436,12 +435,13 @@ impl Read for Stream {
 impl Write for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wire = &*self.0;
-        let mut state = wire.advance(wire.state(), cx);
+        let mut state = wire.state();
+        wire.advance(&mut state, cx);
         if state.fault.is_some() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        // Our PING leaves whole before anything else does.
-        if matches!(state.phase, Phase::Asking { .. }) {
+        // Our PING leaves next, and whole.
+        if matches!(state.phase, Phase::Noting(_) | Phase::Asking { .. }) {
             return Poll::Pending;
         }
         // While somebody waits for a challenge, h2 is stopped at the next place where a PING may stand.
@@ -460,7 +460,8 @@ impl Write for Stream {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wire = &*self.0;
-        let mut state = wire.advance(wire.state(), cx);
+        let mut state = wire.state();
+        wire.advance(&mut state, cx);
         if state.fault.is_some() || !state.waiters.is_empty() || !matches!(state.phase, Phase::Idle) {
             drop(state);
             let first = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);

@@ -38,7 +38,7 @@ async fn pair(kernel: Kernel) -> Pair {
     let peer = Arc::new(Peer::of(&socket, kernel).unwrap());
     let address = path.as_os_str().as_encoded_bytes().to_vec();
     let (stream, line) =
-        guard(socket, peer, Lens::new("/".into(), vec![address]).unwrap(), AllLooks::default().of_user());
+        guard(socket, peer, Lens::new("/".into(), vec![address]).unwrap(), AllLooks::default().of_user(0));
     Pair { client, stream, line, _dir: dir }
 }
 
@@ -124,7 +124,7 @@ async fn a_childs_bytes_end_the_connection() {
     let mut storage = [0; 64];
     let mut buf = hyper::rt::ReadBuf::new(&mut storage);
     poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, buf.unfilled())).await.unwrap_err();
-    assert!(matches!(stream.close(), Some(Fault::ForkedClient | Fault::SenderDiffers)));
+    assert!(matches!(stream.close(), Some(Fault::ForkedClient | Fault::SenderDiffers { .. })));
     child.wait().unwrap();
 }
 

@@ -49,7 +49,12 @@ impl Puppet {
                 prctl::set_name(&name)?;
             }
             "be undumpable" => prctl::set_dumpable(false)?,
-            "rewrite the executable" => disguise::rewrite_executable(&message.text(1))?,
+            "rewrite the executable" => {
+                let layout = [2, 3, 4].map(|at| message.number(at));
+                let layout =
+                    if let [Ok(code), Ok(stack), Ok(heap)] = layout { Some([code, stack, heap]) } else { None };
+                disguise::rewrite_executable(&message.text(1), layout)?;
+            }
             "write as" => send_as(self.connection()?.as_fd(), message.number(1)?, message.bytes(2))?,
             "out of band" => send_out_of_band(self.connection()?.as_fd())?,
             "send descriptors" => return self.send_descriptors(&message.text(1), message.number(2)?),

@@ -19,11 +19,11 @@ struct Map {
     exe_fd: u32,
 }
 
-/// Shows another program as the one we run.
+/// Shows another program as the one we run, and, if they are given, its code, stack and heap as ours.
 ///
 /// # Errors
 /// `EPERM` for whoever is not root of its user namespace.
-pub(super) fn rewrite_executable(path: &str) -> io::Result<()> {
+pub(super) fn rewrite_executable(path: &str, layout: Option<[u64; 3]>) -> io::Result<()> {
     let ours = fs::read_link("/proc/self/exe")?;
     let ours = ours.to_string_lossy().into_owned();
     for line in fs::read_to_string("/proc/self/maps")?.lines() {
@@ -37,7 +37,7 @@ pub(super) fn rewrite_executable(path: &str) -> io::Result<()> {
     // SAFETY: asks where the heap ends and moves nothing.
     let end = unsafe { libc::sbrk(0) };
     let end = u64::try_from(end.addr()).map_err(io::Error::other)?;
-    let addresses = [
+    let mut addresses = [
         field(26),
         field(27),
         field(45),
@@ -50,6 +50,12 @@ pub(super) fn rewrite_executable(path: &str) -> io::Result<()> {
         field(50),
         field(51),
     ];
+    if let Some([code, stack, heap]) = layout {
+        take_memory();
+        for (at, address) in [(0, code), (1, code + 4_096), (4, heap), (5, heap), (6, stack)] {
+            addresses[at] = address;
+        }
+    }
     let program = File::open(path)?;
     let exe_fd = u32::try_from(program.as_raw_fd()).map_err(io::Error::other)?;
     let map = Map { addresses, auxv: 0, auxv_size: 0, exe_fd };
@@ -57,6 +63,16 @@ pub(super) fn rewrite_executable(path: &str) -> io::Result<()> {
     // SAFETY: the structure has the kernel's layout and outlives the call, and its size is given.
     let done = unsafe { libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const map, size, 0) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes all the heap that will be needed: it cannot grow any more when the kernel has another one in mind.
+fn take_memory() {
+    const ENOUGH: usize = 16 << 20;
+    for (option, value) in [(libc::M_TRIM_THRESHOLD, libc::c_int::MAX), (libc::M_MMAP_THRESHOLD, 32 << 20)] {
+        // SAFETY: sets how the allocator behaves.
+        unsafe { libc::mallopt(option, value) };
+    }
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(ENOUGH)));
 }
 
 /// Puts what lies in one range of the map on memory without a file, at the same place and with the same rights.
