@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::limits::Share;
+use crate::sys::party::party_of;
 
 /// What each party holds.
 #[derive(Debug)]
@@ -168,31 +169,9 @@ fn weight(count: usize, share: usize) -> u64 {
     count.saturating_mul(1 << 32) / share
 }
 
-/// The first uid of the party. Ranges begin where useradd(8) lets them begin (`SUB_UID_MIN`, `SUB_UID_COUNT`); those
-/// that begin elsewhere are two parties.
-fn party_of(uid: u32) -> u32 {
-    match uid.checked_sub(RANGES_FROM) {
-        Some(above) => uid - above % RANGE_UIDS,
-        None => uid,
-    }
-}
-
-const RANGES_FROM: u32 = 100_000;
-const RANGE_UIDS: u32 = 65_536;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_uids_of_a_range_are_one_party() {
-        for (uid, party) in
-            [(0, 0), (1_000, 1_000), (99_999, 99_999), (100_000, 100_000), (165_535, 100_000), (165_536, 165_536)]
-        {
-            assert_eq!(party_of(uid), party, "{uid}");
-        }
-        assert_eq!(party_of(u32::MAX), u32::MAX - (u32::MAX - RANGES_FROM) % RANGE_UIDS);
-    }
 
     #[test]
     fn who_has_left_is_in_no_ranking() {

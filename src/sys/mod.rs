@@ -16,6 +16,7 @@ pub(crate) mod kernel;
 pub(crate) mod listener;
 pub(crate) mod looks;
 pub(crate) mod memory;
+pub(crate) mod party;
 pub(crate) mod peer;
 pub(crate) mod pidfd;
 pub(crate) mod proc;
