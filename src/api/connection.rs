@@ -7,6 +7,7 @@ use std::{
     convert::Infallible,
     error::Error as _,
     future::{Future, poll_fn},
+    mem,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
     sync::Arc,
@@ -15,7 +16,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use tokio::time::{Instant, Sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -179,6 +180,19 @@ fn ending(error: &hyper::Error) -> End {
     }
 }
 
+/// What is used of a request's headers from here on. The rest would cost its memory, which is many times what it cost
+/// to send, for as long as the call lasts. grpc-timeout is the client's to keep: tonic would end a slow call with
+/// Cancelled, which ends a watch for good.
+fn keep_few(headers: &mut HeaderMap) {
+    const KEPT: [&str; 3] = ["content-type", "grpc-encoding", "grpc-accept-encoding"];
+    let mut all = mem::take(headers);
+    for name in KEPT {
+        if let Some(value) = all.remove(name) {
+            headers.insert(name, value);
+        }
+    }
+}
+
 /// What the paths of the only calls with more than one message from the client begin with.
 const REFLECTION: &str = "/grpc.reflection.";
 
@@ -223,8 +237,7 @@ async fn answer(
     } else {
         request.extensions_mut().insert(caller);
     }
-    // grpc-timeout is the client's to keep: tonic would end a slow call with Cancelled, which ends a watch for good.
-    request.headers_mut().remove("grpc-timeout");
+    keep_few(request.headers_mut());
     let answered = AssertUnwindSafe(turns::take(slot.turns(), routes.call(request))).catch_unwind().await;
     Ok(match answered {
         Ok(Ok(response)) => {
@@ -267,7 +280,7 @@ fn method_name(path: &str) -> &'static str {
 }
 
 /// Exactly one `workload.spiffe.io: true`, to the letter (SPIFFE Workload Endpoint §4.1).
-fn has_security_header(headers: &http::HeaderMap) -> bool {
+fn has_security_header(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all("workload.spiffe.io").iter();
     values.next().is_some_and(|value| value.as_bytes() == b"true") && values.next().is_none()
 }
@@ -293,12 +306,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn few_headers_are_kept() {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", "application/grpc".parse().unwrap());
+        headers.insert("grpc-encoding", "gzip".parse().unwrap());
+        headers.insert("grpc-timeout", "1S".parse().unwrap());
+        for number in 0..400 {
+            headers.append("x-many", number.into());
+        }
+        keep_few(&mut headers);
+        assert_eq!(headers.len(), 2);
+        assert!(headers.capacity() < 16, "{}", headers.capacity());
+        assert_eq!(headers.get("grpc-encoding").unwrap(), "gzip");
+    }
+
+    #[test]
     fn the_header_is_one_exact_value() {
         let headers = |values: &[&str]| {
             let pairs = values
                 .iter()
                 .map(|value| (http::HeaderName::from_static("workload.spiffe.io"), value.parse().unwrap()));
-            pairs.collect::<Vec<_>>().into_iter().fold(http::HeaderMap::new(), |mut map, (name, value)| {
+            pairs.collect::<Vec<_>>().into_iter().fold(HeaderMap::new(), |mut map, (name, value)| {
                 map.append(name, value);
                 map
             })

@@ -2,9 +2,14 @@
 //!
 //! With a user namespace a person has 65,536 uids, and a share for each. So what is compared here is the *party*: a
 //! uid, or a whole range of them. Whoever holds less than the greatest party finds room at that party's cost, so that
-//! no party, however many uids it has, can keep another out.
+//! no party, however many uids it has, can keep another out. A directory service may have given the uids of one range
+//! to many people: within a party, too, whoever holds most makes room for whoever holds less.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+    ops::{AddAssign, SubAssign},
+};
 
 use super::limits::Share;
 use crate::sys::party::party_of;
@@ -15,14 +20,20 @@ pub(super) struct Parties {
     user: Share,
     root: Share,
     each: HashMap<u32, Party>,
-    by_idle: Ranking,
-    by_connections: Ranking,
-    by_streams: Ranking,
+    order: Order,
 }
 
-/// Connections are numbered in the order in which they came.
+/// Its uids, and what they hold together.
 #[derive(Debug, Default)]
 struct Party {
+    members: HashMap<u32, Member>,
+    held: Held,
+    order: Order,
+}
+
+/// One uid's connections, numbered in the order in which they came.
+#[derive(Debug, Default)]
+struct Member {
     idle: BTreeSet<u64>,
     busy: BTreeSet<u64>,
     streams: usize,
@@ -30,93 +41,82 @@ struct Party {
 
 impl Parties {
     pub(super) fn new(user: Share, root: Share) -> Self {
-        Self {
-            user,
-            root,
-            each: HashMap::new(),
-            by_idle: Ranking::default(),
-            by_connections: Ranking::default(),
-            by_streams: Ranking::default(),
-        }
+        Self { user, root, each: HashMap::new(), order: Order::default() }
     }
 
     pub(super) fn connected(&mut self, uid: u32, number: u64) {
-        self.change(uid, |party| {
-            party.idle.insert(number);
+        self.change(uid, |member| {
+            member.idle.insert(number);
         });
     }
 
     /// With its streams, as many as are still open.
     pub(super) fn disconnected(&mut self, uid: u32, number: u64, streams: usize) {
-        self.change(uid, |party| {
-            party.idle.remove(&number);
-            party.busy.remove(&number);
-            party.streams = party.streams.saturating_sub(streams);
+        self.change(uid, |member| {
+            member.idle.remove(&number);
+            member.busy.remove(&number);
+            member.streams = member.streams.saturating_sub(streams);
         });
     }
 
     pub(super) fn stream_opened(&mut self, uid: u32, number: u64) {
-        self.change(uid, |party| {
-            party.streams += 1;
-            if party.idle.remove(&number) {
-                party.busy.insert(number);
+        self.change(uid, |member| {
+            member.streams += 1;
+            if member.idle.remove(&number) {
+                member.busy.insert(number);
             }
         });
     }
 
     pub(super) fn stream_closed(&mut self, uid: u32, number: u64, is_last: bool) {
-        self.change(uid, |party| {
-            party.streams = party.streams.saturating_sub(1);
-            if is_last && party.busy.remove(&number) {
-                party.idle.insert(number);
+        self.change(uid, |member| {
+            member.streams = member.streams.saturating_sub(1);
+            if is_last && member.busy.remove(&number) {
+                member.idle.insert(number);
             }
         });
     }
 
     /// The connection that goes, so that this user can have one more: an idle one if there is any, of the party that
-    /// has most of them; else any of the greatest party.
+    /// has most of them; else any of the greatest party, or of the greatest in its own.
     pub(super) fn connection_for_connection(&self, uid: u32) -> Option<u64> {
         let newcomer = party_of(uid);
-        let held = self.each.get(&newcomer).map_or(0, Party::connections);
-        let weigh = |party, count| weight(count, self.share(party).connections);
-        let idlest = self.by_idle.greatest().filter(|&party| {
-            let connections = self.each.get(&party).map_or(0, Party::connections);
-            party == newcomer || weigh(party, connections) > weigh(newcomer, held)
-        });
-        let idle = self.each.get(&idlest.unwrap_or(newcomer)).and_then(|party| party.idle.first());
-        // One more than now, so that two parties never take the same place from each other in turn.
-        let busy = || {
-            let greatest = self.by_connections.above(weigh(newcomer, held + 1))?;
-            self.each.get(&greatest)?.busy.first()
+        let (held, share) = (self.held(newcomer).connections, self.share(newcomer).connections);
+        let weigh = |party| weight(self.held(party).connections, self.share(party).connections);
+        let idlest = self.order.idle.greatest();
+        let idle = match idlest.filter(|&party| party != newcomer && weigh(party) > weight(held, share)) {
+            Some(party) => self.each.get(&party).and_then(Party::idle),
+            None => self.each.get(&newcomer).and_then(|party| party.idle_for(uid)),
         };
-        idle.or_else(busy).copied()
+        // One more than now, so that two parties never take the same place from each other in turn.
+        let others = || self.each.get(&self.order.connections.above(weight(held + 1, share))?)?.any();
+        let own = || self.each.get(&newcomer)?.busy_for(uid);
+        idle.or_else(others).or_else(own)
     }
 
     /// The connection that goes with all its streams, so that this user can have one more stream.
     pub(super) fn connection_for_stream(&self, uid: u32) -> Option<u64> {
         let newcomer = party_of(uid);
-        let held = self.each.get(&newcomer).map_or(0, |party| party.streams);
-        let greatest = self.by_streams.above(weight(held + 1, self.share(newcomer).streams))?;
-        self.each.get(&greatest)?.busy.first().copied()
+        let (held, share) = (self.held(newcomer).streams, self.share(newcomer).streams);
+        let others = || self.each.get(&self.order.streams.above(weight(held + 1, share))?)?.streaming();
+        let own = || self.each.get(&newcomer)?.streaming_for(uid);
+        others().or_else(own)
     }
 
-    /// Changes a party, and its places among the others.
-    fn change(&mut self, uid: u32, change: impl FnOnce(&mut Party)) {
+    /// Changes what a uid holds, and the places of it and its party among the others.
+    fn change(&mut self, uid: u32, change: impl FnOnce(&mut Member)) {
         let (name, share) = (party_of(uid), self.share(uid));
         let party = self.each.entry(name).or_default();
-        let before = party.weights(share);
-        change(party);
-        let now = party.weights(share);
-        if party.connections() == 0 && party.streams == 0 {
+        let before = party.held;
+        party.change(uid, share, change);
+        self.order.moved(name, before.weights(share), party.held.weights(share));
+        if party.members.is_empty() {
             self.each.remove(&name);
         }
-        for (place, ranking) in
-            [&mut self.by_idle, &mut self.by_connections, &mut self.by_streams].into_iter().enumerate()
-        {
-            if let (Some(before), Some(now)) = (before.get(place), now.get(place)) {
-                ranking.moved(name, *before, *now);
-            }
-        }
+    }
+
+    fn held(&self, party: u32) -> Held {
+        self.each.get(&party).map(|party| party.held).unwrap_or_default()
     }
 
     fn share(&self, uid: u32) -> Share {
@@ -125,41 +125,154 @@ impl Parties {
 }
 
 impl Party {
-    fn connections(&self) -> usize {
-        self.idle.len() + self.busy.len()
+    fn change(&mut self, uid: u32, share: Share, change: impl FnOnce(&mut Member)) {
+        let member = self.members.entry(uid).or_default();
+        let before = member.held();
+        change(member);
+        let now = member.held();
+        if now.is_nothing() {
+            self.members.remove(&uid);
+        }
+        self.held -= before;
+        self.held += now;
+        self.order.moved(uid, before.weights(share), now.weights(share));
     }
 
-    /// In the order of the rankings.
-    fn weights(&self, share: Share) -> [u64; 3] {
-        [
-            weight(self.idle.len(), share.connections),
-            weight(self.connections(), share.connections),
-            weight(self.streams, share.streams),
-        ]
+    fn member(&self, uid: Option<u32>) -> Option<&Member> {
+        self.members.get(&uid?)
+    }
+
+    fn held_by(&self, uid: u32) -> Held {
+        self.member(Some(uid)).map(Member::held).unwrap_or_default()
+    }
+
+    /// An idle connection, of whoever has most of them.
+    fn idle(&self) -> Option<u64> {
+        self.member(self.order.idle.greatest())?.idle.first().copied()
+    }
+
+    /// The same, at the cost of nobody who has less than this uid; else one of its own.
+    fn idle_for(&self, uid: u32) -> Option<u64> {
+        let idlest = self.order.idle.greatest();
+        let greater = idlest.filter(|&one| self.held_by(one).connections > self.held_by(uid).connections);
+        self.member(greater.or(Some(uid)))?.idle.first().copied()
+    }
+
+    /// Any connection of whoever has most.
+    fn any(&self) -> Option<u64> {
+        let member = self.member(self.order.connections.greatest())?;
+        member.idle.first().or(member.busy.first()).copied()
+    }
+
+    /// One of whoever has more than this uid would have.
+    fn busy_for(&self, uid: u32) -> Option<u64> {
+        let greatest = self.order.connections.greatest()?;
+        let is_greater = self.held_by(greatest).connections > self.held_by(uid).connections + 1;
+        is_greater.then(|| self.any())?
+    }
+
+    /// A connection of whoever has most streams.
+    fn streaming(&self) -> Option<u64> {
+        self.member(self.order.streams.greatest())?.busy.first().copied()
+    }
+
+    /// The same, if it has more than this uid would have.
+    fn streaming_for(&self, uid: u32) -> Option<u64> {
+        let greatest = self.order.streams.greatest()?;
+        let is_greater = self.held_by(greatest).streams > self.held_by(uid).streams + 1;
+        is_greater.then(|| self.streaming())?
     }
 }
 
-/// Parties in order of what they hold; those that hold nothing are not in it.
+impl Member {
+    fn held(&self) -> Held {
+        let connections = self.idle.len() + self.busy.len();
+        Held { idle: self.idle.len(), connections, streams: self.streams }
+    }
+}
+
+/// How much of each a uid or a party holds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    idle: usize,
+    connections: usize,
+    streams: usize,
+}
+
+impl Held {
+    fn is_nothing(self) -> bool {
+        self.connections == 0 && self.streams == 0
+    }
+
+    fn weights(self, share: Share) -> Weights {
+        Weights {
+            idle: weight(self.idle, share.connections),
+            connections: weight(self.connections, share.connections),
+            streams: weight(self.streams, share.streams),
+        }
+    }
+}
+
+impl AddAssign for Held {
+    fn add_assign(&mut self, more: Self) {
+        self.idle += more.idle;
+        self.connections += more.connections;
+        self.streams += more.streams;
+    }
+}
+
+impl SubAssign for Held {
+    fn sub_assign(&mut self, less: Self) {
+        self.idle = self.idle.saturating_sub(less.idle);
+        self.connections = self.connections.saturating_sub(less.connections);
+        self.streams = self.streams.saturating_sub(less.streams);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Weights {
+    idle: u64,
+    connections: u64,
+    streams: u64,
+}
+
+/// Parties, or uids, in order of what they hold of each.
 #[derive(Debug, Default)]
-struct Ranking(BTreeSet<(u64, u32)>);
+struct Order {
+    idle: Ranking,
+    connections: Ranking,
+    streams: Ranking,
+}
+
+impl Order {
+    fn moved(&mut self, name: u32, before: Weights, now: Weights) {
+        self.idle.moved(name, before.idle, now.idle);
+        self.connections.moved(name, before.connections, now.connections);
+        self.streams.moved(name, before.streams, now.streams);
+    }
+}
+
+/// In order of what they hold, of equal ones the lowest uid last; those that hold nothing are not in it.
+#[derive(Debug, Default)]
+struct Ranking(BTreeSet<(u64, Reverse<u32>)>);
 
 impl Ranking {
-    fn moved(&mut self, party: u32, before: u64, now: u64) {
+    fn moved(&mut self, name: u32, before: u64, now: u64) {
         if before != now {
-            self.0.remove(&(before, party));
+            self.0.remove(&(before, Reverse(name)));
             if now > 0 {
-                self.0.insert((now, party));
+                self.0.insert((now, Reverse(name)));
             }
         }
     }
 
     fn greatest(&self) -> Option<u32> {
-        self.0.last().map(|(_, party)| *party)
+        self.0.last().map(|(_, Reverse(name))| *name)
     }
 
     /// The greatest, if it holds more than that.
     fn above(&self, least: u64) -> Option<u32> {
-        self.0.last().filter(|(weight, _)| *weight > least).map(|(_, party)| *party)
+        self.0.last().filter(|(weight, _)| *weight > least).map(|(_, Reverse(name))| *name)
     }
 }
 
@@ -173,17 +286,61 @@ fn weight(count: usize, share: usize) -> u64 {
 mod tests {
     use super::*;
 
+    const SHARE: Share = Share { connections: 8, streams: 8 };
+    /// Three of one range, as a directory service gives them to three people.
+    const MANY: u32 = 100_001;
+    const SOME: u32 = 100_002;
+    const FEW: u32 = 100_003;
+
+    /// Connections of these uids, numbered from 1, with a stream on each where they are busy.
+    fn connected(uids: &[u32], is_busy: bool) -> Parties {
+        let mut parties = Parties::new(SHARE, SHARE);
+        for (uid, number) in uids.iter().zip(1..) {
+            parties.connected(*uid, number);
+            if is_busy {
+                parties.stream_opened(*uid, number);
+            }
+        }
+        parties
+    }
+
+    #[test]
+    fn within_a_party_whoever_has_most_makes_room() {
+        for is_busy in [false, true] {
+            let parties = connected(&[SOME, MANY, MANY, MANY, SOME, 1_000], is_busy);
+            assert_eq!(parties.connection_for_connection(FEW), Some(2), "busy: {is_busy}");
+            assert_eq!(parties.connection_for_connection(1_000), Some(2), "and for others; busy: {is_busy}");
+        }
+        let parties = connected(&[SOME, MANY, MANY, MANY, SOME, 1_000], true);
+        assert_eq!(parties.connection_for_stream(FEW), Some(2));
+        assert_eq!(parties.connection_for_stream(1_000), Some(2));
+    }
+
+    #[test]
+    fn within_a_party_no_place_goes_to_and_fro() {
+        let busy = connected(&[MANY, MANY, SOME], true);
+        for uid in [MANY, SOME] {
+            assert_eq!(busy.connection_for_connection(uid), None, "{uid}");
+            assert_eq!(busy.connection_for_stream(uid), None, "{uid}");
+        }
+        let idle = connected(&[SOME, MANY, MANY], false);
+        assert_eq!(idle.connection_for_connection(MANY), Some(2), "its own");
+        let mut parties = connected(&[SOME, MANY, MANY], false);
+        parties.stream_opened(MANY, 2);
+        parties.stream_opened(MANY, 3);
+        assert_eq!(parties.connection_for_connection(MANY), None, "not that of one who has less");
+    }
+
     #[test]
     fn who_has_left_is_in_no_ranking() {
-        let share = Share { connections: 3, streams: 3 };
-        let mut parties = Parties::new(share, share);
-        parties.connected(7, 1);
-        parties.stream_opened(7, 1);
-        parties.stream_opened(7, 1);
-        parties.stream_closed(7, 1, false);
-        parties.disconnected(7, 1, 1);
+        let mut parties = connected(&[MANY, MANY, SOME], true);
+        parties.stream_opened(MANY, 1);
+        parties.stream_closed(MANY, 1, false);
+        for (uid, number, streams) in [(MANY, 1, 1), (MANY, 2, 1), (SOME, 3, 1)] {
+            parties.disconnected(uid, number, streams);
+        }
         assert!(parties.each.is_empty());
-        for ranking in [parties.by_idle, parties.by_connections, parties.by_streams] {
+        for ranking in [parties.order.idle, parties.order.connections, parties.order.streams] {
             assert_eq!(ranking.greatest(), None);
         }
     }

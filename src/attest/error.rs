@@ -24,7 +24,7 @@ pub(crate) enum Error {
     Looks,
     /// Names of users and groups could not be looked up.
     #[error("names of users and groups could not be looked up")]
-    Names(#[source] std::io::Error),
+    Names(#[source] super::names::Error),
     /// The executable could not be hashed in time, or too many wait for that.
     #[error("the executable could not be hashed")]
     Hash(#[source] super::hash::Error),

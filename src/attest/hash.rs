@@ -1,4 +1,4 @@
-//! SHA-256 of executables: once per file, one at a time per file and per user, off the request path.
+//! SHA-256 of executables: once per file, one at a time of each party (`queue`), off the request path.
 //!
 //! The content is read from the descriptor that was opened, with the file's facts equal before and after. A running
 //! executable cannot be written (ETXTBSY), so the same facts mean the same content; a file whose ctime is younger
@@ -13,14 +13,13 @@ use std::{
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+use super::queue::{Place, Queue};
 use crate::sys::{proc::FileId, process};
 
 /// How many digests are remembered.
 pub(crate) const DIGESTS_MAX: usize = 4_096;
-/// How many callers may wait for hashes in all.
-pub(crate) const WAITING_MAX: usize = 1_024;
 const READ_BYTES: usize = 64 * 1024;
 /// A file that changed within this time before it was read is not remembered.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -37,8 +36,8 @@ pub(crate) enum Error {
     /// The file changed while it was read.
     #[error("the executable changed while it was hashed")]
     Changed,
-    /// More than [`WAITING_MAX`] callers wait already.
-    #[error("too many callers wait for hashes")]
+    /// As many callers of this one's party wait as may.
+    #[error("too many callers of this user wait for hashes")]
     Busy,
     /// The system gives no thread to hash on.
     #[error("no thread is left to hash on")]
@@ -111,19 +110,12 @@ pub(crate) struct Hasher {
     limits: Limits,
     known: Mutex<HashMap<Version, String>>,
     making: Mutex<HashMap<(u32, Version), Pending>>,
-    slots: Semaphore,
-    waiting: Semaphore,
+    queue: Queue,
 }
 
 impl Hasher {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            known: Mutex::default(),
-            making: Mutex::default(),
-            slots: Semaphore::new(limits.at_once),
-            waiting: Semaphore::new(WAITING_MAX),
-        }
+        Self { limits, known: Mutex::default(), making: Mutex::default(), queue: Queue::new(limits.at_once) }
     }
 
     /// The digest of an executable. `open` opens its content; it is called on a thread that may block, and only for
@@ -144,13 +136,11 @@ impl Hasher {
         if version.size > self.limits.bytes_max {
             return Ok(Err(Unhashed::TooLarge));
         }
-        if kind == FileSystem::Local
-            && let Some(digest) = self.known().get(&version)
-        {
-            return Ok(Ok(digest.clone()));
+        if let Some(digest) = self.known(kind, version) {
+            return Ok(Ok(digest));
         }
-        let _waiting = self.waiting.try_acquire().map_err(|_| Error::Busy)?;
-        let Pending(mut outcome) = self.join_or_begin(uid, version, kind, open, now);
+        let place = self.queue.enter(uid).ok_or(Error::Busy)?;
+        let (Pending(mut outcome), _place) = self.join_or_begin(uid, place, version, kind, open, now);
         let wait = tokio::time::timeout(self.limits.wait, outcome.wait_for(Option::is_some)).await;
         match wait {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(Error::Late(self.limits.wait))),
@@ -158,48 +148,56 @@ impl Hasher {
         }
     }
 
-    /// One hashing for each file and user at a time; whoever comes meanwhile waits for the same.
+    /// One hashing for each file and user at a time; whoever comes meanwhile waits for the same. What is begun keeps the
+    /// place of whoever began it, also when he leaves, so that nobody begins more than may wait.
     fn join_or_begin(
         self: &Arc<Self>,
         uid: u32,
+        place: Place,
         version: Version,
         kind: FileSystem,
         open: impl FnOnce() -> io::Result<File> + Send + 'static,
         now: SystemTime,
-    ) -> Pending {
+    ) -> (Pending, Option<Place>) {
         let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(outcome) = making.get(&(uid, version)) {
-            return outcome.clone();
+            return (outcome.clone(), Some(place));
         }
         let (done, outcome) = watch::channel(None);
         let outcome = Pending(outcome);
         making.insert((uid, version), outcome.clone());
         let hasher = self.clone();
         tokio::spawn(async move {
-            let made = hasher.clone().make(version, kind, open, now).await;
+            let made = hasher.clone().make(uid, version, kind, open, now).await;
             done.send_replace(Some(made));
             hasher.making.lock().unwrap_or_else(PoisonError::into_inner).remove(&(uid, version));
+            drop(place);
         });
-        outcome
+        (outcome, None)
     }
 
     async fn make(
         self: Arc<Self>,
+        uid: u32,
         version: Version,
         kind: FileSystem,
         open: impl FnOnce() -> io::Result<File> + Send + 'static,
         now: SystemTime,
     ) -> Outcome {
         let wait = self.limits.wait;
-        let slot = tokio::time::timeout(wait, self.slots.acquire()).await;
-        let Ok(Ok(_slot)) = slot else { return Err(Error::Late(wait)) };
+        let turn = tokio::time::timeout(wait, self.queue.turn(uid)).await;
+        let Ok(Some(_turn)) = turn else { return Err(Error::Late(wait)) };
+        // Another user's turn may have been for the same file.
+        if let Some(digest) = self.known(kind, version) {
+            return Ok(Ok(digest));
+        }
         let digest = process::in_background(move || {
             open().map_err(|error| Error::Io(Arc::new(error))).and_then(|file| read(file, version, wait))
         })
         .await
         .unwrap_or(Err(Error::NoThread))?;
         if kind == FileSystem::Local && version.is_settled(now) {
-            let mut known = self.known();
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= DIGESTS_MAX {
                 // Which one goes hardly matters: a digest costs one hashing.
                 if let Some(any) = known.keys().next().copied() {
@@ -211,8 +209,9 @@ impl Hasher {
         Ok(Ok(digest))
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Version, String>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self, kind: FileSystem, version: Version) -> Option<String> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&version).filter(|_| kind == FileSystem::Local).cloned()
     }
 }
 
@@ -310,11 +309,14 @@ mod tests {
     use std::{
         fs,
         path::PathBuf,
-        sync::atomic::{AtomicU32, Ordering},
+        sync::{
+            atomic::{AtomicU32, Ordering},
+            mpsc,
+        },
     };
 
     use super::*;
-    use crate::sys::scratch::Scratch;
+    use crate::{attest::queue::WAITING_PER_PARTY, sys::scratch::Scratch};
 
     const LIMITS: Limits = Limits { bytes_max: 1 << 20, wait: Duration::from_secs(30), at_once: 2 };
 
@@ -341,6 +343,20 @@ mod tests {
                 File::open(path)
             };
             self.hasher.sha256(1000, Seen::of(&file).unwrap(), open, crate::sys::Clock::system().now() + later).await
+        }
+
+        /// A file of that uid whose reading hangs until the sender goes.
+        fn hang(&self, uid: u32, name: &str) -> (mpsc::Sender<()>, impl Future<Output = Outcome> + use<>) {
+            let path = self.path.with_file_name(name);
+            fs::write(&path, name).unwrap();
+            let (file, opened, (held, release)) = (File::open(&path).unwrap(), self.opened.clone(), mpsc::channel());
+            let open = move || {
+                opened.fetch_add(1, Ordering::Relaxed);
+                release.recv().unwrap_err();
+                File::open(path)
+            };
+            let (hasher, seen) = (self.hasher.clone(), Seen::of(&file).unwrap());
+            (held, async move { hasher.sha256(uid, seen, open, crate::sys::Clock::system().now()).await })
         }
     }
 
@@ -379,6 +395,45 @@ mod tests {
         let all = futures_util::future::join_all((0..20).map(|_| subject.hash(LATER))).await;
         assert!(all.into_iter().all(|outcome| outcome.unwrap() == Ok(ABC.to_owned())));
         assert_eq!(subject.opened.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn whose_hashes_hang_keeps_no_other_party_waiting() {
+        let subject = Subject::new(b"abc");
+        let (held, mut hanging): (Vec<_>, Vec<_>) = (100_000..100_004)
+            .map(|uid| subject.hang(uid, &uid.to_string()))
+            .map(|(held, one)| (held, Box::pin(one)))
+            .unzip();
+        for one in &mut hanging {
+            assert!(futures_util::poll!(one).is_pending());
+        }
+        // Of as many as may hash at once, one is left.
+        assert_eq!(subject.hash(LATER).await.unwrap(), Ok(ABC.to_owned()));
+        assert_eq!(subject.opened.load(Ordering::Relaxed), 2, "one of theirs, and this one");
+        drop(held);
+        for outcome in futures_util::future::join_all(hanging).await {
+            outcome.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_party_that_waits_as_often_as_it_may_leaves_others_room() {
+        let subject = Subject::new(b"abc");
+        let mut waiting = Vec::new();
+        let (held, first) = subject.hang(100_000, "large");
+        waiting.push(Box::pin(first));
+        for _ in 1..WAITING_PER_PARTY {
+            waiting.push(Box::pin(subject.hang(100_000, "large").1));
+        }
+        for one in &mut waiting {
+            assert!(futures_util::poll!(one).is_pending());
+        }
+        assert!(matches!(subject.hang(100_001, "small").1.await, Err(Error::Busy)));
+        // What they have begun goes on without them.
+        drop(waiting);
+        assert!(matches!(subject.hang(100_001, "small").1.await, Err(Error::Busy)));
+        assert_eq!(subject.hash(LATER).await.unwrap(), Ok(ABC.to_owned()));
+        drop(held);
     }
 
     #[tokio::test]

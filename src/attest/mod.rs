@@ -8,6 +8,7 @@ mod caller;
 mod error;
 mod hash;
 mod names;
+mod queue;
 mod unix;
 
 pub(crate) use caller::{Attested, Caller};

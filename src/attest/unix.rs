@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Error,
     hash::{Hasher, Limits, Seen, Unhashed, hex},
-    names::Names,
+    names::{self, Names},
 };
 use crate::{
     registry::{Image as Kind, ImageSet, Selector, Selectors, Snapshot},
@@ -41,7 +41,7 @@ pub(crate) struct Attestor {
     pub(super) lens: Lens,
     pub(super) waits: Waits,
     kernel: Kernel,
-    names: Arc<Names>,
+    names: Names,
     hasher: Arc<Hasher>,
     /// For looks from outside.
     looks: Looks,
@@ -74,7 +74,7 @@ impl Attestor {
         counters: Arc<Counters>,
     ) -> Self {
         let limits = Limits { bytes_max: waits.hash_bytes_max, wait: waits.hash, at_once: waits.hashes_at_once };
-        let (names, hasher) = (Arc::default(), Arc::new(Hasher::new(limits)));
+        let (names, hasher) = (Names::new(waits.attestation), Arc::new(Hasher::new(limits)));
         Self { lens, waits, kernel, names, hasher, looks: looks.own(), clock, counters }
     }
 
@@ -93,22 +93,21 @@ impl Attestor {
         Ok(selectors.into_iter().collect())
     }
 
-    /// A directory service may take its time, and is asked on a thread that may wait.
+    /// All of them together may take as long as one alone.
     async fn named(&self, facts: &Facts) -> Result<Vec<Selector>, Error> {
-        let (names, facts) = (self.names.clone(), facts.clone());
-        let looked_up = tokio::task::spawn_blocking(move || {
+        let looking_up = async {
             let mut selectors = Vec::new();
-            selectors.extend(names.user(facts.uid)?.and_then(|name| written("user", &name)));
-            selectors.extend(names.group(facts.gid)?.and_then(|name| written("group", &name)));
-            for gid in facts.groups.into_iter().flatten() {
-                selectors.extend(names.group(gid)?.and_then(|name| written("supplementary_group", &name)));
+            selectors.extend(self.names.user(facts.uid).await?.and_then(|name| written("user", &name)));
+            selectors.extend(self.names.group(facts.gid).await?.and_then(|name| written("group", &name)));
+            for gid in facts.groups.iter().flatten() {
+                let name = self.names.group(*gid).await?;
+                selectors.extend(name.and_then(|name| written("supplementary_group", &name)));
             }
             Ok(selectors)
-        });
-        match tokio::time::timeout(self.waits.attestation, looked_up).await {
-            Ok(Ok(selectors)) => selectors.map_err(Error::Names),
-            Ok(Err(_)) | Err(_) => Err(Error::Names(std::io::ErrorKind::TimedOut.into())),
-        }
+        };
+        let wait = self.waits.attestation;
+        let looked_up = tokio::time::timeout(wait, looking_up).await;
+        looked_up.unwrap_or(Err(names::Error::Late(wait))).map_err(Error::Names)
     }
 
     /// Adds the selectors of an image that entries wait for, cheap ones first: a hash is not taken for an entry that

@@ -75,6 +75,9 @@ impl BundleFeed {
             let keyring = self.keyring.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
             if snapshot.matching(&attested.selectors).is_empty() {
+                if !self.issuer.holds(&self.caller, &attested).await? {
+                    continue;
+                }
                 return Err(self.issuer.refuse(&self.caller, &attested, vec![Reason::NoEntry]));
             }
             self.attested = Some(attested.clone());

@@ -14,7 +14,7 @@ use crate::{
     attest::{Attested, Caller},
     authority::{Keyring, Svid},
     policy::Reason,
-    registry::{Entry, EntryId, Snapshot, drop_repeated_hints},
+    registry::{Entry, EntryId, IDENTITIES_MAX, Snapshot, granted},
 };
 
 /// How often a caller that changes between attestation and release is attested again for one message.
@@ -101,7 +101,7 @@ impl X509Feed {
         if !attested.is_enough_for(&snapshot) {
             return true;
         }
-        let now: Vec<_> = drop_repeated_hints(snapshot.matching(&attested.selectors));
+        let now = granted(snapshot.matching(&attested.selectors));
         now.len() != self.held.len()
             || now.iter().any(|entry| self.held(&entry.id).is_none_or(|held| held.entry.revision != entry.revision))
     }
@@ -113,7 +113,14 @@ impl X509Feed {
             let snapshot = self.registry.borrow_and_update().clone();
             let keyring = self.keyring.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
-            let entries = drop_repeated_hints(snapshot.matching(&attested.selectors));
+            let matching = snapshot.matching(&attested.selectors);
+            if matching.is_empty() && !self.issuer.holds(&self.caller, &attested).await? {
+                continue;
+            }
+            if matching.len() > IDENTITIES_MAX && self.sent.is_none() {
+                self.issuer.too_many(&self.caller, matching.len());
+            }
+            let entries = granted(matching);
             let identities = self.renew(&attested, &entries, &keyring)?;
             self.attested = Some(attested.clone());
             let content = (

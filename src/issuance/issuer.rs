@@ -74,6 +74,18 @@ impl Issuer {
         self.counters.pushed();
     }
 
+    /// A caller has more identities than one answer has.
+    pub(super) fn too_many(&self, caller: &Caller, identities: usize) {
+        self.counters.limit_met("identities_per_caller");
+        let peer = caller.peer();
+        tracing::warn!(
+            pid = peer.pid(),
+            uid = peer.uid(),
+            identities,
+            "a caller matches more entries than are issued to one; it is given the oldest"
+        );
+    }
+
     pub(super) fn stopping(&self) -> &CancellationToken {
         &self.stopping
     }

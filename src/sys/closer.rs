@@ -9,7 +9,7 @@ use std::{
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
     time::Duration,
@@ -34,16 +34,8 @@ static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static QUEUE: Mutex<Option<Queue>> = Mutex::new(None);
 
 struct Queue {
-    sender: SyncSender<Closing>,
-    receiver: std::sync::Arc<Mutex<Receiver<Closing>>>,
-}
-
-/// What is closed, and how.
-enum Closing {
-    /// Ours alone: everything unread in it goes too.
-    Ours(OwnedFd),
-    /// Somebody still uses the same open file; nothing of it is touched.
-    Shared(OwnedFd),
+    sender: SyncSender<OwnedFd>,
+    receiver: std::sync::Arc<Mutex<Receiver<OwnedFd>>>,
 }
 
 /// Closes a connection. The other side learns of it at once; what it sent and nobody read is thrown away elsewhere.
@@ -57,31 +49,18 @@ pub(crate) fn hang_up(socket: UnixStream) {
     }
 }
 
-/// Closes our copy of a descriptor that its owner goes on using: nothing is read from it and nothing about it is
-/// changed. Answers as [`close`].
-pub(crate) fn release(copy: OwnedFd) -> bool {
-    enqueue(Closing::Shared(copy))
-}
-
-/// Closes a descriptor that was given to us soon, elsewhere, with everything that lies unread in it. Answers whether there was room for it; without room it stays open for
-/// good, which costs the daemon one descriptor and costs nobody else any time.
+/// Closes a descriptor that was given to us soon, elsewhere, with everything that lies unread in it. Answers whether
+/// there was room for it; without room it stays open for good, which costs the daemon one descriptor and costs nobody
+/// else any time.
 pub(crate) fn close(fd: OwnedFd) -> bool {
-    enqueue(Closing::Ours(fd))
-}
-
-fn enqueue(closing: Closing) -> bool {
-    let Ok(mut queue) = QUEUE.lock() else { return leak(closing) };
+    let Ok(mut queue) = QUEUE.lock() else { return leak(fd) };
     let queue = queue.get_or_insert_with(|| {
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         Queue { sender, receiver: std::sync::Arc::new(Mutex::new(receiver)) }
     });
-    let closed = match queue.sender.try_send(closing) {
+    let closed = match queue.sender.try_send(fd) {
         Ok(()) => true,
-        Err(refused) => leak(match refused {
-            std::sync::mpsc::TrySendError::Full(closing) | std::sync::mpsc::TrySendError::Disconnected(closing) => {
-                closing
-            }
-        }),
+        Err(TrySendError::Full(fd) | TrySendError::Disconnected(fd)) => leak(fd),
     };
     if RUNNING.load(Ordering::Acquire) < CLOSERS_MAX {
         let receiver = queue.receiver.clone();
@@ -97,7 +76,7 @@ fn enqueue(closing: Closing) -> bool {
     closed
 }
 
-fn run(queue: &Mutex<Receiver<Closing>>) {
+fn run(queue: &Mutex<Receiver<OwnedFd>>) {
     loop {
         // The lock is held while waiting, not while closing: one waits, the others close.
         let next = match queue.lock() {
@@ -105,8 +84,7 @@ fn run(queue: &Mutex<Receiver<Closing>>) {
             Err(_) => return,
         };
         match next {
-            Ok(Closing::Ours(fd)) => dispose(fd),
-            Ok(Closing::Shared(fd)) => drop(fd),
+            Ok(fd) => dispose(fd),
             Err(_) => return,
         }
     }
@@ -129,8 +107,8 @@ fn dispose(fd: OwnedFd) {
     }
 }
 
-fn leak(closing: Closing) -> bool {
-    std::mem::forget(closing);
+fn leak(fd: OwnedFd) -> bool {
+    std::mem::forget(fd);
     false
 }
 
@@ -148,20 +126,6 @@ mod tests {
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
     use super::*;
-
-    #[test]
-    fn a_copy_of_what_others_use_is_not_read() {
-        let (mut sender, mut owner) = UnixStream::pair().unwrap();
-        sender.write_all(b"for its owner").unwrap();
-        assert!(release(owner.try_clone().unwrap().into()));
-        // What is given to us after it is closed after it.
-        let (mut kept, given) = UnixStream::pair().unwrap();
-        assert!(close(given.into()));
-        assert_eq!(kept.read(&mut [0; 1]).unwrap(), 0);
-        let mut words = [0; 13];
-        owner.read_exact(&mut words).unwrap();
-        assert_eq!(&words, b"for its owner");
-    }
 
     /// A TCP socket whose close waits for half a minute, for a peer that never reads.
     fn lingering() -> (TcpStream, TcpStream) {

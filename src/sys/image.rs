@@ -14,7 +14,6 @@ use std::{
 use nix::sys::socket::{UnixAddr, getpeername, getsockopt, sockopt::SockType};
 
 use super::{
-    closer,
     peer::{Fault, Peer},
     proc::{FileId, Layout, ProcDir, file_id, open_below},
 };
@@ -233,10 +232,9 @@ impl Lens {
             // What cannot be looked at counts as ours.
             Err(_) => return Err(Lack::StandardStream.into()),
         };
-        let is_ours = self.is_ours(&copy);
-        // Closing what another process made may block.
-        closer::release(copy);
-        if is_ours { Err(Lack::StandardStream.into()) } else { Ok(()) }
+        // The copy is closed here, at the end of the look, also when that takes as long as its maker likes (a lingering
+        // TCP socket that he has closed meanwhile): the look is counted as his, and nobody else waits for it.
+        if self.is_ours(&copy) { Err(Lack::StandardStream.into()) } else { Ok(()) }
     }
 
     fn is_ours(&self, socket: &OwnedFd) -> bool {

@@ -1,19 +1,20 @@
-//! Which uids are one party: what one person can have.
+//! Which uids are one person's, as far as that shows from their numbers.
 //!
-//! With a user namespace a person has 65,536 uids. Where what each may have is limited, those count as one.
+//! With a user namespace a person has 65,536 uids, and would have a share of everything for each. So limits that must
+//! hold between people compare *parties*: a uid, or a whole range of them. The numbers alone do not tell a range of
+//! subordinate uids from people of a directory service who have such numbers; those share a party.
 
-/// Ranges begin where useradd(8) lets them begin (`SUB_UID_MIN`, `SUB_UID_COUNT`); those that begin elsewhere are two
-/// parties.
-const RANGES_FROM: u32 = 100_000;
-const RANGE_UIDS: u32 = 65_536;
-
-/// The first uid of the party.
+/// The first uid of the party. Ranges begin where useradd(8) lets them begin (`SUB_UID_MIN`, `SUB_UID_COUNT`); those
+/// that begin elsewhere are two parties.
 pub(crate) fn party_of(uid: u32) -> u32 {
     match uid.checked_sub(RANGES_FROM) {
         Some(above) => uid - above % RANGE_UIDS,
         None => uid,
     }
 }
+
+const RANGES_FROM: u32 = 100_000;
+const RANGE_UIDS: u32 = 65_536;
 
 #[cfg(test)]
 mod tests {

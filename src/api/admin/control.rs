@@ -9,6 +9,7 @@ use crate::{
     api::status,
     issuance::{AuthorityStanding, Explain, Stand, desk::Desk},
     pb::admin::{self as pb, control_server},
+    registry::IDENTITIES_MAX,
     sys::{
         counters::Counters,
         id_map,
@@ -120,6 +121,10 @@ impl control_server::Control for Control {
             entry: Some(wire::encode(&entry)),
             missing: missing.iter().map(ToString::to_string).collect(),
         });
+        let mut notes = seen.notes;
+        if matching.len() > IDENTITIES_MAX {
+            notes.push(format!("of the matching entries only the {IDENTITIES_MAX} oldest are issued to one caller"));
+        }
         Ok(Response::new(pb::ExplainResponse {
             pid: seen.pid,
             uid: seen.uid,
@@ -128,7 +133,7 @@ impl control_server::Control for Control {
             selectors: selectors.collect(),
             matching: matching.iter().map(|entry| wire::encode(entry)).collect(),
             near: near.collect(),
-            notes: seen.notes,
+            notes,
         }))
     }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{entry, have, id, paths};
-use crate::registry::{Change, Entry, Error, Image, ImageSet, Selectors, Snapshot, drop_repeated_hints};
+use crate::registry::{Change, Entry, Error, IDENTITIES_MAX, Image, ImageSet, Selectors, Snapshot, granted};
 
 const SHA256: &str = "unix:sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const VERITY: &str = "dayfly:verity:sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -201,8 +201,16 @@ fn repeated_hints_are_dropped_and_the_oldest_stays() {
     ]);
     let matching = snapshot.matching(&have(&["unix:uid:1", "unix:gid:1", "unix:gid:2", "unix:gid:3", "unix:gid:4"]));
     assert_eq!(paths(&matching), ["a", "b", "c", "d", "e"]);
-    assert_eq!(paths(&drop_repeated_hints(matching)), ["a", "b", "d", "e"]);
-    assert_eq!(drop_repeated_hints(vec![]), []);
+    assert_eq!(paths(&granted(matching)), ["a", "b", "d", "e"]);
+    assert_eq!(granted(vec![]), []);
+}
+
+#[test]
+fn a_caller_has_no_more_identities_than_clients_take() {
+    let snapshot = build((0..120).map(|number| entry(number, &format!("e{number:03}"), &["unix:uid:1"])));
+    let granted = granted(snapshot.matching(&have(&["unix:uid:1"])));
+    assert_eq!(granted.len(), IDENTITIES_MAX);
+    assert_eq!((paths(&granted)[0], paths(&granted)[99]), ("e000", "e099"), "the oldest");
 }
 
 #[test]
