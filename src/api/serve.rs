@@ -20,6 +20,7 @@ use crate::{
     audit::{self, Record, Urgency},
     sys::{
         chain, closer,
+        counters::Counters,
         kernel::{Feature, Kernel},
         listener::Listener,
         looks::Looks,
@@ -87,7 +88,7 @@ impl Door {
             Err(over) => {
                 counters.limit_met(over.code());
                 closer::hang_up(socket);
-                return keeper.note_over(noted, over);
+                return keeper.note_over(noted, over, counters);
             }
         };
         let (keeper, service, kernel) = (keeper.clone(), self.service.clone(), keeper.kernel);
@@ -167,26 +168,31 @@ impl Doorkeeper {
         });
     }
 
-    fn refuse(&self, caller: audit::Caller, fault: &Fault, counters: &crate::sys::counters::Counters) {
+    fn refuse(&self, caller: audit::Caller, fault: &Fault, counters: &Counters) {
         counters.connection_refused(fault.code());
-        tracing::warn!(pid = caller.pid, uid = caller.uid, reason = fault.code(), cause = %chain(fault), "connection closed");
-        self.record(caller, fault.code());
+        if counters.is_worth_a_line(caller.uid) {
+            tracing::warn!(pid = caller.pid, uid = caller.uid, reason = fault.code(), cause = %chain(fault), "connection closed");
+        }
+        self.record(caller, fault.code(), counters);
     }
 
-    fn end(&self, peer: &Peer, reason: &'static str, counters: &crate::sys::counters::Counters) {
+    fn end(&self, peer: &Peer, reason: &'static str, counters: &Counters) {
         counters.connection_ended(reason);
         tracing::debug!(pid = peer.pid(), uid = peer.uid(), reason, "connection closed");
-        self.record(recorded(peer), reason);
+        self.record(recorded(peer), reason, counters);
     }
 
-    fn note_over(&self, caller: audit::Caller, over: Over) {
+    fn note_over(&self, caller: audit::Caller, over: Over, counters: &Counters) {
         tracing::debug!(pid = caller.pid, uid = caller.uid, limit = over.code(), "connection over a limit");
-        self.record(caller, over.code());
+        self.record(caller, over.code(), counters);
     }
 
-    fn record(&self, caller: audit::Caller, reason: &'static str) {
+    fn record(&self, caller: audit::Caller, reason: &'static str, counters: &Counters) {
+        let uid = caller.uid;
         let record = Record::Refused { caller, what: "connection", reasons: vec![reason], detail: None };
-        if let Err(error) = self.log.append(&record, Urgency::Ordinary) {
+        if let Err(error) = self.log.append(&record, Urgency::Ordinary)
+            && counters.is_worth_a_line(uid)
+        {
             tracing::error!(error = %chain(&error), "audit log takes no record");
         }
     }

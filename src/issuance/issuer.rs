@@ -78,12 +78,14 @@ impl Issuer {
     pub(super) fn too_many(&self, caller: &Caller, identities: usize) {
         self.counters.limit_met("identities_per_caller");
         let peer = caller.peer();
-        tracing::warn!(
-            pid = peer.pid(),
-            uid = peer.uid(),
-            identities,
-            "a caller matches more entries than are issued to one; it is given the oldest"
-        );
+        if self.counters.is_worth_a_line(peer.uid()) {
+            tracing::warn!(
+                pid = peer.pid(),
+                uid = peer.uid(),
+                identities,
+                "a caller matches more entries than are issued to one; it is given the oldest"
+            );
+        }
     }
 
     pub(super) fn stopping(&self) -> &CancellationToken {
@@ -110,12 +112,14 @@ impl Issuer {
                 Error::Closed
             }
             error => {
-                tracing::warn!(
-                    pid = caller.peer().pid(),
-                    uid = caller.peer().uid(),
-                    reason = error.code(),
-                    "caller not attested"
-                );
+                if self.counters.is_worth_a_line(caller.peer().uid()) {
+                    tracing::warn!(
+                        pid = caller.peer().pid(),
+                        uid = caller.peer().uid(),
+                        reason = error.code(),
+                        "caller not attested"
+                    );
+                }
                 // A record that is not taken changes nothing here: nothing was issued.
                 self.record_refusal(caller, None, &[error.code()], None).ok();
                 Error::Attest(error)
@@ -140,7 +144,9 @@ impl Issuer {
         let svid = match keyring.sign_x509(permit, now) {
             Ok(svid) => svid,
             Err(error) => {
-                tracing::error!(entry = %entry.id, id = %entry.spec.spiffe_id, error = %chain(&error), "credential not signed");
+                if self.counters.is_worth_a_line(caller.peer().uid()) {
+                    tracing::error!(entry = %entry.id, id = %entry.spec.spiffe_id, error = %chain(&error), "credential not signed");
+                }
                 self.counters.sign_failed();
                 return Outcome::Failed(Error::Sign(error));
             }
@@ -157,7 +163,9 @@ impl Issuer {
         };
         let urgency = if renewal { Urgency::Renewal } else { Urgency::Ordinary };
         if let Err(error) = self.log.append(&record, urgency) {
-            tracing::error!(error = %chain(&error), "audit log takes no record");
+            if self.counters.is_worth_a_line(caller.peer().uid()) {
+                tracing::error!(error = %chain(&error), "audit log takes no record");
+            }
             self.counters.audit_failed();
             return Outcome::Failed(Error::Audit(error));
         }

@@ -3,10 +3,15 @@
 //! Labels are `&'static str`, so their number is bounded by the program; a family that is full all the same counts
 //! under `other`. How numbers are shown is for others.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
+
+use super::lines::Lines;
 
 /// All counters of a daemon.
 #[derive(Debug, Default)]
@@ -32,6 +37,8 @@ pub(crate) struct Counters {
     store_failures: AtomicU64,
     entries: AtomicU64,
     watches_dropped: AtomicU64,
+    lines: Lines,
+    lines_left_out: AtomicU64,
 }
 
 /// Whether a number only grows.
@@ -196,6 +203,15 @@ impl Counters {
         add(&self.watches_dropped);
     }
 
+    /// Whether the operator's log is to have one more line that this user causes; counts those that it has not.
+    pub(crate) fn is_worth_a_line(&self, uid: u32) -> bool {
+        let may = self.lines.may(uid, Instant::now());
+        if !may {
+            add(&self.lines_left_out);
+        }
+        may
+    }
+
     /// Shows every number that there is; those of one name follow each other.
     pub(crate) fn each(&self, mut show: impl FnMut(&Sample<'_>)) {
         use Kind::{Counter, Gauge};
@@ -213,6 +229,7 @@ impl Counters {
         plain("store_commits", Counter, "Changes written to disk", value(&self.store_commits));
         plain("store_failures", Counter, "Changes that could not be written", value(&self.store_failures));
         plain("watches_dropped", Counter, "Watches ended because they were not read", value(&self.watches_dropped));
+        plain("log_lines_left_out", Counter, "Lines about callers the log was spared", value(&self.lines_left_out));
         let mut family = |name, help, family: &dyn Shown, label: &[&'static str]| {
             family.each(label, &mut |labels, value| show(&Sample { name, kind: Counter, help, labels, value }));
         };

@@ -13,6 +13,7 @@ pub(crate) mod hpack;
 pub(crate) mod id_map;
 pub(crate) mod image;
 pub(crate) mod kernel;
+mod lines;
 pub(crate) mod listener;
 pub(crate) mod looks;
 pub(crate) mod memory;

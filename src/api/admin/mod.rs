@@ -70,13 +70,15 @@ pub(crate) struct Admin {
 /// All services of the admin socket, behind one gate.
 pub(crate) fn admin_routes(admin: Admin) -> Routes {
     let Admin { rights, desk, about, stand, explain, log, counters, stopping, health } = admin;
-    let doorkeeper = desk.clone();
+    let (doorkeeper, counts) = (desk.clone(), counters.clone());
     let gate = move |request: Request<()>| {
         let caller = caller(&request)?;
         if rights.cover(caller) {
             return Ok(request);
         }
-        tracing::warn!(pid = caller.pid, uid = caller.uid, "refused at the admin socket");
+        if counts.is_worth_a_line(caller.uid) {
+            tracing::warn!(pid = caller.pid, uid = caller.uid, "refused at the admin socket");
+        }
         doorkeeper.note_stranger(caller.into());
         Err(status::stranger())
     };
