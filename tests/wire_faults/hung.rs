@@ -15,6 +15,7 @@ use std::{
     process::{Child, Command},
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use nix::{
@@ -30,8 +31,9 @@ use nix::{
 use super::{
     SOON,
     common::{
-        Daemon, Folder,
+        Daemon, Folder, eventually,
         h2raw::{Head, frame, hello, message},
+        messages::fetch,
         own_uid,
     },
 };
@@ -46,10 +48,9 @@ mod ask {
     pub(super) const INTERRUPT: u32 = 36;
 }
 
-/// A file system of one file, which answers all but the flush of an exec: that one's number is told.
+/// A file system of one file, which answers all but the flushes of others than ourselves: their numbers are told.
 fn answer(mut device: &File, flushed: &mpsc::Sender<[u32; 2]>) {
     let mut request = vec![0; 1 << 20];
-    let mut is_held = false;
     // It ends when the file system is gone.
     while let Ok(length) = device.read(&mut request) {
         let word = |at: usize| u32::from_ne_bytes(request[at..at + 4].try_into().unwrap());
@@ -64,8 +65,7 @@ fn answer(mut device: &File, flushed: &mpsc::Sender<[u32; 2]>) {
                 words(&attributes)
             }
             ask::OPEN => words(&[1, 0, 0, 0]),
-            ask::FLUSH if !is_held => {
-                is_held = true;
+            ask::FLUSH if !Path::new(&format!("/proc/self/task/{}", word(32))).exists() => {
                 flushed.send([word(8), word(12)]).ok();
                 continue;
             }
@@ -110,22 +110,48 @@ fn caller(socket_path: &Path, file: OwnedFd) -> Child {
     command.spawn().unwrap()
 }
 
-/// A flush that is answered when this is dropped, also by a test that fails: the process could not even end before.
+/// Flushes that are answered when this is dropped, also by a test that fails: the processes could not even end before.
 struct Held {
     device: Arc<File>,
-    number: [u32; 2],
+    flushed: mpsc::Receiver<[u32; 2]>,
+    numbers: Vec<[u32; 2]>,
+    callers: Vec<thread::JoinHandle<Child>>,
+}
+
+impl Held {
+    /// One more caller whose exec hangs now.
+    fn add(&mut self, daemon: &Daemon, file: &File) {
+        let (socket, file) = (daemon.socket(), file.try_clone().unwrap());
+        // Returns when the exec does.
+        self.callers.push(thread::spawn(move || caller(&socket, file.into())));
+        self.numbers.push(self.flushed.recv_timeout(SOON).expect("the exec hangs"));
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let [low, high] = self.number;
-        let reply: Vec<u8> = [16, 0, low, high].iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
-        (&*self.device).write_all(&reply).ok();
+        let answer = |[low, high]: [u32; 2]| {
+            let reply: Vec<u8> = [16, 0, low, high].iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
+            (&*self.device).write_all(&reply).ok();
+        };
+        self.numbers.iter().copied().for_each(answer);
+        // Each closes more than one copy.
+        while self.callers.iter().any(|caller| !caller.is_finished()) {
+            self.flushed.recv_timeout(Duration::from_millis(10)).into_iter().for_each(answer);
+        }
+        for caller in self.callers.drain(..) {
+            let mut caller = caller.join().expect("a caller");
+            caller.kill().ok();
+            caller.wait().ok();
+        }
     }
 }
 
+/// Looks of uid 0 at the same time (`LOOKS_OF_ROOT`).
+const LOOKS: usize = 16;
+
 #[test]
-fn an_exec_that_hangs_keeps_nobody_else_waiting() {
+fn execs_that_hang_keep_nobody_else_waiting_and_no_call_for_ever() {
     let folder = Folder::new();
     let (node, place) = (folder.path().join("fuse"), folder.path().join("file"));
     File::create(&place).unwrap();
@@ -135,30 +161,32 @@ fn an_exec_that_hangs_keeps_nobody_else_waiting() {
         println!("left out: it takes root, and FUSE");
         return;
     };
-    let daemon = Daemon::start("");
+    let daemon = Daemon::start("[limits]\nattestation_seconds = 1\n");
     daemon.entry("spiffe://example.org/me", &[&own_uid()], &[]);
     // An entry that could match our uid makes the daemon look at what runs.
     daemon.entry("spiffe://example.org/other", &[&own_uid(), "unix:path:/usr/bin/other"], &[]);
 
     let device = Arc::new(device);
-    let (flushed, is_flushed) = mpsc::channel();
-    let (served, socket_path) = (device.clone(), daemon.socket());
-    // Returns when the exec does.
-    let calling =
-        thread::spawn(move || file(served, &place, flushed).ok().map(|file| caller(&socket_path, file.into())));
-    let Ok(number) = is_flushed.recv_timeout(SOON) else {
-        assert!(calling.is_finished() && calling.join().unwrap().is_none(), "the exec did not hang");
+    let (flushing, flushed) = mpsc::channel();
+    let served = device.clone();
+    let Ok(file) = thread::spawn(move || file(served, &place, flushing)).join().unwrap() else {
         println!("left out: no file system can be mounted here");
         return;
     };
-    let held = Held { device, number };
-    for _ in 0..20 {
+    let mut held = Held { device, flushed, numbers: Vec::new(), callers: Vec::new() };
+    for _ in 0..LOOKS / 2 {
+        held.add(&daemon, &file);
         daemon.must_serve("an exec hung");
     }
     daemon.status();
-    // Answered, the exec ends, and with its process the file system.
+    // More than may be looked at: those of the same user are told so in time, and everything else goes on.
+    for _ in 0..LOOKS {
+        held.add(&daemon, &file);
+    }
+    let refused = fetch(&daemon.socket()).unwrap().unwrap_err();
+    assert_eq!(refused.code(), Some(14), "{refused:?}");
+    eventually("status names processes that hang", || daemon.status().problems.iter().any(|one| one.contains("exec")));
     drop(held);
-    let mut caller = calling.join().unwrap().unwrap();
-    caller.kill().unwrap();
-    caller.wait().unwrap();
+    eventually("all is as before", || matches!(fetch(&daemon.socket()), Ok(Ok(_))));
+    daemon.must_serve("all execs ended");
 }
