@@ -32,7 +32,7 @@ pub(super) fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: a
         let is_ready = unsigned.is_none() && unrecorded.is_none();
         let hanging = looks.hanging().into_iter().take(HANGING_TOLD).map(|(pid, wait)| {
             format!(
-                "process {pid} has kept a look at it waiting for {} s: its exec hangs, or a file system",
+                "process {pid} has kept a look at it waiting for {} s: its exec hangs, or a file or socket of its own",
                 wait.as_secs()
             )
         });

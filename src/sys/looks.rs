@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -106,12 +107,14 @@ impl Looks {
         let looks = self.clone();
         Box::pin(async move {
             let place = looks.place(pid).await?;
-            let looking = tokio::task::spawn_blocking(move || {
+            let looking = move || {
                 let seen = look();
                 drop(place);
                 seen
-            });
-            looking.await.ok()
+            };
+            // It panics when the system has no thread for us (a limit on pids).
+            let begun = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(looking)));
+            begun.ok()?.await.ok()
         })
     }
 
