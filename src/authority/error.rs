@@ -26,6 +26,9 @@ pub(crate) enum Error {
     /// The authority, or the permit, ends too soon to be worth a certificate.
     #[error("the authority expires too soon to sign with")]
     Expiring,
+    /// The authority was made while the clock was ahead, so that what it signs is not valid yet.
+    #[error("the authority is not valid yet: the clock was set back")]
+    Early,
     /// There is no active root to sign an issuing CA.
     #[error("there is no active root")]
     NoRoot,

@@ -41,6 +41,7 @@ pub(crate) struct Svid {
     pub(crate) key: Secret,
     /// Lower-case hex.
     pub(crate) serial: String,
+    pub(crate) not_before: SystemTime,
     pub(crate) not_after: SystemTime,
     /// Who signed it.
     pub(crate) authority: AuthorityId,
@@ -93,6 +94,7 @@ impl Keyring {
             chain: chain.into(),
             key: key.to_pkcs8()?,
             serial: serial.hex(),
+            not_before: found.not_before,
             not_after: found.not_after,
             authority: self.active.id.clone(),
         };
@@ -105,6 +107,9 @@ impl Keyring {
     }
 
     fn lifetime(&self, permit: &Permit, now: SystemTime) -> Result<(SystemTime, SystemTime), Error> {
+        if now < self.active.not_before {
+            return Err(Error::Early);
+        }
         let ends = [Some(now + permit.ttl()), permit.expires_at(), Some(self.active.not_after)];
         let not_after = ends.into_iter().flatten().min().unwrap_or(now);
         if not_after.duration_since(now).unwrap_or_default() < LIFE_MIN {
@@ -204,6 +209,21 @@ mod tests {
         assert_eq!(svid.not_after, now() + HOUR / 2);
         let late = now() + HOUR / 2;
         assert!(matches!(keyring.sign_x509(permit("spiffe://example.org/a", HOUR), late), Err(Error::Expiring)));
+    }
+
+    /// An authority that was made at one moment, and a clock that was set to others.
+    #[test]
+    fn what_is_signed_is_valid_at_once_or_not_signed() {
+        let keyring = rooted(Algorithm::P256, 24 * HOUR);
+        let second = Duration::from_secs(1);
+        for (moved, is_signed) in
+            [(now(), true), (now() - BACKDATE, true), (now() - BACKDATE - second, false), (now() - 30 * HOUR, false)]
+        {
+            match keyring.sign_x509(permit("spiffe://example.org/a", HOUR), moved) {
+                Ok(svid) => assert!(is_signed && svid.not_before <= moved && moved < svid.not_after, "{svid:?}"),
+                Err(error) => assert!(!is_signed && matches!(error, Error::Early), "{error}"),
+            }
+        }
     }
 
     #[test]

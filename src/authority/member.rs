@@ -47,6 +47,23 @@ pub(crate) struct Listed {
     pub(crate) not_after: SystemTime,
 }
 
+impl Listed {
+    /// Whether it is the one of its kind that signs.
+    pub(crate) fn is_active(&self) -> bool {
+        self.slot == "active"
+    }
+
+    /// Whether its time has come, and has not ended.
+    pub(crate) fn is_valid(&self, now: SystemTime) -> bool {
+        self.not_before <= now && now < self.not_after
+    }
+
+    /// Whether it is the root, made while the clock was ahead: it cannot be replaced unseen.
+    pub(crate) fn is_early_root(&self, now: SystemTime) -> bool {
+        self.is_active() && self.kind == "root" && now < self.not_before
+    }
+}
+
 impl Authority {
     /// A new one, whose certificate is as the standard asks for. It is nobody's yet.
     pub(super) fn prepared(

@@ -18,7 +18,7 @@ pub(crate) use certificate::{Serial, issuing_certificate, root_certificate};
 pub(crate) use error::Error;
 pub(crate) use keyring::{Keyring, Svid};
 pub(crate) use member::{Event, Listed};
-pub(crate) use owner::{Layout, Owner, Settings};
+pub(crate) use owner::{Layout, Owner, ROOT_IS_EARLY, Settings};
 pub(crate) use signer::{AuthorityId, Key, Signer};
 
 #[cfg(test)]

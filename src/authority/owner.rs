@@ -70,6 +70,9 @@ pub(crate) struct Owner {
 const RETRY: Duration = Duration::from_secs(30);
 /// More steps than this at once mean that something is wrong with the clock or the settings.
 const STEPS_MAX: usize = 16;
+/// What is wrong with a root that was made while the clock was ahead, and what to do.
+pub(crate) const ROOT_IS_EARLY: &str = "the root is not valid yet, so nothing can be issued: the clock was ahead when it \
+     was made, or is behind now; set the clock right; if it is, begin with a new state folder and give everybody its bundle";
 /// How long nothing may be due, at most.
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -89,7 +92,8 @@ impl Owner {
         tell: Tell,
     ) -> Result<Self, Error> {
         let keys = Keys::open(state)?;
-        let mut roster = Roster { settings, keys, store, clock, tell, authorities: Vec::new(), is_unsure: false };
+        let mut roster =
+            Roster { settings, keys, store, clock, tell, authorities: Vec::new(), is_unsure: false, is_early: false };
         roster.authorities = roster.read(rows)?;
         roster.keys.remove_orphan(&roster.ids())?;
         if let Err(error) = roster.settle(None).await {
@@ -123,9 +127,11 @@ impl Owner {
                     roster.clock.now() + RETRY
                 }
             };
+            // A clock that is set back may leave what signs in the future.
+            let now = roster.clock.now();
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = roster.clock.sleep_until(next) => {}
+                () = roster.clock.sleep_between(now, next) => {}
             }
         }
     }
@@ -141,6 +147,8 @@ struct Roster {
     authorities: Vec<Authority>,
     /// Whether the store may have more than it confirmed.
     is_unsure: bool,
+    /// Whether the active root is not valid yet.
+    is_early: bool,
 }
 
 impl Roster {
@@ -155,7 +163,23 @@ impl Roster {
             Layout::Rooted => self.settle_kind(AuthorityKind::Issuing, Succession::Issuing, outlet).await,
             Layout::SelfSigned => Ok(self.clock.now() + DAY),
         };
+        self.say_if_early();
         Ok(anchors?.min(issuing?))
+    }
+
+    /// A root cannot be replaced unseen, so somebody must act.
+    fn say_if_early(&mut self) {
+        let was_early = self.is_early;
+        let Some(root) = self.active(AuthorityKind::Root) else { return };
+        self.is_early = self.clock.now() < root.not_before;
+        match (was_early, self.is_early) {
+            (false, true) => {
+                let left = root.not_before.duration_since(self.clock.now()).unwrap_or_default().as_secs();
+                tracing::error!(authority = %root.id, valid_in_seconds = left, "{ROOT_IS_EARLY}");
+            }
+            (true, false) => tracing::info!(authority = %root.id, "the root is valid now"),
+            _ => {}
+        }
     }
 
     async fn settle_kind(
@@ -292,7 +316,8 @@ impl Roster {
     }
 
     fn can_sign(&self) -> bool {
-        self.signer().is_some_and(|signer| signer.not_after > self.clock.now())
+        let now = self.clock.now();
+        self.signer().is_some_and(|signer| signer.not_before <= now && now < signer.not_after)
     }
 
     /// All anchors, the oldest first, so that the bundle has the same bytes after a restart.

@@ -4,6 +4,10 @@
 //! are in the bundle from the moment they are prepared until the last leaf under them has expired, and are prepared
 //! early, since every validator must have them before they sign. *Issuing* CAs below an anchor are in no bundle, so one
 //! is prepared and made active at once. With one tier there are only anchors.
+//!
+//! An authority that was made while the clock was ahead is of no use once the clock is right, until its time comes: what
+//! it signs is not valid yet. An issuing CA is replaced at once then. An anchor cannot be: everybody would have to learn
+//! of another one.
 
 use std::time::{Duration, SystemTime};
 
@@ -38,6 +42,13 @@ pub(crate) enum Succession {
     Issuing,
 }
 
+impl Held {
+    /// Whether its time has not come: the clock was ahead when it was made, or is behind now.
+    fn is_early(&self, now: SystemTime) -> bool {
+        now < self.not_before
+    }
+}
+
 /// What is to be done, one thing at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -57,10 +68,15 @@ pub(crate) fn step(held: &[Held], succession: Succession, now: SystemTime) -> Ac
     if let Some(expired) = held.iter().find(|one| one.slot != Slot::Active && one.not_after <= now) {
         return Action::Remove(expired.id.clone());
     }
-    let (active, prepared) = (find(Slot::Active), find(Slot::Prepared));
+    let is_unusable = |one: &Held| succession == Succession::Issuing && one.is_early(now);
+    // It has signed nothing.
+    if let Some(early) = held.iter().find(|one| one.slot == Slot::Prepared && is_unusable(one)) {
+        return Action::Remove(early.id.clone());
+    }
+    let (active, prepared) = (find(Slot::Active).filter(|one| !is_unusable(one)), find(Slot::Prepared));
     let end_of_retired = held.iter().filter(|one| one.slot == Slot::Retired).map(|one| one.not_after).min();
     let next = match (active, prepared) {
-        // At the very first start, and after a time in which everything has expired.
+        // At the very first start, after a time in which everything has expired, and when the clock was set back.
         (None, Some(prepared)) => return Action::Activate(prepared.id.clone()),
         (None, None) => return Action::Prepare,
         (Some(active), prepared) => {
@@ -167,6 +183,43 @@ mod tests {
         for (situation, held, succession, hour, action) in table {
             assert_eq!(step(&held, succession, time(hour)), action, "{situation}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_has_its_step() {
+        use Action::{Activate, Prepare, Remove, Wait};
+        use Slot::{Active, Prepared, Retired};
+        use Succession::{Anchor, Issuing};
+        let ahead = || held(1, Active, 100, 124);
+        let table = [
+            ("what signs is not valid yet", vec![ahead()], Issuing, 99, Prepare),
+            ("its time has come", vec![ahead()], Issuing, 100, Wait(time(112))),
+            ("there is another one", vec![ahead(), held(2, Prepared, 50, 74)], Issuing, 50, Activate(id(2))),
+            ("nor is the next one", vec![ahead(), held(2, Prepared, 112, 136)], Issuing, 50, Remove(id(2))),
+            ("only the next one is not", vec![held(1, Active, 0, 24), ahead_prepared()], Issuing, 12, Remove(id(2))),
+            (
+                "it was replaced, and its leaves are known still",
+                vec![held(1, Retired, 100, 124), held(2, Active, 50, 74)],
+                Issuing,
+                51,
+                Wait(time(62)),
+            ),
+            ("everybody would have to learn of another root", vec![ahead()], Anchor, 50, Wait(time(112))),
+            (
+                "nor is a root that everybody knows already taken away",
+                vec![held(1, Active, 0, 24), ahead_prepared()],
+                Anchor,
+                12,
+                Wait(time(24)),
+            ),
+        ];
+        for (situation, held, succession, hour, action) in table {
+            assert_eq!(step(&held, succession, time(hour)), action, "{situation}");
+        }
+    }
+
+    fn ahead_prepared() -> Held {
+        held(2, Slot::Prepared, 112, 136)
     }
 
     /// Plays years of rotation: there is always one that signs, it is always in the bundle long enough before, and

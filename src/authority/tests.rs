@@ -300,6 +300,72 @@ async fn after_a_long_sleep_there_is_something_that_signs_at_once() {
     }
 }
 
+/// Whether it is so within a minute and a bit.
+async fn soon(is_so: impl Fn() -> bool) -> bool {
+    for _ in 0..70 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if is_so() {
+            return true;
+        }
+    }
+    false
+}
+
+/// The root is older than the offset; the issuing CA is not.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_gets_an_issuing_authority_of_its_time() {
+    let (dir, clock) = (Scratch::new(), Clock::following_tokio());
+    let (owner, store) = open(dir.path(), &clock).await;
+    let keyring = owner.keyring();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(owner.run(stop.clone()));
+    tokio::time::sleep(47 * HOUR).await;
+    let before = keyring.borrow().issuer().clone();
+    clock.set_back(30 * HOUR);
+    assert!(matches!(keyring.borrow().sign_x509(permit(clock.now()), clock.now()), Err(Error::Early)));
+    assert!(soon(|| *keyring.borrow().issuer() != before).await);
+    let svid = sign(&keyring, clock.now());
+    assert!(is_believed(&svid, keyring.borrow().bundle(), clock.now()));
+    assert_eq!(svid.not_after, clock.now() + HOUR);
+    assert_whole(dir.path(), &store).await;
+    let issuer = keyring.borrow().issuer().clone();
+    stop.cancel();
+    task.await.unwrap();
+    drop(store);
+
+    // And at a start, should it have been set back further meanwhile.
+    clock.set_back(10 * HOUR);
+    let (owner, store) = open(dir.path(), &clock).await;
+    let keyring = owner.keyring();
+    assert_ne!(*keyring.borrow().issuer(), issuer);
+    assert!(is_believed(&sign(&keyring, clock.now()), keyring.borrow().bundle(), clock.now()));
+    assert_whole(dir.path(), &store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_of_the_future_is_kept_and_signs_when_its_time_has_come() {
+    for layout in [Layout::Rooted, Layout::SelfSigned] {
+        let (dir, clock) = (Scratch::new(), Clock::following_tokio());
+        let (owner, store) = try_open(dir.path(), settings(layout), &clock).await.unwrap();
+        let (keyring, listed) = (owner.keyring(), owner.listed());
+        let bundle = keyring.borrow().bundle().clone();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(owner.run(stop.clone()));
+        tokio::time::sleep(HOUR).await;
+        clock.set_back(5 * HOUR);
+        tokio::time::sleep(HOUR).await;
+        assert!(keyring.borrow().sign_x509(permit(clock.now()), clock.now()).is_err());
+        assert!(listed.borrow().iter().any(|one| one.is_early_root(clock.now())));
+        tokio::time::sleep(3 * HOUR).await;
+        assert_eq!(*keyring.borrow().bundle(), bundle);
+        assert!(!listed.borrow().iter().any(|one| one.is_early_root(clock.now())));
+        assert!(is_believed(&sign(&keyring, clock.now()), &bundle, clock.now()));
+        assert_whole(dir.path(), &store).await;
+        stop.cancel();
+        task.await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn on_a_full_disk_the_old_authority_goes_on_and_is_replaced_when_there_is_space() {
     let Some(disk) = SmallDisk::mount(2048) else { return };

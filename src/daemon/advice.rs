@@ -65,7 +65,7 @@ fn of_authority(error: &authority::Error) -> Option<String> {
         }
         E::WrongKey { .. } | E::Row(_) => "restore database and keys from the same backup".to_owned(),
         E::Restless => "look at the host's clock, and at the lifetimes in the configuration".to_owned(),
-        E::NoRoot | E::NoSigner | E::Expiring => "look at the host's clock".to_owned(),
+        E::NoRoot | E::NoSigner | E::Expiring | E::Early => "look at the host's clock".to_owned(),
         _ => return None,
     })
 }

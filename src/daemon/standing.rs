@@ -1,12 +1,16 @@
 //! How the daemon stands at one moment: whether it can issue, and a sentence for each thing that does not work.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::sync::watch;
 
+use super::units::duration_text;
 use crate::{
     audit,
-    authority::Listed,
+    authority::{Listed, ROOT_IS_EARLY},
     issuance::{AuthorityStanding, Stand, Standing},
     store::{self, Store},
     sys::{Clock, chain, looks::AllLooks},
@@ -21,8 +25,7 @@ pub(super) fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: a
     Arc::new(move || {
         let authorities: Arc<[Listed]> = listed.borrow().clone();
         let now = clock.now();
-        let can_sign = authorities.iter().any(|one| one.slot == "active" && one.not_after > now);
-        let unsigned = (!can_sign).then(|| "no authority can sign".to_owned());
+        let unsigned = unsigned(&authorities, now);
         let unrecorded = log.fault().map(|error| format!("nothing new is issued: {}", chain(&error)));
         let damaged = log.damage().map(|fault| format!("the audit log was tampered with or damaged: {fault}"));
         let unwritten = store.fault().map(|error| match error {
@@ -52,4 +55,57 @@ pub(super) fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: a
             audit_checkpoint: log.checkpoint().map(|checkpoint| checkpoint.to_string()).unwrap_or_default(),
         }
     })
+}
+
+/// Why nothing can be signed that anybody believes: the chain is valid only as a whole.
+fn unsigned(authorities: &[Listed], now: SystemTime) -> Option<String> {
+    let early_root = authorities.iter().find(|one| one.is_early_root(now));
+    if let Some(left) = early_root.and_then(|root| root.not_before.duration_since(now).ok()) {
+        let left = duration_text(Duration::from_secs(left.as_secs().max(1)));
+        return Some(format!("{ROOT_IS_EARLY} (it is valid in {left})"));
+    }
+    let mut active = authorities.iter().filter(|one| one.is_active()).peekable();
+    let can_sign = active.peek().is_some() && active.all(|one| one.is_valid(now));
+    (!can_sign).then(|| "no authority can sign".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::authority::AuthorityId;
+
+    fn time(hours: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3_600)
+    }
+
+    fn listed(kind: &'static str, slot: &'static str, from: u64, until: u64) -> Listed {
+        let id = AuthorityId::parse(&format!("{from:032x}")).unwrap();
+        Listed { id, kind, slot, not_before: time(from), not_after: time(until) }
+    }
+
+    #[test]
+    fn an_authority_that_cannot_sign_now_is_named() {
+        let root = || listed("root", "active", 10, 1_000);
+        let rooted = |issuing| vec![root(), issuing];
+        let table = [
+            ("all is well", rooted(listed("issuing", "active", 10, 34)), 20, None),
+            ("one tier", vec![root()], 20, None),
+            ("nothing", vec![], 20, Some("no authority can sign")),
+            ("only a prepared one", vec![listed("root", "prepared", 10, 34)], 20, Some("no authority can sign")),
+            ("expired", rooted(listed("issuing", "active", 10, 34)), 34, Some("no authority can sign")),
+            ("not yet replaced", rooted(listed("issuing", "active", 30, 54)), 20, Some("no authority can sign")),
+            ("a root of the future", rooted(listed("issuing", "active", 2, 26)), 3, Some("(it is valid in 7h)")),
+            ("the same, one tier", vec![root()], 3, Some("set the clock right")),
+            ("a prepared root may be early", vec![root(), listed("root", "prepared", 30, 2_000)], 20, None),
+        ];
+        for (situation, authorities, hour, words) in table {
+            let said = unsigned(&authorities, time(hour));
+            match words {
+                None => assert_eq!(said, None, "{situation}"),
+                Some(words) => assert!(said.as_ref().is_some_and(|said| said.contains(words)), "{situation}: {said:?}"),
+            }
+        }
+    }
 }

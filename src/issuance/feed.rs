@@ -4,7 +4,10 @@
 //! it is new to this stream, says something else about the certificate, or is due; a message is sent when it differs
 //! from the last one.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -43,6 +46,8 @@ struct Held {
     renew_at: SystemTime,
     /// It ends with its authority. One under the next authority ends later.
     awaits_authority: bool,
+    /// When the clock shows less than this it was set back, and this may not be valid yet.
+    since: SystemTime,
 }
 
 /// The state of one stream.
@@ -84,11 +89,12 @@ impl X509Feed {
     async fn wait(&mut self) -> Result<(), Error> {
         loop {
             let due = self.held.iter().map(|held| held.renew_at).min();
+            let since = self.held.iter().map(|held| held.since).max();
             tokio::select! {
                 () = self.issuer.stopping().cancelled() => return Err(Error::Stopping),
                 Ok(()) = self.registry.changed() => if self.is_concerned() { return Ok(()) },
                 Ok(()) = self.keyring.changed() => return Ok(()),
-                () = sleep_until(&self.issuer, due) => return Ok(()),
+                () = sleep_between(&self.issuer, since, due) => return Ok(()),
                 else => return Err(Error::Stopping),
             }
         }
@@ -225,19 +231,27 @@ impl X509Feed {
         }
     }
 
-    /// Keeps a credential that could not be renewed while it is good, and tries again halfway to its end.
+    /// Keeps a credential that could not be renewed while it is good, and tries again halfway to its end; soon, when
+    /// the clock was set back so that it is not good yet.
     fn postpone(&mut self, entry: &Entry, now: SystemTime) {
         let keep = self.held(&entry.id).is_some_and(|held| held.svid.not_after > now && held.says_the_same(entry));
         if !keep {
             self.forget(&entry.id);
         } else if let Some(held) = self.held_mut(&entry.id) {
-            held.renew_at = jitter::renewal(now, held.svid.not_after).max(now + RETRY_MIN).min(held.svid.not_after);
+            let again = match now < held.svid.not_before {
+                true => now + EARLY_RETRY,
+                false => jitter::renewal(now, held.svid.not_after).max(now + RETRY_MIN),
+            };
+            held.renew_at = again.min(held.svid.not_after);
+            held.since = held.since.min(now);
         }
     }
 }
 
 /// How soon a failed renewal is tried again at the earliest.
-const RETRY_MIN: std::time::Duration = std::time::Duration::from_secs(1);
+const RETRY_MIN: Duration = Duration::from_secs(1);
+/// And how soon one that is not valid yet. An authority of the present wakes it before.
+const EARLY_RETRY: Duration = Duration::from_secs(30);
 
 impl Held {
     fn new(entry: Arc<Entry>, svid: Svid, keyring: &Keyring, now: SystemTime) -> Self {
@@ -248,7 +262,7 @@ impl Held {
             true => svid.not_after,
             false => jitter::renewal(now, svid.not_after),
         };
-        Self { entry, svid: Arc::new(svid), renew_at, awaits_authority }
+        Self { entry, since: svid.not_before, svid: Arc::new(svid), renew_at, awaits_authority }
     }
 
     /// Is renewed in what is left of its life once another authority signs: not at once, as all others would be.
@@ -260,7 +274,7 @@ impl Held {
     }
 
     fn is_fresh(&self, entry: &Entry, now: SystemTime) -> bool {
-        now < self.renew_at && self.says_the_same(entry)
+        (self.svid.not_before..self.renew_at).contains(&now) && self.says_the_same(entry)
     }
 
     /// Whether the entry says the same about the certificate as when it was signed.
@@ -278,10 +292,10 @@ impl Held {
     }
 }
 
-/// Sleeps until `due`; for ever when nothing is.
-async fn sleep_until(issuer: &Issuer, due: Option<SystemTime>) {
-    match due {
-        Some(due) => issuer.clock().sleep_until(due).await,
-        None => std::future::pending().await,
+/// Sleeps until `due`, or until the clock shows less than `since`; for ever when nothing is due.
+async fn sleep_between(issuer: &Issuer, since: Option<SystemTime>, due: Option<SystemTime>) {
+    match (since, due) {
+        (Some(since), Some(due)) => issuer.clock().sleep_between(since, due).await,
+        _ => std::future::pending().await,
     }
 }

@@ -157,3 +157,33 @@ async fn what_ends_with_its_authority_is_renewed_under_the_next() {
     let (second, later) = scene.next().await.unwrap();
     assert!(second != first && later > end && scene.clock.now() < end - 2 * SECOND);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_valid_yet_after_the_clock_was_set_back_is_renewed() {
+    let Some(mut scene) = Scene::new(24 * HOUR, None) else { return };
+    let (first, end) = scene.next().await.unwrap();
+    scene.clock.set_back(5 * HOUR);
+    // The authority is not valid yet either: what there is stays, and is tried again without haste.
+    let begin = tokio::time::Instant::now();
+    assert!(tokio::time::timeout(HOUR / 4, scene.feed.next()).await.is_err());
+    assert!(scene.clock.now() < end - 4 * HOUR && begin.elapsed() >= HOUR / 4);
+    scene.keyring.send_replace(keyring(scene.clock.now(), 24 * HOUR));
+    let (second, later) = scene.next().await.unwrap();
+    assert!(second != first && later == scene.clock.now() + HOUR);
+    assert!(scene.is_silent_until(later - HOUR * 61 / 100).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_wakes_those_whose_credential_it_precedes() {
+    let Some(mut scene) = Scene::new(24 * HOUR, None) else { return };
+    tokio::time::sleep(10 * HOUR).await;
+    let (first, _) = scene.next().await.unwrap();
+    let begin = tokio::time::Instant::now();
+    let mut next = Box::pin(scene.feed.next());
+    assert!(futures_util::poll!(&mut next).is_pending());
+    scene.clock.set_back(5 * HOUR);
+    let update = next.await.unwrap();
+    assert!(begin.elapsed() <= 61 * SECOND, "{:?}", begin.elapsed());
+    let svid = &update.identities.first().unwrap().svid;
+    assert!(svid.serial != first && svid.not_after == scene.clock.now() + HOUR);
+}

@@ -1,12 +1,18 @@
 //! `dayfly fetch x509`: what this process is, shown, written to files, and kept fresh.
 
 mod command;
+mod watch;
 mod write;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
 use crate::{
@@ -22,6 +28,7 @@ use super::{
     identity::{Identity, Update},
     link, moment,
 };
+use watch::Put;
 use write::Target;
 
 /// What can be fetched.
@@ -41,7 +48,7 @@ pub(crate) struct FetchX509 {
     /// Write svid_combined.pem too: certificates and key in one file
     #[arg(long, requires = "write")]
     combined: bool,
-    /// Stay, and do it again at each update
+    /// Stay, and do it again at each update; what cannot be written is told and tried again
     #[arg(long)]
     watch: bool,
     /// Run CMD (by `sh -c`) after each write; at most a minute each time
@@ -61,58 +68,88 @@ pub(crate) struct FetchX509 {
 /// Runs the verb.
 ///
 /// # Errors
-/// When there is no identity, no daemon, or the files cannot be written.
+/// When there is no identity, no daemon, or the files cannot be written. One that stays goes on trying to write.
 pub(crate) async fn run(context: &Context, FetchVerb::X509(fetch): FetchVerb) -> Result<(), Failure> {
-    let target = fetch.write.as_deref().map(Target::new).transpose()?;
+    let target = fetch.write.as_deref().map(Target::new).transpose()?.map(Arc::new);
     let (socket, wanted) = (context.workload_socket(fetch.socket.as_deref())?, Wanted::of(&fetch));
     let mut stream = open(&socket).await?;
-    let mut update = next(&mut stream).await?;
-    loop {
-        take(context, &fetch, target.as_ref(), &wanted, update).await?;
-        if !fetch.watch {
-            return Ok(());
-        }
-        update = match next(&mut stream).await {
+    let update = Arc::new(next(&mut stream).await?);
+    let put = async |update: &Arc<Update>| put(context, &fetch, target.as_ref(), &wanted, update).await;
+    if !fetch.watch {
+        return match put(&update).await? {
+            Put::Done => Ok(()),
+            Put::Again(failure) => Err(failure),
+        };
+    }
+    // Of what comes while one is put, one waits here, and the rest in the stream.
+    let (sender, updates) = mpsc::channel(1);
+    let warn = |failure: &Failure| {
+        context.print.warn(format_args!("{}; it is tried again", failure.words()));
+    };
+    tokio::select! {
+        () = follow(context, &socket, stream, update, sender) => Ok(()),
+        ended = watch::deliver(updates, put, warn) => ended,
+    }
+}
+
+/// Hands on each update of the stream, and opens it again when it ends.
+async fn follow(
+    context: &Context,
+    socket: &Path,
+    mut stream: Streaming<X509svidResponse>,
+    mut update: Arc<Update>,
+    updates: mpsc::Sender<Arc<Update>>,
+) {
+    while updates.send(update).await.is_ok() {
+        update = Arc::new(match next(&mut stream).await {
             Ok(update) => update,
             Err(failure) => {
                 context.print.warn(failure.words());
-                let (again, update) = reopen(context, &socket).await?;
+                let (again, update) = reopen(context, socket).await;
                 stream = again;
                 update
             }
-        };
+        });
     }
 }
 
 /// One update: shown, or written and followed by the command.
-async fn take(
+async fn put(
     context: &Context,
     fetch: &FetchX509,
-    target: Option<&Target>,
-    wanted: &Wanted<'_>,
-    update: Update,
-) -> Result<(), Failure> {
-    let chosen = wanted.choose(&update)?;
+    target: Option<&Arc<Target>>,
+    wanted: &Wanted,
+    update: &Arc<Update>,
+) -> Result<Put, Failure> {
+    let chosen = wanted.choose(update)?;
     let Some(target) = target else {
-        return show(context, fetch, &update);
+        return show(context, fetch, update).map(|()| Put::Done);
     };
-    target.write(chosen, &update.federated, fetch.combined)?;
+    if let Err(failure) = write(target, fetch.combined, wanted, update).await {
+        return Ok(Put::Again(failure));
+    }
     let end = moment::text(moment::unix(chosen.leaf.not_after));
     context.print.say(format_args!("wrote {}: {} until {end}", target.path().display(), chosen.id));
     let Some(command) = &fetch.exec else {
-        return Ok(());
+        return Ok(Put::Done);
     };
     match command::run(command).await {
         // A service that does not reload today may do so at the next renewal; the files are right.
-        Err(failure) if fetch.watch => {
-            context.print.warn(failure.words());
-            Ok(())
-        }
-        result => result,
+        Err(failure) if fetch.watch => context.print.warn(failure.words()),
+        result => result?,
     }
+    Ok(Put::Done)
 }
 
-async fn open(socket: &std::path::Path) -> Result<Streaming<X509svidResponse>, Failure> {
+/// Aside, as it may wait for another writer, and the daemon for an answer of ours meanwhile.
+async fn write(target: &Arc<Target>, combined: bool, wanted: &Wanted, update: &Arc<Update>) -> Result<(), Failure> {
+    let (target, wanted, update) = (target.clone(), wanted.clone(), update.clone());
+    let writing =
+        tokio::task::spawn_blocking(move || target.write(wanted.choose(&update)?, &update.federated, combined));
+    writing.await.map_err(|error| Failure::because("the files were not written", &error))?
+}
+
+async fn open(socket: &Path) -> Result<Streaming<X509svidResponse>, Failure> {
     let mut client = link::workload(socket).await?;
     let call = tokio::time::timeout(FIRST_WAIT, client.fetch_x509svid(X509svidRequest {}));
     match call.await {
@@ -131,17 +168,18 @@ async fn next(stream: &mut Streaming<X509svidResponse>) -> Result<Update, Failur
 }
 
 /// Until the daemon, or the identity, is there again. Waits longer each time, as the SPIFFE libraries do.
-async fn reopen(context: &Context, socket: &std::path::Path) -> Result<(Streaming<X509svidResponse>, Update), Failure> {
-    let mut said = String::new();
-    for tries in 1.. {
-        tokio::time::sleep(Duration::from_secs(tries).min(RETRY_WAIT_MAX)).await;
+async fn reopen(context: &Context, socket: &Path) -> (Streaming<X509svidResponse>, Update) {
+    let (mut said, mut wait) = (String::new(), RETRY_WAIT_STEP);
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = (wait + RETRY_WAIT_STEP).min(RETRY_WAIT_MAX);
         let again = async {
             let mut stream = open(socket).await?;
             let update = next(&mut stream).await?;
             Ok::<_, Failure>((stream, update))
         };
         match again.await {
-            Ok(again) => return Ok(again),
+            Ok(again) => return again,
             Err(failure) if failure.words() == said => {}
             Err(failure) => {
                 context.print.warn(failure.words());
@@ -149,21 +187,21 @@ async fn reopen(context: &Context, socket: &std::path::Path) -> Result<(Streamin
             }
         }
     }
-    Err(Failure::new(Exit::Unreachable, "the daemon did not come back"))
 }
 
 /// Which of several identities is meant.
-enum Wanted<'f> {
+#[derive(Clone)]
+enum Wanted {
     First,
-    Id(&'f str),
-    Hint(&'f str),
+    Id(String),
+    Hint(String),
 }
 
-impl<'f> Wanted<'f> {
-    fn of(fetch: &'f FetchX509) -> Self {
+impl Wanted {
+    fn of(fetch: &FetchX509) -> Self {
         match (&fetch.spiffe_id, &fetch.hint) {
-            (Some(id), _) => Self::Id(id),
-            (None, Some(hint)) => Self::Hint(hint),
+            (Some(id), _) => Self::Id(id.clone()),
+            (None, Some(hint)) => Self::Hint(hint.clone()),
             (None, None) => Self::First,
         }
     }
@@ -171,7 +209,7 @@ impl<'f> Wanted<'f> {
     fn choose<'u>(&self, update: &'u Update) -> Result<&'u Identity, Failure> {
         let found = update.identities.iter().find(|identity| match self {
             Self::First => true,
-            Self::Id(id) => identity.id.as_str() == *id,
+            Self::Id(id) => identity.id.as_str() == id,
             Self::Hint(hint) => identity.hint == *hint,
         });
         found.ok_or_else(|| {
@@ -233,4 +271,5 @@ fn federated(bundle: &Bundle) -> (String, serde_json::Value) {
 
 /// Attestation may hash a large program; the daemon itself gives up after 30 s.
 const FIRST_WAIT: Duration = Duration::from_secs(40);
+const RETRY_WAIT_STEP: Duration = Duration::from_secs(1);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(30);

@@ -229,6 +229,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use crate::{
+        cli::fetch::watch::{Put, deliver},
         spiffe::{Id, TrustDomain, x509::Leaf},
         sys::{Secret, scratch::Scratch},
     };
@@ -369,6 +370,39 @@ mod tests {
         fs::create_dir(folder.path().join(".certs.dayfly-link")).unwrap();
         assert!(target.write(&identity(b"two"), &[], false).is_err());
         assert_eq!(fs::read_link(target.path()).unwrap(), before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_writes_when_the_folder_can_be_written_again() {
+        let folder = Scratch::new();
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        target.write(&identity(b"one"), &[], false).unwrap();
+        let obstacle = folder.path().join(".certs.dayfly-link");
+        fs::create_dir(&obstacle).unwrap();
+        let (sender, updates) = tokio::sync::mpsc::channel(1);
+        let put = async |key: &&[u8]| {
+            Ok(match target.write(&identity(key), &[], false) {
+                Ok(()) => Put::Done,
+                Err(failure) => Put::Again(failure),
+            })
+        };
+        let mut warnings = Vec::new();
+        let send = async {
+            for key in [b"two".as_slice(), b"six"] {
+                sender.send(key).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+            fs::remove_dir(&obstacle).unwrap();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            drop(sender);
+        };
+        let warn = |failure: &Failure| warnings.push(failure.words().to_owned());
+        tokio::join!(deliver(updates, put, warn), send).0.unwrap();
+        assert_eq!(fs::read_to_string(target.path().join("svid_key.pem")).unwrap().lines().nth(1), Some("c2l4"));
+        assert!(
+            warnings.iter().all(|words| words.contains("cannot be written")) && warnings.len() == 1,
+            "{warnings:?}"
+        );
     }
 
     #[test]
