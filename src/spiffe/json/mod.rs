@@ -6,6 +6,8 @@
 //! more values than anybody needs. Whether a number is an integer is a question of its token, not of its
 //! value: `1e3` and `1000.0` are none.
 
+#[cfg(any(fuzzing, test))]
+pub(crate) mod agreement;
 mod reader;
 mod writer;
 
