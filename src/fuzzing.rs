@@ -10,12 +10,16 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
     registry::Selector,
     spiffe::{
-        ID_BYTES_MAX, Id, TrustDomain,
+        ID_BYTES_MAX, Id, TrustDomain, document,
+        jose::{Jwk, TOKEN_BYTES_MAX, Unverified},
+        json::{self, agreement::is_shared},
+        jwt, wit,
         x509::{
             Bundle, Bundles, Leaf, Purpose, check_authority, check_authority_profile, check_profile, split, verify,
         },
@@ -93,6 +97,72 @@ pub fn x509(bytes: &[u8]) -> bool {
     assert!(verify(&chain, &Bundles::empty(), Purpose::Any, now).is_err());
     true
 }
+
+/// A token, as whoever calls a validator sends it: judged as a JWT-SVID and as a WIT-SVID, with the key of RFC 7515
+/// A.3 for both. Answers whether it is one of them.
+#[must_use]
+pub fn jws(bytes: &[u8]) -> bool {
+    let Ok(token) = str::from_utf8(bytes) else { return false };
+    let own = TrustDomain::parse("example.org").expect("a good name");
+    let key = Jwk::parse(RFC_7515_A_3).expect("a good key");
+    let jwt_keys = jwt::Bundle::new(own.clone(), [("k1".to_owned(), key.clone())]).expect("one key");
+    let wit_keys = wit::Bundle::new(own.clone(), [("k1".to_owned(), key)]).expect("one key");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let expected = jwt::Expected { audience: "aud1", now, leeway: Duration::ZERO };
+    let jwt = jwt::validate(token, &expected, |_| Some((&jwt_keys).into()));
+    let wit = wit::verify(token, now, Duration::ZERO, |_| Some(&wit_keys));
+    assert!(jwt.is_err() || wit.is_err(), "one token is of two kinds");
+    assert!(
+        jwt::validate(token, &expected, |_| None).is_err()
+            && wit::verify(token, now, Duration::ZERO, |_| None).is_err()
+    );
+    if Unverified::parse(token).is_err() {
+        assert!(jwt.is_err() && wit.is_err());
+        return false;
+    }
+    // There is one spelling of it, and another reader sees the same in it.
+    assert!(token.len() <= TOKEN_BYTES_MAX && token.is_ascii());
+    let parts = token.split('.').map(|part| BASE64URL_NOPAD.decode(part.as_bytes()));
+    let parts: Vec<_> = parts.collect::<Result<_, _>>().expect("each part is base64url");
+    assert_eq!(parts.iter().map(|part| BASE64URL_NOPAD.encode(part)).collect::<Vec<_>>().join("."), token);
+    for part in parts.iter().take(2) {
+        assert!(is_shared(&json::parse(part, TOKEN_BYTES_MAX).expect("it was read"), part));
+    }
+    if let Ok(validated) = &jwt {
+        assert!(validated.id.is_in(&own) && validated.expires_at > now && validated.claims.has("aud"));
+    }
+    if let Ok(unproved) = &wit {
+        assert!(unproved.key().algorithm().is_some());
+    }
+    jwt.is_ok() || wit.is_ok()
+}
+
+/// A bundle document, or a single JWK: what was read is written in one spelling, and read again as the same.
+#[must_use]
+pub fn bundle(bytes: &[u8]) -> bool {
+    if let Ok(key) = Jwk::parse(bytes) {
+        assert_eq!(Jwk::parse(key.to_json().as_bytes()).as_ref(), Ok(&key));
+        assert_eq!(key.thumbprint().len(), 43);
+        return true;
+    }
+    let own = TrustDomain::parse("example.org").expect("a good name");
+    let Ok(outcome) = document::parse(own.clone(), bytes) else { return false };
+    let read = &outcome.document;
+    let written = read.to_json();
+    let again = document::parse(own.clone(), written.as_bytes()).expect("what we write is read");
+    assert!(again.left_out.is_empty() && again.warnings.is_empty());
+    assert_eq!(again.document.to_json(), written);
+    assert_eq!((again.document.x509(), again.document.sequence()), (read.x509(), read.sequence()));
+    assert!((document::REFRESH_MIN..=document::REFRESH_MAX).contains(&read.refresh_after()));
+    assert!(read.jwt().keys().all(|(id, _)| !id.is_empty() && read.wit().key(id).is_none()));
+    assert!(read.x509().authorities().iter().all(|authority| check_authority(authority).is_ok()));
+    let used = read.x509().authorities().len() + read.jwt().len() + read.wit().len();
+    assert!(used + outcome.left_out.len() <= document::ENTRIES_MAX);
+    true
+}
+
+/// The public half of the key of RFC 7515 A.3.
+const RFC_7515_A_3: &[u8] = br#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
 
 /// What `/proc/PID` says, by the name of the file in the first line: a process chooses some of it.
 #[must_use]
@@ -204,6 +274,16 @@ mod tests {
     #[test]
     fn the_corpus_of_connections_runs() {
         run("frames", super::frames);
+    }
+
+    #[test]
+    fn the_corpus_of_tokens_runs() {
+        run("jws", super::jws);
+    }
+
+    #[test]
+    fn the_corpus_of_bundles_runs() {
+        run("bundle", super::bundle);
     }
 
     #[test]

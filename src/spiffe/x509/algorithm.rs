@@ -28,6 +28,16 @@ enum Kind {
     Rsa,
 }
 
+/// What a public key is made of, for those who write keys in another way.
+pub(in crate::spiffe) enum KeyParts<'a> {
+    /// An uncompressed point of P-256 or P-384.
+    Point(&'a [u8]),
+    /// Big-endian, without zeros in front.
+    Rsa { modulus: &'a [u8], exponent: &'a [u8] },
+    /// A key that JWS has no algorithm for here.
+    Ed25519,
+}
+
 impl<'a> Key<'a> {
     /// Reads a `SubjectPublicKeyInfo`.
     pub(super) fn read(spki: &Element<'a>) -> Result<Self, Error> {
@@ -56,6 +66,19 @@ impl<'a> Key<'a> {
     pub(super) fn check(&self, algorithm: &[u8], signed: &[u8], signature: &[u8]) -> Result<(), Error> {
         let algorithm = self.algorithm(algorithm).ok_or(Error::Algorithm)?;
         UnparsedPublicKey::new(algorithm, self.bits).verify(signed, signature).map_err(|_| Error::Signature)
+    }
+
+    /// What it is made of.
+    pub(super) fn parts(&self) -> Result<KeyParts<'a>, Error> {
+        match self.kind {
+            Kind::P256 | Kind::P384 => Ok(KeyParts::Point(self.bits)),
+            Kind::Ed25519 => Ok(KeyParts::Ed25519),
+            Kind::Rsa => {
+                let (modulus, exponent) = read_rsa(self.bits)?;
+                let unsigned = |number: &'a [u8]| number.strip_prefix(&[0]).unwrap_or(number);
+                Ok(KeyParts::Rsa { modulus: unsigned(modulus), exponent: unsigned(exponent) })
+            }
+        }
     }
 
     /// The algorithm by its content bytes, where it goes with this key.
@@ -99,7 +122,8 @@ pub(super) fn is_allowed(content: &[u8]) -> bool {
     ALL.contains(&content)
 }
 
-fn check_rsa(bits: &[u8]) -> Result<(), Error> {
+/// The modulus and the exponent, with their signs.
+fn read_rsa(bits: &[u8]) -> Result<(&[u8], &[u8]), Error> {
     const WHAT: &str = "the RSA key";
     let mut reader = Reader::new(bits);
     let key = reader.sequence(WHAT)?;
@@ -108,6 +132,11 @@ fn check_rsa(bits: &[u8]) -> Result<(), Error> {
     let modulus = reader.integer(WHAT)?;
     let exponent = reader.integer(WHAT)?;
     reader.finish(WHAT)?;
+    Ok((modulus, exponent))
+}
+
+fn check_rsa(bits: &[u8]) -> Result<(), Error> {
+    let (modulus, exponent) = read_rsa(bits)?;
     let length = match modulus {
         [0x80..=0xff, ..] => return Err(Error::Key("its RSA modulus is negative")),
         [0, rest @ ..] => rest.len() * 8,

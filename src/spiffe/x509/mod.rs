@@ -18,6 +18,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+pub(in crate::spiffe) use algorithm::KeyParts;
 pub use bundle::{AUTHORITIES_MAX, Bundle, Bundles};
 pub use certificate::CERTIFICATE_BYTES_MAX;
 pub use error::Error;
@@ -92,6 +93,11 @@ pub fn public_key(certificate: &[u8]) -> Result<Bytes, Error> {
     Ok(Bytes::copy_from_slice(certificate::Certificate::read(certificate)?.public_key))
 }
 
+/// What the public key of a certificate (DER) is made of.
+pub(in crate::spiffe) fn key_parts(certificate: &[u8]) -> Result<KeyParts<'_>, Error> {
+    certificate::Certificate::read(certificate)?.key.parts()
+}
+
 /// Cuts concatenated DER certificates (as in the Workload API's fields) apart, without reading them.
 /// Nothing gives an empty list.
 ///
@@ -118,4 +124,4 @@ fn split_at_most(der: &Bytes, most: usize) -> Result<Vec<Bytes>, Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::spiffe) mod tests;

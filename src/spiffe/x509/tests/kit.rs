@@ -14,15 +14,15 @@ use crate::spiffe::{
     x509::{Bundle, Bundles, Error, Leaf, Purpose, verify},
 };
 
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
+pub(in crate::spiffe) const DAY: Duration = Duration::from_secs(86_400);
 
 /// 2027-01-15 08:00:00 UTC
-pub(super) fn now() -> SystemTime {
+pub(in crate::spiffe) fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
 
 /// An element of DER.
-pub(super) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(in crate::spiffe) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let head = match length {
         0..=0x7f => vec![tag, length as u8],
@@ -32,17 +32,17 @@ pub(super) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     [head, content.to_vec()].concat()
 }
 
-pub(super) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+pub(in crate::spiffe) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     tlv(0x30, &parts.concat())
 }
 
 /// A bit string that fills its bytes.
-pub(super) fn bits(bytes: &[u8]) -> Vec<u8> {
+pub(in crate::spiffe) fn bits(bytes: &[u8]) -> Vec<u8> {
     tlv(3, &[&[0], bytes].concat())
 }
 
 /// A name of one common name; an empty text is the empty name.
-pub(super) fn name(common: &str) -> Vec<u8> {
+pub(in crate::spiffe) fn name(common: &str) -> Vec<u8> {
     if common.is_empty() {
         return sequence(&[]);
     }
@@ -50,71 +50,71 @@ pub(super) fn name(common: &str) -> Vec<u8> {
     sequence(&[&tlv(0x31, &attribute)])
 }
 
-pub(super) fn extension(id: &[u8], critical: bool, value: &[u8]) -> Vec<u8> {
+pub(in crate::spiffe) fn extension(id: &[u8], critical: bool, value: &[u8]) -> Vec<u8> {
     let critical: &[u8] = if critical { b"\x01\x01\xff" } else { b"" };
     sequence(&[&tlv(6, id), critical, &tlv(4, value)])
 }
 
-pub(super) const SUBJECT_KEY_ID: &[u8] = b"\x55\x1d\x0e";
-pub(super) const KEY_USAGE: &[u8] = b"\x55\x1d\x0f";
-pub(super) const ALTERNATIVE_NAME: &[u8] = b"\x55\x1d\x11";
-pub(super) const BASIC_CONSTRAINTS: &[u8] = b"\x55\x1d\x13";
-pub(super) const NAME_CONSTRAINTS: &[u8] = b"\x55\x1d\x1e";
-pub(super) const AUTHORITY_KEY_ID: &[u8] = b"\x55\x1d\x23";
-pub(super) const EXTENDED_KEY_USAGE: &[u8] = b"\x55\x1d\x25";
-pub(super) const UNKNOWN: &[u8] = b"\x2b\x06\x01\x04\x01\x82\x37\x63";
+pub(in crate::spiffe) const SUBJECT_KEY_ID: &[u8] = b"\x55\x1d\x0e";
+pub(in crate::spiffe) const KEY_USAGE: &[u8] = b"\x55\x1d\x0f";
+pub(in crate::spiffe) const ALTERNATIVE_NAME: &[u8] = b"\x55\x1d\x11";
+pub(in crate::spiffe) const BASIC_CONSTRAINTS: &[u8] = b"\x55\x1d\x13";
+pub(in crate::spiffe) const NAME_CONSTRAINTS: &[u8] = b"\x55\x1d\x1e";
+pub(in crate::spiffe) const AUTHORITY_KEY_ID: &[u8] = b"\x55\x1d\x23";
+pub(in crate::spiffe) const EXTENDED_KEY_USAGE: &[u8] = b"\x55\x1d\x25";
+pub(in crate::spiffe) const UNKNOWN: &[u8] = b"\x2b\x06\x01\x04\x01\x82\x37\x63";
 
-pub(super) const SERVER: &[u8] = b"\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01";
-pub(super) const CLIENT: &[u8] = b"\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x02";
-pub(super) const CODE_SIGNING: &[u8] = b"\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x03";
+pub(in crate::spiffe) const SERVER: &[u8] = b"\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01";
+pub(in crate::spiffe) const CLIENT: &[u8] = b"\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x02";
+pub(in crate::spiffe) const CODE_SIGNING: &[u8] = b"\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x03";
 
-pub(super) fn uri(text: &str) -> Vec<u8> {
+pub(in crate::spiffe) fn uri(text: &str) -> Vec<u8> {
     tlv(0x86, text.as_bytes())
 }
 
-pub(super) fn dns(text: &str) -> Vec<u8> {
+pub(in crate::spiffe) fn dns(text: &str) -> Vec<u8> {
     tlv(0x82, text.as_bytes())
 }
 
-pub(super) fn alternative_name(names: &[Vec<u8>]) -> Vec<u8> {
+pub(in crate::spiffe) fn alternative_name(names: &[Vec<u8>]) -> Vec<u8> {
     extension(ALTERNATIVE_NAME, false, &tlv(0x30, &names.concat()))
 }
 
-pub(super) fn path_length(length: Option<u8>) -> Vec<u8> {
+pub(in crate::spiffe) fn path_length(length: Option<u8>) -> Vec<u8> {
     let length = length.map_or(Vec::new(), |length| vec![2, 1, length]);
     extension(BASIC_CONSTRAINTS, true, &sequence(&[b"\x01\x01\xff", &length]))
 }
 
 /// Who can sign.
-pub(super) enum Key {
+pub(in crate::spiffe) enum Key {
     P256(EcdsaKeyPair),
     P384(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     Rsa(Box<RsaKeyPair>, &'static dyn RsaEncoding, Vec<u8>),
 }
 
-pub(super) const ECDSA_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
+pub(in crate::spiffe) const ECDSA_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
 const ECDSA_SHA384: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03";
 const ED25519: &[u8] = b"\x30\x05\x06\x03\x2b\x65\x70";
-pub(super) const P256_KEY: &[u8] =
+pub(in crate::spiffe) const P256_KEY: &[u8] =
     b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
 const P384_KEY: &[u8] = b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
-pub(super) const RSA_KEY: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+pub(in crate::spiffe) const RSA_KEY: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
 
 impl Key {
-    pub(super) fn p256() -> Self {
+    pub(in crate::spiffe) fn p256() -> Self {
         Self::P256(EcdsaKeyPair::generate(&signature::ECDSA_P256_SHA256_ASN1_SIGNING).unwrap())
     }
 
-    pub(super) fn p384() -> Self {
+    pub(in crate::spiffe) fn p384() -> Self {
         Self::P384(EcdsaKeyPair::generate(&signature::ECDSA_P384_SHA384_ASN1_SIGNING).unwrap())
     }
 
-    pub(super) fn ed25519() -> Self {
+    pub(in crate::spiffe) fn ed25519() -> Self {
         Self::Ed25519(Ed25519KeyPair::generate().unwrap())
     }
 
-    pub(super) fn rsa(encoding: &'static dyn RsaEncoding, algorithm: Vec<u8>) -> Self {
+    pub(in crate::spiffe) fn rsa(encoding: &'static dyn RsaEncoding, algorithm: Vec<u8>) -> Self {
         Self::Rsa(Box::new(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()), encoding, algorithm)
     }
 
@@ -140,7 +140,7 @@ impl Key {
         }
     }
 
-    pub(super) fn public(&self) -> Vec<u8> {
+    pub(in crate::spiffe) fn public(&self) -> Vec<u8> {
         match self {
             Self::P256(key) => sequence(&[P256_KEY, &bits(key.public_key().as_ref())]),
             Self::P384(key) => sequence(&[P384_KEY, &bits(key.public_key().as_ref())]),
@@ -152,30 +152,30 @@ impl Key {
 
 /// Everything a certificate says, to be changed before it is signed.
 #[derive(Clone)]
-pub(super) struct Blueprint {
-    pub(super) version: Vec<u8>,
+pub(in crate::spiffe) struct Blueprint {
+    pub(in crate::spiffe) version: Vec<u8>,
     /// The content of the INTEGER.
-    pub(super) serial: Vec<u8>,
-    pub(super) issuer: Vec<u8>,
-    pub(super) not_before: SystemTime,
-    pub(super) not_after: SystemTime,
-    pub(super) subject: Vec<u8>,
-    pub(super) public_key: Vec<u8>,
-    pub(super) extensions: Vec<Vec<u8>>,
+    pub(in crate::spiffe) serial: Vec<u8>,
+    pub(in crate::spiffe) issuer: Vec<u8>,
+    pub(in crate::spiffe) not_before: SystemTime,
+    pub(in crate::spiffe) not_after: SystemTime,
+    pub(in crate::spiffe) subject: Vec<u8>,
+    pub(in crate::spiffe) public_key: Vec<u8>,
+    pub(in crate::spiffe) extensions: Vec<Vec<u8>>,
     /// After the extensions, within the signed part.
-    pub(super) signed_tail: Vec<u8>,
+    pub(in crate::spiffe) signed_tail: Vec<u8>,
     /// After the signature, within the certificate.
-    pub(super) tail: Vec<u8>,
+    pub(in crate::spiffe) tail: Vec<u8>,
     /// In the place of the key's own algorithm.
-    pub(super) inner_algorithm: Option<Vec<u8>>,
-    pub(super) outer_algorithm: Option<Vec<u8>>,
+    pub(in crate::spiffe) inner_algorithm: Option<Vec<u8>>,
+    pub(in crate::spiffe) outer_algorithm: Option<Vec<u8>>,
 }
 
 /// An authority: its name, its key, and its certificate.
-pub(super) struct Authority {
-    pub(super) name: Vec<u8>,
-    pub(super) key: Key,
-    pub(super) der: Bytes,
+pub(in crate::spiffe) struct Authority {
+    pub(in crate::spiffe) name: Vec<u8>,
+    pub(in crate::spiffe) key: Key,
+    pub(in crate::spiffe) der: Bytes,
 }
 
 impl Blueprint {
@@ -199,12 +199,12 @@ impl Blueprint {
     }
 
     /// A leaf as it should be.
-    pub(super) fn leaf(id: &str) -> Self {
+    pub(in crate::spiffe) fn leaf(id: &str) -> Self {
         Self::leaf_of(&[uri(id)])
     }
 
     /// A leaf with these alternative names.
-    pub(super) fn leaf_of(names: &[Vec<u8>]) -> Self {
+    pub(in crate::spiffe) fn leaf_of(names: &[Vec<u8>]) -> Self {
         let extensions = vec![
             extension(BASIC_CONSTRAINTS, true, b"\x30\x00"),
             extension(KEY_USAGE, true, b"\x03\x02\x07\x80"),
@@ -216,7 +216,7 @@ impl Blueprint {
     }
 
     /// An authority as it should be.
-    pub(super) fn authority(common: &str, trust_domain: &str, key: &Key) -> Self {
+    pub(in crate::spiffe) fn authority(common: &str, trust_domain: &str, key: &Key) -> Self {
         let extensions = vec![
             path_length(None),
             extension(KEY_USAGE, true, b"\x03\x02\x01\x06"),
@@ -227,7 +227,7 @@ impl Blueprint {
     }
 
     /// Puts an extension in the place of the one with the same id, or adds it.
-    pub(super) fn with(mut self, changed: Vec<u8>) -> Self {
+    pub(in crate::spiffe) fn with(mut self, changed: Vec<u8>) -> Self {
         let id = |extension: &[u8]| extension[2..6 + usize::from(extension[3]) - 2].to_vec();
         let wanted = id(&changed);
         self.extensions.retain(|extension| id(extension) != wanted);
@@ -235,23 +235,23 @@ impl Blueprint {
         self
     }
 
-    pub(super) fn without(mut self, id: &[u8]) -> Self {
+    pub(in crate::spiffe) fn without(mut self, id: &[u8]) -> Self {
         self.extensions.retain(|extension| extension[4..4 + id.len()] != *id);
         self
     }
 
-    pub(super) fn edit(mut self, change: impl FnOnce(&mut Self)) -> Self {
+    pub(in crate::spiffe) fn edit(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
     }
 
-    pub(super) fn signed_by(mut self, issuer: &Authority) -> Bytes {
+    pub(in crate::spiffe) fn signed_by(mut self, issuer: &Authority) -> Bytes {
         self.issuer.clone_from(&issuer.name);
         self.sign(&issuer.key)
     }
 
     /// Signs, with the issuer's name as it is.
-    pub(super) fn sign(&self, key: &Key) -> Bytes {
+    pub(in crate::spiffe) fn sign(&self, key: &Key) -> Bytes {
         let inner = self.inner_algorithm.as_deref().unwrap_or(key.algorithm());
         let outer = self.outer_algorithm.as_deref().unwrap_or(key.algorithm());
         let validity = sequence(&[&time(self.not_before), &time(self.not_after)]);
@@ -275,7 +275,7 @@ impl Blueprint {
     }
 
     /// A certificate for this key, which is an authority from now on.
-    pub(super) fn for_key(self, key: Key, issuer: Option<&Authority>) -> Authority {
+    pub(in crate::spiffe) fn for_key(self, key: Key, issuer: Option<&Authority>) -> Authority {
         let name = self.subject.clone();
         let der = match issuer {
             Some(issuer) => self.signed_by(issuer),
@@ -286,21 +286,29 @@ impl Blueprint {
 }
 
 /// A self-signed authority.
-pub(super) fn root(common: &str, trust_domain: &str) -> Authority {
+pub(in crate::spiffe) fn root(common: &str, trust_domain: &str) -> Authority {
     root_with(common, trust_domain, |blueprint| blueprint)
 }
 
-pub(super) fn root_with(common: &str, trust_domain: &str, change: impl FnOnce(Blueprint) -> Blueprint) -> Authority {
+pub(in crate::spiffe) fn root_with(
+    common: &str,
+    trust_domain: &str,
+    change: impl FnOnce(Blueprint) -> Blueprint,
+) -> Authority {
     let key = Key::p256();
     change(Blueprint::authority(common, trust_domain, &key)).for_key(key, None)
 }
 
 /// An authority below another.
-pub(super) fn below(issuer: &Authority, common: &str) -> Authority {
+pub(in crate::spiffe) fn below(issuer: &Authority, common: &str) -> Authority {
     below_with(issuer, common, |blueprint| blueprint)
 }
 
-pub(super) fn below_with(issuer: &Authority, common: &str, change: impl FnOnce(Blueprint) -> Blueprint) -> Authority {
+pub(in crate::spiffe) fn below_with(
+    issuer: &Authority,
+    common: &str,
+    change: impl FnOnce(Blueprint) -> Blueprint,
+) -> Authority {
     let key = Key::p256();
     change(Blueprint::authority(common, "example.org", &key)).for_key(key, Some(issuer))
 }
@@ -317,24 +325,24 @@ fn time(time: SystemTime) -> Vec<u8> {
     }
 }
 
-pub(super) fn domain(name: &str) -> TrustDomain {
+pub(in crate::spiffe) fn domain(name: &str) -> TrustDomain {
     TrustDomain::parse(name).unwrap()
 }
 
-pub(super) fn bundle(trust_domain: &str, authorities: &[&Authority]) -> Bundle {
+pub(in crate::spiffe) fn bundle(trust_domain: &str, authorities: &[&Authority]) -> Bundle {
     let authorities = authorities.iter().map(|authority| authority.der.clone()).collect();
     Bundle::new(domain(trust_domain), authorities).unwrap()
 }
 
 /// The world of most tests: the trust domain `example.org`, its root, and an issuing authority below.
-pub(super) struct World {
-    pub(super) root: Authority,
-    pub(super) issuing: Authority,
-    pub(super) bundles: Bundles,
+pub(in crate::spiffe) struct World {
+    pub(in crate::spiffe) root: Authority,
+    pub(in crate::spiffe) issuing: Authority,
+    pub(in crate::spiffe) bundles: Bundles,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(in crate::spiffe) fn new() -> Self {
         let root = root("root", "example.org");
         let issuing = below(&root, "issuing");
         let bundles = Bundles::from_iter([bundle("example.org", &[&root])]);
@@ -342,23 +350,23 @@ impl World {
     }
 
     /// Verifies a leaf that the issuing authority signs, sent with that authority.
-    pub(super) fn judge(&self, leaf: Blueprint) -> Result<Leaf, Error> {
+    pub(in crate::spiffe) fn judge(&self, leaf: Blueprint) -> Result<Leaf, Error> {
         self.judge_for(leaf, Purpose::Any)
     }
 
-    pub(super) fn judge_for(&self, leaf: Blueprint, purpose: Purpose) -> Result<Leaf, Error> {
+    pub(in crate::spiffe) fn judge_for(&self, leaf: Blueprint, purpose: Purpose) -> Result<Leaf, Error> {
         let leaf = leaf.signed_by(&self.issuing);
         verify(&[leaf, self.issuing.der.clone()], &self.bundles, purpose, now())
     }
 
     /// Verifies what is sent, leaf first.
-    pub(super) fn judge_chain(&self, chain: &[Bytes]) -> Result<Leaf, Error> {
+    pub(in crate::spiffe) fn judge_chain(&self, chain: &[Bytes]) -> Result<Leaf, Error> {
         verify(chain, &self.bundles, Purpose::Any, now())
     }
 }
 
 /// The reason under `Untrusted`.
-pub(super) fn cause(outcome: Result<Leaf, Error>) -> Option<Error> {
+pub(in crate::spiffe) fn cause(outcome: Result<Leaf, Error>) -> Option<Error> {
     match outcome {
         Err(Error::Untrusted { cause, .. }) => cause.map(|cause| *cause),
         other => panic!("not an untrusted chain: {other:?}"),

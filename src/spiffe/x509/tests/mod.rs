@@ -11,6 +11,6 @@
 
 mod chains;
 mod encodings;
-mod kit;
+pub(in crate::spiffe) mod kit;
 mod leaves;
 mod made;

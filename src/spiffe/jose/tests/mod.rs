@@ -1,0 +1,8 @@
+//! Keys and signed tokens, good and bad, by the RFCs' own vectors and by another library.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod cross;
+mod keys;
+pub(in crate::spiffe) mod kit;
+mod tokens;
