@@ -15,8 +15,8 @@ use std::{
 
 use super::{
     Error, chain,
-    log::{Shared, State},
     record::Urgency,
+    shared::{Shared, State},
     writer::LINE_BYTES_MAX,
 };
 

@@ -15,22 +15,27 @@ mod carry;
 mod chain;
 mod error;
 mod head;
+mod limits;
 mod log;
 mod record;
 mod recover;
 mod refusals;
+mod report;
 mod seal;
 mod segment;
+mod shared;
 mod syncer;
 mod verify;
 mod writer;
 
 pub(crate) use chain::Hash;
 pub(crate) use error::Error;
-pub(crate) use log::{Durability, Limits, Log, Outside};
+pub(crate) use limits::{Durability, Limits};
+pub(crate) use log::{Log, Outside};
 pub(crate) use record::{Caller, Record, Urgency};
+pub(crate) use report::{Fault, Known, Report};
 pub(crate) use seal::Checkpoint;
-pub(crate) use verify::{Fault, Known, Report, verify};
+pub(crate) use verify::verify;
 
 #[cfg(test)]
 mod tests;

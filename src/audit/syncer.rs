@@ -10,10 +10,11 @@ use std::{
 };
 
 use super::{
+    Durability,
     carry::Carrier,
     head::{Head, Mark},
-    log::{Durability, Shared, State},
     seal::{Checkpoint, Sealer},
+    shared::{Shared, State},
 };
 
 /// How long records gather before they are synced together. With the sync itself they are on the disk within 50 ms.

@@ -19,7 +19,7 @@ use std::{
 
 use super::verify::verify as audit_verify;
 use super::*;
-use super::{chain::Link, log::Sequence, record::Own, verify::Finding};
+use super::{chain::Link, log::Sequence, record::Own, report::Finding};
 use crate::{
     spiffe::Id,
     sys::{Clock, files, scratch::Scratch},
