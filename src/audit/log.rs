@@ -6,7 +6,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::sys::{Clock, chain as chain_of};
+use crate::sys::{Clock, chain as chain_of, process};
 
 use super::{
     Durability, Error, Known, Limits, Record, Urgency,
@@ -95,7 +95,7 @@ impl Log {
         Ok(Self(Arc::new(Open { shared, syncer, dir, known, damage: OnceLock::new() })))
     }
 
-    /// Reads the whole log as it was left, in a thread of its own. What is wrong with it is logged, recorded, and
+    /// Reads the whole log as it was left, in a thread of its own that yields to those that serve. What is wrong with it is logged, recorded, and
     /// answered by [`Log::damage`] from then on.
     ///
     /// # Errors
@@ -103,6 +103,7 @@ impl Log {
     pub(crate) fn examine(&self) -> Result<JoinHandle<()>, Error> {
         let log = self.clone();
         let examine = move || {
+            process::step_back();
             let Err(fault) = verify(&log.0.dir, &log.0.known) else { return };
             let fault = chain_of(&fault);
             tracing::error!(fault, "audit log is not whole");
@@ -122,7 +123,7 @@ impl Log {
         self.0.damage.get().map(String::as_str)
     }
 
-    /// The last checkpoint that is on the disk for certain.
+    /// The last checkpoint that is in its segment. The next sync brings it to the disk.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         self.0.shared.lock().checkpoint
     }

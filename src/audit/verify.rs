@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
     path::Path,
     thread,
     time::Duration,
@@ -24,18 +24,12 @@ use super::{
 /// # Errors
 /// The first place at which it is not as it was written.
 pub(crate) fn verify(dir: &Path, known: &Known) -> Result<Report, Fault> {
-    let (mut rounds, mut torn_at) = (0, None);
+    let mut rounds = 0;
     loop {
         rounds += 1;
         match verify_once(dir, known) {
             // The oldest segment may go while it is read; then there is another beginning.
             Err(Fault::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && rounds < ROUNDS_MAX => {}
-            // The last line may be half there while it is written, but not twice.
-            Err(Fault::Trailing { last, .. })
-                if known.is_written && torn_at.replace(last) != Some(last) && rounds < ROUNDS_MAX =>
-            {
-                thread::sleep(WRITE_WAIT);
-            }
             outcome => return outcome,
         }
     }
@@ -96,8 +90,9 @@ impl Walk {
         let failed = |source| Fault::Io { path: path.clone(), source };
         let mut reader = BufReader::with_capacity(64 * 1024, File::open(&path).map_err(failed)?);
         let most = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-        let (mut bytes, mut offset) = (Vec::new(), 0_u64);
-        for line in 1.. {
+        let (mut bytes, mut offset, mut line) = (Vec::new(), 0_u64, 1);
+        let mut torn_at = None;
+        loop {
             bytes.clear();
             reader.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(failed)?;
             if bytes.is_empty() {
@@ -111,6 +106,12 @@ impl Walk {
             };
             match read {
                 Ok(read) => self.line(number, line, read)?,
+                // It may be half there while it is written, but not twice.
+                Err(_) if may_be_torn && self.known.is_written && torn_at.replace(offset) != Some(offset) => {
+                    thread::sleep(WRITE_WAIT);
+                    reader.seek(SeekFrom::Start(offset)).map_err(failed)?;
+                    continue;
+                }
                 Err(_) if may_be_torn => {
                     let torn = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                     let rest = io::copy(&mut reader, &mut io::sink()).map_err(failed)?;
@@ -121,6 +122,7 @@ impl Walk {
                 Err(Flaw::Changed) => return Err(Fault::Changed { segment: number, line }),
             }
             offset = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            line += 1;
         }
         match offset {
             0 if !is_last => Err(Fault::Malformed { segment: number, line: 1 }),

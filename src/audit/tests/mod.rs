@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod door;
+mod examiner;
 mod kept;
 mod recovery;
 mod sealing;
