@@ -29,8 +29,9 @@ const BITES: usize = 64;
 #[derive(Default)]
 pub(super) struct Carrier {
     present: Option<Carry>,
-    /// There was no room; it is tried again when other records find some.
-    is_stuck: bool,
+    /// There was no room when this was the last ordinary record. It is tried again when another one found some: a
+    /// renewal comes from the reserve, and is no sign of room.
+    stuck_at: Option<u64>,
 }
 
 struct Carry {
@@ -47,12 +48,11 @@ struct Carry {
 impl Carrier {
     /// Whether there is something to do now.
     pub(super) fn has_work(&self, state: &State) -> bool {
-        !self.is_stuck && (self.present.is_some() || state.writer.oldest_over().is_some())
+        !self.is_stuck(state) && (self.present.is_some() || state.writer.oldest_over().is_some())
     }
 
-    /// Tries again what had no room.
-    pub(super) fn unstick(&mut self) {
-        self.is_stuck = false;
+    fn is_stuck(&self, state: &State) -> bool {
+        self.stuck_at.is_some_and(|at| at == state.writer.last_ordinary())
     }
 
     /// Does some of it. The door is open between two bites.
@@ -83,11 +83,13 @@ impl Carrier {
             return shared.lock();
         }
         match carry.write(shared, &mut state) {
-            Ok(true) => self.present = None,
-            Ok(false) => {}
+            Ok(true) => (self.present, self.stuck_at) = (None, None),
+            Ok(false) => self.stuck_at = None,
             Err(error) => {
-                tracing::warn!(%error, "audit records of an old segment not carried over yet");
-                self.is_stuck = true;
+                // Once, until some of it was written.
+                if self.stuck_at.replace(state.writer.last_ordinary()).is_none() {
+                    tracing::warn!(%error, "audit records of an old segment not carried over yet");
+                }
             }
         }
         state

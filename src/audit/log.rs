@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     thread::{self, JoinHandle},
 };
 
@@ -10,12 +10,12 @@ use crate::sys::{Clock, chain as chain_of, process};
 
 use super::{
     Durability, Error, Known, Limits, Record, Urgency,
+    keeper::{Keep, Keeper},
     record::{self, Own},
     recover,
-    refusals::Refusals,
     seal::{Checkpoint, Sealer},
-    shared::{Shared, State},
-    syncer,
+    shared::Shared,
+    syncer::Syncer,
     verify::verify,
 };
 
@@ -25,8 +25,8 @@ pub(crate) struct Outside {
     pub(crate) key: PathBuf,
     /// What `keep` was given last, in any run.
     pub(crate) known: Option<Checkpoint>,
-    /// Keeps the last checkpoint, soon, and without waiting for it.
-    pub(crate) keep: Box<dyn Fn(Checkpoint) + Send>,
+    /// Keeps the last checkpoint, soon, and says when it is kept.
+    pub(crate) keep: Keep,
 }
 
 /// The number of a record in its log, from 1.
@@ -75,21 +75,12 @@ impl Log {
         };
         let pinned = known.map_or(sealer.fingerprint(), |known| known.key);
         let known = Known { key: Some(pinned), checkpoint: known.or(first), is_written: true };
-        let state = State {
-            refusals: Refusals::new(limits.refusals_per_minute),
-            synced: 0,
-            is_dirty: true,
-            is_failing: false,
-            is_closed: false,
-            checkpoint: first,
-            writer,
-        };
-        let (work, done) = (Condvar::new(), Condvar::new());
-        let shared = Arc::new(Shared { clock, limits, state: Mutex::new(state), work, done });
+        let shared = Arc::new(Shared::new(clock, limits, writer));
+        shared.lock().checkpoint = first;
         let theirs = shared.clone();
         let syncer = thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || syncer::run(&theirs, &head, &sealer, &*keep))
+            .spawn(move || Syncer::new(theirs, head, sealer, Keeper::new(keep)).run())
             .map_err(Error::io(dir, "synced by a thread"))?;
         let (syncer, dir) = (Mutex::new(Some(syncer)), dir.to_owned());
         Ok(Self(Arc::new(Open { shared, syncer, dir, known, damage: OnceLock::new() })))
@@ -131,7 +122,8 @@ impl Log {
     /// A log with a key in its own folder, and nothing outside.
     #[cfg(test)]
     pub(crate) fn in_test(dir: &Path, limits: Limits, clock: Clock) -> Result<Self, Error> {
-        let outside = Outside { key: dir.join("audit.key"), known: None, keep: Box::new(|_| {}) };
+        let outside =
+            Outside { key: dir.join("audit.key"), known: None, keep: Box::new(|_| Box::new(|_| Some(Ok(())))) };
         Self::open(dir, limits, outside, clock)
     }
 

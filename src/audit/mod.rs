@@ -15,6 +15,7 @@ mod carry;
 mod chain;
 mod error;
 mod head;
+mod keeper;
 mod limits;
 mod log;
 mod record;

@@ -22,7 +22,7 @@ use super::{
 pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) limits: Limits,
-    pub(super) state: Mutex<State>,
+    state: Mutex<State>,
     /// There is something to sync, or the log is closed.
     pub(super) work: Condvar,
     /// Something was synced, or could not be.
@@ -44,6 +44,19 @@ pub(super) struct State {
 }
 
 impl Shared {
+    pub(super) fn new(clock: Clock, limits: Limits, writer: Writer) -> Self {
+        let state = State {
+            refusals: Refusals::new(limits.refusals_per_minute),
+            synced: 0,
+            is_dirty: true,
+            is_failing: false,
+            is_closed: false,
+            checkpoint: None,
+            writer,
+        };
+        Self { clock, limits, state: Mutex::new(state), work: Condvar::new(), done: Condvar::new() }
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

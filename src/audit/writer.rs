@@ -36,8 +36,11 @@ pub(super) struct Writer {
     pending: VecDeque<Own>,
     /// Segments whose removal is recorded in the record of that number.
     doomed: Vec<(u64, PathBuf)>,
-    /// The number of the last checkpoint.
+    /// The number of the last record that had no use of the reserve.
+    ordinary: u64,
+    /// The number of the last checkpoint, and of the last record when one was tried.
     sealed: u64,
+    tried: u64,
     /// Since when there is something that no checkpoint signs.
     unsealed_since: Option<SystemTime>,
     /// Whether the next checkpoint does not wait.
@@ -64,7 +67,9 @@ impl Writer {
             older,
             pending: VecDeque::new(),
             doomed: Vec::new(),
+            ordinary: 0,
             sealed: 0,
+            tried: 0,
             unsealed_since: None,
             is_seal_urgent: false,
             line: Vec::with_capacity(1024),
@@ -74,6 +79,11 @@ impl Writer {
     /// The number of the last record.
     pub(super) fn last(&self) -> u64 {
         self.link.seq
+    }
+
+    /// The number of the last record that found room beside the reserve.
+    pub(super) fn last_ordinary(&self) -> u64 {
+        self.ordinary
     }
 
     /// Something the log has to say of itself, before the next record.
@@ -111,6 +121,7 @@ impl Writer {
     pub(super) fn begin_seal(&mut self, now: SystemTime) {
         self.unsealed_since = Some(now);
         self.is_seal_urgent = false;
+        self.tried = self.link.seq;
     }
 
     /// Writes a checkpoint that signs the end of the chain; answers its segment and its place.
@@ -147,7 +158,11 @@ impl Writer {
             // A renewal goes into the old segment, over its cap, as far as the reserve reaches.
             return Err(error);
         }
-        self.put(body, urgency, now)
+        let written = self.put(body, urgency, now)?;
+        if urgency == Urgency::Ordinary {
+            self.ordinary = written;
+        }
+        Ok(written)
     }
 
     /// Makes sure that a record of the usual size finds room, and a file that takes it.
@@ -169,7 +184,7 @@ impl Writer {
         self.link = next;
         let since = *self.unsealed_since.get_or_insert(now);
         let is_long = now.duration_since(since).is_ok_and(|unsealed| unsealed >= UNSEALED_MAX);
-        self.is_seal_urgent |= is_long || next.seq.saturating_sub(self.sealed) >= UNSEALED_RECORDS_MAX;
+        self.is_seal_urgent |= is_long || next.seq.saturating_sub(self.sealed.max(self.tried)) >= UNSEALED_RECORDS_MAX;
         Ok(next.seq)
     }
 

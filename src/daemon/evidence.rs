@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow};
 use crate::{
     audit::{Checkpoint, Outside},
     store::{self, Store},
+    sys::chain,
 };
 
 /// What the log is given at the start.
@@ -14,7 +15,10 @@ pub(super) fn outside(state: &Path, store: Store, kept: Option<&str>) -> anyhow:
     Ok(Outside {
         key: state.join("keys").join("audit.key"),
         known: kept.map(parse).transpose()?,
-        keep: Box::new(move |checkpoint| store.keep_audit_checkpoint(checkpoint.to_string())),
+        keep: Box::new(move |checkpoint| {
+            let mut answer = store.keep_audit_checkpoint(checkpoint.to_string());
+            Box::new(move |most| answer(most).map(|kept| kept.map_err(|error| chain(&error))))
+        }),
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod door;
 mod examiner;
+mod keeping;
 mod kept;
 mod recovery;
 mod sealing;

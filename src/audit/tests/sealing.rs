@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, mpsc};
 
-use super::*;
+use super::{keeper::Keep, *};
 
 /// A state folder: the log, its key, and what the database would have.
 struct State {
@@ -25,7 +25,10 @@ impl State {
 
     fn open_with(&self, limits: Limits, clock: Clock) -> Log {
         let (kept, key) = (self.kept.clone(), self.dir.path().join("keys/audit.key"));
-        let keep = Box::new(move |checkpoint| *kept.lock().unwrap() = Some(checkpoint));
+        let keep: Keep = Box::new(move |checkpoint| {
+            *kept.lock().unwrap() = Some(checkpoint);
+            Box::new(|_| Some(Ok(())))
+        });
         Log::open(&self.log(), limits, Outside { key, known: self.kept(), keep }, clock).unwrap()
     }
 
