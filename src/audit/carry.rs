@@ -15,9 +15,9 @@ use std::{
 
 use super::{
     Error, chain,
+    header::LINE_BYTES_MAX,
     record::Urgency,
     shared::{Shared, State},
-    writer::LINE_BYTES_MAX,
 };
 
 /// How much is read, or how many records are written, at once; and how often, before what was written is synced.
@@ -154,9 +154,8 @@ fn kept_body(line: &[u8]) -> Option<Vec<u8>> {
     match kind {
         // It holds the line that it was first.
         b"kept" => Some(chain::body(line.get(at + 1..)?)?.to_vec()),
-        b"admin" | b"authority" | b"daemon" | b"tail_cut" | b"records_missing" | b"head_missing" | b"damaged" => {
-            Some([b"\"kind\":\"kept\",\"record\":", line].concat())
-        }
+        b"admin" | b"authority" | b"daemon" | b"tail_cut" | b"records_missing" | b"head_missing" | b"damaged"
+        | b"unsigned_tail" => Some([b"\"kind\":\"kept\",\"record\":", line].concat()),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::seal::Checkpoint;
+use super::checkpoint::Checkpoint;
 
 /// Offers a checkpoint to whoever keeps it outside the log's folder, without waiting.
 pub(crate) type Keep = Box<dyn Fn(Checkpoint) -> Answer + Send>;

@@ -9,11 +9,10 @@ use std::{
 use crate::sys::{Clock, chain as chain_of, process};
 
 use super::{
-    Durability, Error, Known, Limits, Record, Urgency,
+    Checkpoint, Durability, Error, Known, Limits, Record, Urgency,
     keeper::{Keep, Keeper},
     record::{self, Own},
-    recover,
-    seal::{Checkpoint, Sealer},
+    recover::{self, Opened},
     shared::Shared,
     syncer::Syncer,
     verify::verify,
@@ -56,27 +55,22 @@ impl Log {
     pub(crate) fn open(dir: &Path, mut limits: Limits, outside: Outside, clock: Clock) -> Result<Self, Error> {
         let Outside { key, known, keep } = outside;
         limits.total_bytes_max = limits.total_bytes_max.max(limits.segment_bytes_max.saturating_mul(2));
-        let (mut writer, head) = recover::open(dir, &limits, known.as_ref(), clock.now())?;
-        let sealer = Sealer::open(&key)?;
+        let Opened { mut writer, head, sealer } = recover::open(dir, &limits, &key, known.as_ref(), clock.now())?;
         // Only the header of the first segment is there when it is begun.
         if known.is_none() && writer.last() > 1 {
             tracing::info!(
                 "audit log has no known checkpoint, as an earlier release left it; it is signed from now on"
             );
         }
-        let first = match sealer.seal(&writer.link(), clock.now()).and_then(|seal| writer.seal(&seal, clock.now())) {
-            Ok((segment, link)) => Some(Checkpoint { segment, link, key: sealer.fingerprint() }),
-            // What is unsigned is signed when there is space.
-            Err(Error::Full { .. }) => {
-                writer.begin_seal(clock.now());
-                None
-            }
+        match writer.begin(clock.now()) {
+            Ok(()) => {}
+            // It is begun when there is space, and then signed.
+            Err(Error::Full { .. }) => writer.begin_seal(clock.now()),
             Err(error) => return Err(error),
-        };
+        }
         let pinned = known.map_or(sealer.fingerprint(), |known| known.key);
-        let known = Known { key: Some(pinned), checkpoint: known.or(first), is_written: true };
+        let known = Known { key: Some(pinned), checkpoint: known.or(writer.checkpoint()), is_written: true };
         let shared = Arc::new(Shared::new(clock, limits, writer));
-        shared.lock().checkpoint = first;
         let theirs = shared.clone();
         let syncer = thread::Builder::new()
             .name("audit".to_owned())
@@ -116,7 +110,7 @@ impl Log {
 
     /// The last checkpoint that is in its segment. The next sync brings it to the disk.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
-        self.0.shared.lock().checkpoint
+        self.0.shared.lock().writer.checkpoint()
     }
 
     /// A log with a key in its own folder, and nothing outside.

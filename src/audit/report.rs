@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{chain::Hash, seal::Checkpoint};
+use super::{chain::Hash, checkpoint::Checkpoint};
 
 /// A log that is as it was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,8 +47,10 @@ pub(crate) struct Known {
 pub(crate) struct Finding {
     /// The record that says so.
     pub(crate) record: u64,
-    /// `tail_cut`, `head_missing`, `records_missing` or `damaged`.
+    /// `tail_cut`, `head_missing`, `records_missing`, `unsigned_tail` or `damaged`.
     pub(crate) kind: String,
+    /// Of an `unsigned_tail`, its first record, and how many there are.
+    pub(crate) tail: Option<(u64, u64)>,
 }
 
 /// What is wrong with a log: the first thing that is.
@@ -70,8 +72,13 @@ pub(crate) enum Fault {
     #[error("segment {segment} is missing")]
     SegmentMissing { segment: u64 },
     /// The log begins later than it may.
-    #[error("the log begins with record {first}, and no record says that those before were removed")]
+    #[error("the log begins with record {first}, and nothing that is signed says that those before were removed")]
     BeginningMissing { first: u64 },
+    /// The daemon had stopped and signed the log, and then somebody else has written.
+    #[error(
+        "segment {segment}, line {line}: record {record} was added after the daemon had stopped and signed the log"
+    )]
+    AfterEnd { segment: u64, line: u64, record: u64 },
     /// The log ends earlier than it did.
     #[error("the log ends with record {last}, but record {known} was written")]
     EndMissing { last: u64, known: u64 },

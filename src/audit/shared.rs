@@ -11,9 +11,9 @@ use crate::sys::{Clock, chain as chain_of};
 
 use super::{
     Error, Limits,
+    checkpoint::Statement,
     record::{self, Own, Urgency},
     refusals::Refusals,
-    seal::{Checkpoint, Sealer},
     writer::Writer,
 };
 
@@ -39,8 +39,6 @@ pub(super) struct State {
     /// The disk did not take what was written. Nothing is accepted until it does.
     pub(super) is_failing: bool,
     pub(super) is_closed: bool,
-    /// The last checkpoint that is in its segment.
-    pub(super) checkpoint: Option<Checkpoint>,
 }
 
 impl Shared {
@@ -51,7 +49,6 @@ impl Shared {
             is_dirty: true,
             is_failing: false,
             is_closed: false,
-            checkpoint: None,
             writer,
         };
         Self { clock, limits, state: Mutex::new(state), work: Condvar::new(), done: Condvar::new() }
@@ -114,12 +111,9 @@ impl State {
     }
 
     /// Writes a checkpoint that was signed.
-    pub(super) fn write_seal(&mut self, made: Result<Own, Error>, sealer: &Sealer, now: SystemTime) {
-        match made.and_then(|seal| self.writer.seal(&seal, now)) {
-            Ok((segment, link)) => {
-                self.checkpoint = Some(Checkpoint { segment, link, key: sealer.fingerprint() });
-                self.is_dirty = true;
-            }
+    pub(super) fn write_seal(&mut self, made: Result<Own, Error>, statement: &Statement, now: SystemTime) {
+        match made.and_then(|seal| self.writer.seal(&seal, statement, now)) {
+            Ok(()) => self.is_dirty = true,
             Err(error) => tracing::warn!(error = %chain_of(&error), "audit checkpoint not written"),
         }
     }

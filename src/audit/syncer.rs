@@ -12,9 +12,10 @@ use std::{
 use super::{
     Durability,
     carry::Carrier,
+    checkpoint::Checkpoint,
     head::{Head, Mark},
     keeper::Keeper,
-    seal::{Checkpoint, Sealer},
+    seal::Sealer,
     shared::{Shared, State},
 };
 
@@ -28,7 +29,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Syncer {
     shared: Arc<Shared>,
     head: Head,
-    sealer: Sealer,
+    sealer: Arc<Sealer>,
     keeper: Keeper,
     carrier: Carrier,
     /// Where the last sync ended: behind it, pages may have to be written again.
@@ -38,7 +39,7 @@ pub(super) struct Syncer {
 }
 
 impl Syncer {
-    pub(super) fn new(shared: Arc<Shared>, head: Head, sealer: Sealer, keeper: Keeper) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, head: Head, sealer: Arc<Sealer>, keeper: Keeper) -> Self {
         Self { shared, head, sealer, keeper, carrier: Carrier::default(), synced: None, checkpoint: None }
     }
 
@@ -53,7 +54,7 @@ impl Syncer {
             state = self.carrier.step(&shared, state);
             state.write_counts(shared.clock.now());
             state.write_notes(shared.clock.now());
-            state = self.seal(&shared, state);
+            state = self.seal(&shared, state, is_closing);
             if state.is_dirty {
                 state = self.sync(&shared, state);
                 if state.is_failing {
@@ -95,28 +96,39 @@ impl Syncer {
         state
     }
 
-    /// Writes a checkpoint when one is due, and at the end. It is signed while the door is open: what comes meanwhile
-    /// is signed too, in another try; the last try keeps the door shut for the 20 µs that it takes.
-    fn seal<'a>(&self, shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    /// Writes a checkpoint when one is due, and one behind everything that says that the log ends there. It is signed
+    /// while the door is open: what comes meanwhile is signed too, in another try; the last try keeps the door shut for
+    /// the 20 µs that it takes.
+    fn seal<'a>(
+        &self,
+        shared: &'a Shared,
+        mut state: MutexGuard<'a, State>,
+        is_closing: bool,
+    ) -> MutexGuard<'a, State> {
         let now = shared.clock.now();
-        match state.writer.seal_due_in(now) {
-            Some(due) if due.is_zero() || state.is_closed => {}
-            _ => return state,
+        let is_due = state.writer.seal_due_in(now).is_some_and(|due| due.is_zero());
+        let is_end = is_closing && !self.carrier.has_work(&state);
+        if !is_due && !is_end {
+            return state;
         }
         state.writer.begin_seal(now);
-        let mut link = state.writer.link();
-        for _ in 0..OPEN_TRIES {
+        if !state.writer.is_open() {
+            return state;
+        }
+        let mut statement = state.writer.statement(is_end);
+        // The door is shut at the end, and what else the log has to say must not come in between.
+        for _ in 0..if is_end { 0 } else { OPEN_TRIES } {
             drop(state);
-            let made = self.sealer.seal(&link, now);
+            let made = self.sealer.seal(&statement, now);
             state = shared.lock();
-            if link == state.writer.link() {
-                state.write_seal(made, &self.sealer, now);
+            if statement == state.writer.statement(is_end) {
+                state.write_seal(made, &statement, now);
                 return state;
             }
-            link = state.writer.link();
+            statement = state.writer.statement(is_end);
         }
-        let made = self.sealer.seal(&link, now);
-        state.write_seal(made, &self.sealer, now);
+        let made = self.sealer.seal(&statement, now);
+        state.write_seal(made, &statement, now);
         state
     }
 
@@ -127,7 +139,7 @@ impl Syncer {
         }
         let (mark, file) = state.writer.mark();
         state.is_dirty = false;
-        let (was_failing, checkpoint) = (state.is_failing, state.checkpoint);
+        let (was_failing, checkpoint) = (state.is_failing, state.writer.checkpoint());
         drop(state);
 
         let outcome = match was_failing {

@@ -1,7 +1,7 @@
 //! Whether the log is as it was written: every record there, unchanged, in its order, and signed.
 //!
-//! What may be missing is the beginning, when its removal is recorded and signed. What may be unsigned is the end: what
-//! came after the last checkpoint. The log may be read while it is written.
+//! What may be missing is what came before the beginning that the last checkpoint signs. What may be unsigned is the end:
+//! what came after the last checkpoint, unless that says that the log was closed there. The log may be read while it is written.
 
 use std::{
     fs::File,
@@ -13,10 +13,12 @@ use std::{
 
 use super::{
     chain::{self, Flaw, Hash, Line, Link},
+    checkpoint::{Beginning, Checkpoint},
     head::{self, Mark},
+    header::LINE_BYTES_MAX,
     report::{Fault, Finding, Known, Report},
+    seal::Seal,
     segment,
-    writer::LINE_BYTES_MAX,
 };
 
 /// Reads the whole log and checks every record, every link and every signature.
@@ -72,8 +74,14 @@ struct Walk {
     key: Option<Hash>,
     /// The end of the chain; `None` before the first line.
     link: Option<Link>,
-    /// What the first line follows, and in which segment it is.
-    beginning: Option<(u64, Link)>,
+    /// Where each segment begins.
+    segments: Vec<Beginning>,
+    /// Where the log begins, as the last checkpoint says; `None` where that is of an earlier build, or there is none.
+    beginning: Option<Beginning>,
+    /// Whether the last record says that the log ends there.
+    is_ended: bool,
+    /// The last record that a checkpoint of an earlier build signs. Those do not say where the log begins.
+    signed_before: u64,
     /// Which record says of which segment that it goes, and up to which record.
     removed: Vec<(u64, u64, Option<u64>)>,
     report: Report,
@@ -81,8 +89,18 @@ struct Walk {
 
 impl Walk {
     fn new(mark: Mark, known: Known) -> Self {
-        let (removed, report) = (Vec::new(), Report::default());
-        Self { mark, known, key: known.key, link: None, beginning: None, removed, report }
+        Self {
+            mark,
+            known,
+            key: known.key,
+            link: None,
+            segments: Vec::new(),
+            beginning: None,
+            is_ended: false,
+            signed_before: 0,
+            removed: Vec::new(),
+            report: Report::default(),
+        }
     }
 
     fn segment(&mut self, dir: &Path, number: u64, is_last: bool) -> Result<(), Fault> {
@@ -132,10 +150,12 @@ impl Walk {
 
     fn line(&mut self, segment: u64, line: u64, read: Line) -> Result<(), Fault> {
         let link = *self.link.get_or_insert(read.after);
-        if self.beginning.is_none() {
-            self.beginning = Some((segment, read.after));
+        if self.segments.is_empty() {
             self.report.first = read.link.seq;
             self.report.since.clone_from(&read.time);
+        }
+        if line == 1 {
+            self.segments.push(Beginning { segment, after: read.after });
         }
         let record = read.link.seq;
         if read.after.seq != link.seq {
@@ -153,13 +173,18 @@ impl Walk {
         if self.known.checkpoint.is_some_and(|known| known.link.seq == record && known.link != read.link) {
             return Err(Fault::NotKnown { segment, line, record });
         }
+        if std::mem::take(&mut self.is_ended) && read.kind != "checkpoint" {
+            return Err(Fault::AfterEnd { segment, line, record });
+        }
         match (read.kind.as_str(), read.segment) {
             ("removed", Some(removed)) => self.removed.push((record, removed, read.through)),
             ("checkpoint", _) => self.checkpoint(segment, line, &read)?,
-            ("tail_cut" | "head_missing" | "records_missing" | "damaged", _) => {
-                self.report.findings.push(Finding { record, kind: read.kind })
-            }
             _ => {}
+        }
+        // What was found once is a finding also when the record of it was carried over.
+        let found = read.kept.filter(|_| read.kind == "kept").unwrap_or(read.kind);
+        if FINDINGS.contains(&found.as_str()) {
+            self.report.findings.push(Finding { record, kind: found, tail: read.from.zip(read.count) });
         }
         self.report.records = self.report.records.saturating_add(1);
         self.report.last = record;
@@ -171,13 +196,19 @@ impl Walk {
 
     fn checkpoint(&mut self, segment: u64, line: u64, read: &Line) -> Result<(), Fault> {
         let record = read.link.seq;
-        let checked = read.seal.as_ref().and_then(|seal| Some((seal, seal.check(&read.after)?)));
-        let Some((seal, found)) = checked else { return Err(Fault::Forged { segment, line, record }) };
+        let checked = read.seal.as_ref().zip(Seal::checkpoint(read, segment, 0));
+        let Some((seal, Checkpoint { key: found, beginning, is_end, .. })) = checked else {
+            return Err(Fault::Forged { segment, line, record });
+        };
         let wanted = *self.key.get_or_insert(found);
         if found != wanted {
             let (found, wanted) = (found.to_string(), wanted.to_string());
             return Err(Fault::ForeignKey { segment, line, record, found, wanted });
         }
+        if beginning.is_none() {
+            self.signed_before = read.after.seq;
+        }
+        (self.beginning, self.is_ended) = (beginning, is_end);
         self.report.signed = read.after.seq;
         self.report.signed_at.clone_from(&seal.at);
         self.report.key = found.to_string();
@@ -185,10 +216,10 @@ impl Walk {
     }
 
     fn finish(self, segments: usize) -> Result<Report, Fault> {
-        if let Some((segment, after)) = self.beginning
-            && !self.is_beginning(segment, after)
+        if let Some(first) = self.segments.first()
+            && !self.is_beginning(first)
         {
-            return Err(Fault::BeginningMissing { first: after.seq.saturating_add(1) });
+            return Err(Fault::BeginningMissing { first: first.after.seq.saturating_add(1) });
         }
         if let (Some(wanted), 0) = (self.known.key, self.report.signed) {
             return Err(Fault::Unsigned { wanted: wanted.to_string() });
@@ -201,16 +232,28 @@ impl Walk {
         }
     }
 
-    /// Whether the log may begin here: with the first record of all, or behind a removal that is recorded. That record
-    /// is signed, but in a log that has no checkpoint at all: of an earlier release.
-    fn is_beginning(&self, segment: u64, after: Link) -> bool {
-        let before = segment.checked_sub(1);
-        let is_signed = |record: u64| self.report.signed == 0 || record <= self.report.signed;
-        match segment {
-            1 => after == Link::START,
+    /// Whether the log may begin here. It has the beginning that the last checkpoint signs, perhaps with segments before
+    /// that were to go. In an earlier build, a record of a removal was signed and nothing else; that is asked when there
+    /// is no more, and once more when the last that is known outside is of such a build.
+    fn is_beginning(&self, first: &Beginning) -> bool {
+        let Some(signed) = self.beginning else { return self.is_recorded(first) };
+        let was_earlier = self.known.checkpoint.is_some_and(|known| known.beginning.is_none());
+        self.segments.contains(&signed) && (!was_earlier || self.is_recorded(first))
+    }
+
+    /// Whether the log begins with the first record of all, or behind a removal that is recorded and signed; where there
+    /// is no checkpoint at all, recorded.
+    fn is_recorded(&self, first: &Beginning) -> bool {
+        let before = first.segment.checked_sub(1);
+        let is_signed = |record: u64| self.report.signed == 0 || record <= self.signed_before;
+        match first.segment {
+            1 => first.after == Link::START,
             _ => self.removed.iter().any(|(record, removed, through)| {
-                is_signed(*record) && Some(*removed) == before && through.is_none_or(|through| through == after.seq)
+                is_signed(*record) && Some(*removed) == before && through.is_none_or(|it| it == first.after.seq)
             }),
         }
     }
 }
+
+/// What the log says of its own past.
+const FINDINGS: [&str; 5] = ["tail_cut", "head_missing", "records_missing", "unsigned_tail", "damaged"];

@@ -29,7 +29,7 @@ pub(crate) enum Kept {
     /// A daemon has it open, and knows.
     InUse,
     /// The last checkpoint, if there was one.
-    At(Option<Checkpoint>),
+    At(Option<Box<Checkpoint>>),
 }
 
 /// What the database in a state folder says of the log, for those who are not the daemon.
@@ -41,7 +41,7 @@ pub(crate) fn kept(state: &Path) -> anyhow::Result<Kept> {
         return Ok(Kept::NoDatabase);
     }
     match store::audit_checkpoint(state) {
-        Ok(text) => Ok(Kept::At(text.as_deref().map(parse).transpose()?)),
+        Ok(text) => Ok(Kept::At(text.as_deref().map(parse).transpose()?.map(Box::new))),
         Err(store::Error::Locked { .. }) => Ok(Kept::InUse),
         Err(error) => Err(error).context("the database beside the audit log cannot be read"),
     }

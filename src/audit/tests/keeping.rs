@@ -65,6 +65,24 @@ fn a_segment_stays_until_others_have_the_checkpoint_that_signs_its_removal() {
 }
 
 #[test]
+fn segments_that_were_to_go_when_the_daemon_ended_go_at_the_next_start() {
+    let (dir, other) = (Scratch::new(), Arc::new(Other::default()));
+    let limits = Limits { total_bytes_max: 16 * 1024, ..small() };
+    other.is_failing.store(true, Ordering::SeqCst);
+    let log = other.log(dir.path(), limits.clone());
+    (0..100).for_each(|serial| assert!(append(&log, &serial.to_string()).is_ok()));
+    log.close();
+    assert!(segment::path(dir.path(), 1).exists());
+    let removed = kinds(dir.path())["removed"];
+    verify(dir.path()).unwrap();
+    other.is_failing.store(false, Ordering::SeqCst);
+    other.log(dir.path(), limits).close();
+    assert!(!segment::path(dir.path(), 1).exists());
+    assert!(kinds(dir.path())["removed"] <= removed, "they are not carried over twice");
+    assert!(verify(dir.path()).unwrap().findings.is_empty());
+}
+
+#[test]
 fn an_answer_that_takes_its_time_keeps_no_record_waiting_and_is_waited_for_at_the_end() {
     let dir = Scratch::new();
     let (answers, receiver) = mpsc::channel::<()>();

@@ -50,6 +50,19 @@ fn a_flood_of_issued_records_pushes_no_admins_record_out() {
 }
 
 #[test]
+fn what_the_log_says_of_its_own_past_outlives_its_segment() {
+    let dir = Scratch::new();
+    written(dir.path(), 1);
+    fs::remove_file(dir.path().join("head")).unwrap();
+    let log = open(dir.path(), &limits());
+    flood(&log, 1_000);
+    log.close();
+    assert_eq!(kinds(dir.path()).get("head_missing"), None, "its segment is gone");
+    let findings = verify(dir.path()).unwrap().findings;
+    assert_eq!(findings.iter().map(|found| found.kind.as_str()).collect::<Vec<_>>(), ["head_missing"]);
+}
+
+#[test]
 fn what_is_carried_over_is_bounded() {
     let dir = Scratch::new();
     let log = open(dir.path(), &limits());

@@ -3,12 +3,15 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod door;
+mod earlier;
 mod examiner;
+mod forging;
 mod keeping;
 mod kept;
 mod recovery;
 mod sealing;
 mod space;
+mod state;
 mod tampering;
 
 use std::{

@@ -172,7 +172,11 @@ fn what_has_no_room_to_be_carried_over_is_not_tried_again_for_each_renewal() {
     written(&dir, 60);
     let limits = Limits { total_bytes_max: 8 * 1024, ..small() };
     let (clock, now) = (Clock::system(), SystemTime::UNIX_EPOCH);
-    let shared = Shared::new(clock, limits.clone(), recover::open(&dir, &limits, None, now).unwrap().0);
+    let shared = Shared::new(
+        clock,
+        limits.clone(),
+        recover::open(&dir, &limits, &dir.join("audit.key"), None, now).unwrap().writer,
+    );
     disk.fill();
     let mut state = shared.lock();
     let body = record::body(&issued("1", true)).unwrap();
