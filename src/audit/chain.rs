@@ -174,6 +174,17 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Flaw> {
     })
 }
 
+/// The end of the chain behind a line, if it follows this one. Whatever else it says is not looked at.
+pub(super) fn follow(after: &Link, line: &[u8]) -> Option<Link> {
+    let seq = after.seq.checked_add(1)?;
+    let cut = line.len().checked_sub(HASH_BEGIN.len() + 64 + HASH_END.len())?;
+    let (covered, tail) = line.split_at_checked(cut)?;
+    let hash = tail.strip_prefix(HASH_BEGIN)?.strip_suffix(HASH_END).and_then(Hash::parse)?;
+    let before = covered.strip_suffix(b"\"")?.strip_suffix(&after.hash.0)?;
+    let follows = covered.starts_with(format!("{{\"seq\":{seq},").as_bytes()) && before.ends_with(PREV_BEGIN);
+    (follows && Hash::of(covered) == hash).then_some(Link { seq, hash })
+}
+
 /// What a sealed line, or the end of one, has before its place and its hashes.
 pub(super) fn body(line: &[u8]) -> Option<&[u8]> {
     let tail = PREV_BEGIN.len() + 64 + b"\"".len() + HASH_BEGIN.len() + 64 + HASH_END.len();

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
 };
 
@@ -11,7 +11,7 @@ use crate::sys::{Clock, chain as chain_of, process};
 use super::{
     Checkpoint, Durability, Error, Known, Limits, Record, Urgency,
     keeper::{Keep, Keeper},
-    record::{self, Own},
+    record,
     recover::{self, Opened},
     shared::Shared,
     syncer::Syncer,
@@ -43,8 +43,6 @@ struct Open {
     dir: PathBuf,
     /// What was known of the log when it was opened.
     known: Known,
-    /// Why the log is not whole.
-    damage: OnceLock<String>,
 }
 
 impl Log {
@@ -77,7 +75,7 @@ impl Log {
             .spawn(move || Syncer::new(theirs, head, sealer, Keeper::new(keep)).run())
             .map_err(Error::io(dir, "synced by a thread"))?;
         let (syncer, dir) = (Mutex::new(Some(syncer)), dir.to_owned());
-        Ok(Self(Arc::new(Open { shared, syncer, dir, known, damage: OnceLock::new() })))
+        Ok(Self(Arc::new(Open { shared, syncer, dir, known })))
     }
 
     /// Reads the whole log as it was left, in a thread of its own that yields to those that serve. What is wrong with it is logged, recorded, and
@@ -90,22 +88,15 @@ impl Log {
         let examine = move || {
             process::step_back();
             let Err(fault) = verify(&log.0.dir, &log.0.known) else { return };
-            let fault = chain_of(&fault);
-            tracing::error!(fault, "audit log is not whole");
-            let mut state = log.0.shared.lock();
-            state.writer.note(Own::Damaged { fault: fault.clone() });
-            state.is_dirty = true;
-            drop(state);
-            log.0.shared.work.notify_one();
-            log.0.damage.set(fault).ok();
+            log.0.shared.tell_damage(&mut log.0.shared.lock(), chain_of(&fault));
         };
         let thread = thread::Builder::new().name("audit-examiner".to_owned()).spawn(examine);
         thread.map_err(Error::io(&self.0.dir, "examined by a thread"))
     }
 
-    /// What [`Log::examine`] found to be wrong.
+    /// What [`Log::examine`] found to be wrong, or what was later before it was removed.
     pub(crate) fn damage(&self) -> Option<&str> {
-        self.0.damage.get().map(String::as_str)
+        self.0.shared.damage.get().map(String::as_str)
     }
 
     /// The last checkpoint that is in its segment. The next sync brings it to the disk.

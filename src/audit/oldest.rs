@@ -5,14 +5,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{chain::Link, checkpoint::Beginning, header::first_line, segment};
+use super::{chain::Link, checkpoint::Beginning, segment};
 
 /// A segment that is full.
 #[derive(Debug)]
 pub(super) struct Older {
     pub(super) number: u64,
     pub(super) length: u64,
-    /// Its last record, as this daemon wrote it; not known of those that were there at the start.
+    /// Its last record, as this daemon wrote it, or as the next segment said when the log was opened.
+    pub(super) end: Option<Link>,
+}
+
+/// A segment that is to go.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
+    /// What its first record follows, and its last one, as they are known without it.
+    pub(super) after: Option<Link>,
     pub(super) end: Option<Link>,
 }
 
@@ -47,18 +57,18 @@ impl Oldest {
     }
 
     /// The oldest segment, when all together have more bytes than these.
-    pub(super) fn over(&self, bytes_max: u64) -> Option<(u64, PathBuf)> {
+    pub(super) fn over(&self, bytes_max: u64) -> Option<Leaving> {
         let kept: u64 = self.older.iter().map(|older| older.length).sum();
-        let oldest = self.older.front().filter(|_| kept > bytes_max)?;
-        Some((oldest.number, segment::path(&self.dir, oldest.number)))
+        let Older { number, end, .. } = *self.older.front().filter(|_| kept > bytes_max)?;
+        let after = (self.beginning.segment == number).then_some(self.beginning.after);
+        Some(Leaving { number, path: segment::path(&self.dir, number), after, end })
     }
 
     /// The oldest segment, and where the log begins without it, as far as that can be told.
     pub(super) fn first(&self, last: u64) -> Option<(u64, Option<Beginning>)> {
         let oldest = self.older.front()?;
         let next = self.older.get(1).map_or(last, |older| older.number);
-        let after = oldest.end.or_else(|| first_line(&self.dir, next).map(|line| line.after));
-        Some((oldest.number, after.map(|after| Beginning { segment: next, after })))
+        Some((oldest.number, oldest.end.map(|after| Beginning { segment: next, after })))
     }
 
     /// The oldest segment goes, which the record of this number says.

@@ -85,9 +85,11 @@ pub(super) fn open(
             (fresh, link)
         }
     };
-    let older = numbers.into_iter().filter(|number| *number < segment.number).map(|number| {
+    let next = numbers.iter().copied().skip(1).chain([segment.number]);
+    let older = numbers.iter().copied().zip(next).filter(|(number, _)| *number < segment.number);
+    let older = older.map(|(number, next)| {
         let length = fs::metadata(segment::path(dir, number)).map_or(0, |meta| meta.len());
-        Older { number, length, end: None }
+        Older { number, length, end: first_line(dir, next).map(|line| line.after) }
     });
     let oldest = Oldest::new(dir, beginning, older, &link);
     let writer = Writer::new(dir, limits, sealer.clone(), Start { link, segment, oldest, notes, is_signed });

@@ -1,7 +1,7 @@
 //! What the door and the syncer share: the log's end under one lock, and who waits for whom.
 
 use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -23,6 +23,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) limits: Limits,
     state: Mutex<State>,
+    /// Why the log is not whole: the first thing that was found.
+    pub(super) damage: OnceLock<String>,
     /// There is something to sync, or the log is closed.
     pub(super) work: Condvar,
     /// Something was synced, or could not be.
@@ -51,11 +53,27 @@ impl Shared {
             is_closed: false,
             writer,
         };
-        Self { clock, limits, state: Mutex::new(state), work: Condvar::new(), done: Condvar::new() }
+        Self {
+            clock,
+            limits,
+            state: Mutex::new(state),
+            damage: OnceLock::new(),
+            work: Condvar::new(),
+            done: Condvar::new(),
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says everywhere that the log is not whole: in the daemon's log, in a record, and to whoever asks.
+    pub(super) fn tell_damage(&self, state: &mut State, fault: String) {
+        tracing::error!(fault, "audit log is not whole");
+        state.writer.note(Own::Damaged { fault: fault.clone() });
+        state.is_dirty = true;
+        self.work.notify_one();
+        self.damage.set(fault).ok();
     }
 
     /// Sleeps until there may be work, at most so long.

@@ -17,7 +17,7 @@ use super::{
     checkpoint::{Checkpoint, Statement},
     head::Mark,
     header::write_header,
-    oldest::{Older, Oldest},
+    oldest::{Leaving, Older, Oldest},
     record::{self, Own, Urgency},
     seal::Sealer,
     segment::Segment,
@@ -271,7 +271,7 @@ impl Writer {
     }
 
     /// The oldest segment, when there are more bytes than there may be.
-    pub(super) fn oldest_over(&self) -> Option<(u64, PathBuf)> {
+    pub(super) fn oldest_over(&self) -> Option<Leaving> {
         self.oldest.over(self.limits.total_bytes_max.saturating_sub(self.limits.segment_bytes_max))
     }
 
