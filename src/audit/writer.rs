@@ -275,7 +275,7 @@ impl Writer {
         self.oldest.over(self.limits.total_bytes_max.saturating_sub(self.limits.segment_bytes_max))
     }
 
-    /// Records that the oldest segment is removed. It goes when a checkpoint that signs the record is on the disk.
+    /// Records that the oldest segment is removed. It goes when others have a checkpoint that signs the record.
     pub(super) fn remove_oldest(&mut self, kept: u64, dropped: u64, now: SystemTime) -> Result<(), Error> {
         let Some((segment, beginning)) = self.oldest.first(self.segment.number) else { return Ok(()) };
         let through = beginning.map(|beginning| beginning.after.seq);

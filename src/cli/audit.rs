@@ -150,11 +150,11 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
             first - 1
         ));
     }
-    // The last record of a log that was closed is a checkpoint.
+    // The last record of a log that was closed is a checkpoint, and each checkpoint is the record behind what it signs.
     if signed + 1 < last && !known.is_written {
         print.warn(format_args!(
             "no checkpoint signs records {} to {last}: the daemon did not stop by itself",
-            signed + 1
+            signed + 2
         ));
     }
     match records {
