@@ -10,7 +10,7 @@ use aws_lc_rs::digest;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::seal::Seal;
+use super::{record::First, seal::Seal};
 
 /// A SHA-256 in lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,6 +98,11 @@ pub(super) struct Line {
     pub(super) segment: Option<u64>,
     /// Of a removal, the last record that went; of missing records, the last one.
     pub(super) through: Option<u64>,
+    /// Of unsigned records, the first one; of these and others, how many.
+    pub(super) from: Option<u64>,
+    pub(super) count: Option<u64>,
+    /// Of a record that was carried over, its kind.
+    pub(super) kept: Option<String>,
     /// Of a checkpoint, what it signs with.
     pub(super) seal: Option<Seal>,
 }
@@ -121,9 +126,19 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Flaw> {
         prev: String,
         segment: Option<u64>,
         through: Option<u64>,
+        from: Option<u64>,
+        count: Option<u64>,
+        record: Option<Kept>,
+        first: Option<First>,
+        #[serde(default)]
+        end: bool,
         at: Option<String>,
         key: Option<String>,
         signature: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Kept {
+        kind: String,
     }
     let cut = line.len().checked_sub(HASH_BEGIN.len() + 64 + HASH_END.len()).ok_or(Flaw::Malformed)?;
     let (covered, tail) = line.split_at_checked(cut).ok_or(Flaw::Malformed)?;
@@ -138,6 +153,10 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Flaw> {
     let fields: Fields = serde_json::from_slice(line).map_err(|_| Flaw::Malformed)?;
     let before = fields.seq.checked_sub(1).ok_or(Flaw::Malformed)?;
     let prev = Hash::parse(fields.prev.as_bytes()).ok_or(Flaw::Malformed)?;
+    let beginning = match &fields.first {
+        Some(first) => Some(first.beginning().ok_or(Flaw::Malformed)?),
+        None => None,
+    };
     Ok(Line {
         link: Link { seq: fields.seq, hash },
         after: Link { seq: before, hash: prev },
@@ -145,11 +164,25 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Flaw> {
         kind: fields.kind,
         segment: fields.segment,
         through: fields.through,
+        from: fields.from,
+        count: fields.count,
+        kept: fields.record.map(|record| record.kind),
         seal: match (fields.at, fields.key, fields.signature) {
-            (Some(at), Some(key), Some(signature)) => Some(Seal { at, key, signature }),
+            (Some(at), Some(key), Some(signature)) => Some(Seal { at, key, beginning, is_end: fields.end, signature }),
             _ => None,
         },
     })
+}
+
+/// The end of the chain behind a line, if it follows this one. Whatever else it says is not looked at.
+pub(super) fn follow(after: &Link, line: &[u8]) -> Option<Link> {
+    let seq = after.seq.checked_add(1)?;
+    let cut = line.len().checked_sub(HASH_BEGIN.len() + 64 + HASH_END.len())?;
+    let (covered, tail) = line.split_at_checked(cut)?;
+    let hash = tail.strip_prefix(HASH_BEGIN)?.strip_suffix(HASH_END).and_then(Hash::parse)?;
+    let before = covered.strip_suffix(b"\"")?.strip_suffix(&after.hash.0)?;
+    let follows = covered.starts_with(format!("{{\"seq\":{seq},").as_bytes()) && before.ends_with(PREV_BEGIN);
+    (follows && Hash::of(covered) == hash).then_some(Link { seq, hash })
 }
 
 /// What a sealed line, or the end of one, has before its place and its hashes.

@@ -2,11 +2,15 @@
 
 use std::{path::PathBuf, time::SystemTime};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::spiffe::Id;
 
-use super::{Error, chain};
+use super::{
+    Error,
+    chain::{self, Hash, Link},
+    checkpoint::Beginning,
+};
 
 /// The longest record, in bytes of JSON. An executable's path of 4,096 hostile bytes takes 24 KiB.
 pub(super) const RECORD_BYTES_MAX: usize = 128 * 1024;
@@ -130,8 +134,41 @@ pub(super) enum Own {
     HeadMissing,
     /// When the log was read at the start, it was not as it was written.
     Damaged { fault: String },
-    /// Everything before is signed: the number and the hash of the record before this one, and the time.
-    Checkpoint { at: String, key: String, signature: String },
+    /// These records stood at the end of the log when it was opened, and no checkpoint had signed them: the daemon did
+    /// not stop by itself, or somebody else has written them. The checkpoint behind this record signs them.
+    UnsignedTail { from: u64, count: u64 },
+    /// Everything before is signed: the number and the hash of the record before this one, the time, where the log
+    /// begins, and whether it ends here.
+    Checkpoint {
+        at: String,
+        key: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        first: Option<First>,
+        end: bool,
+        signature: String,
+    },
+}
+
+/// Where the log begins, in a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct First {
+    segment: u64,
+    /// The record before its first one.
+    seq: u64,
+    hash: String,
+}
+
+impl From<Beginning> for First {
+    fn from(Beginning { segment, after }: Beginning) -> Self {
+        Self { segment, seq: after.seq, hash: after.hash.to_string() }
+    }
+}
+
+impl First {
+    pub(super) fn beginning(&self) -> Option<Beginning> {
+        let after = Link { seq: self.seq, hash: Hash::parse(self.hash.as_bytes())? };
+        Some(Beginning { segment: self.segment, after })
+    }
 }
 
 /// The members of a record's JSON object, without the braces.

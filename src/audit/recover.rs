@@ -4,12 +4,15 @@
 //! behind what the head knows. That end is cut off, and the log says so. Everything else that is not as it was left is
 //! left as it is, for `verify` to find: the log goes on in a new segment, with the numbers that come after those that
 //! the head, or the last checkpoint that was kept elsewhere, knows of.
+//!
+//! The folder is not believed: where the log begins is what the last checkpoint says, and of records that none has
+//! signed the log says that they are such before it signs them.
 
 use std::{
-    collections::VecDeque,
     fs::{self, File},
     io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
     path::Path,
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -18,33 +21,55 @@ use crate::sys::files;
 use super::{
     Error, Limits,
     chain::{self, Link},
+    checkpoint::{Beginning, Checkpoint},
     head::{Head, Mark},
+    header::{LINE_BYTES_MAX, first_line, write_header},
+    oldest::{Older, Oldest},
     record::Own,
-    seal::Checkpoint,
+    seal::Sealer,
     segment::{self, Segment},
-    writer::{LINE_BYTES_MAX, Older, Writer, first_line, write_header},
+    signed,
+    writer::{Start, Writer},
 };
+
+/// A log that can be written.
+pub(super) struct Opened {
+    pub(super) writer: Writer,
+    pub(super) head: Head,
+    pub(super) sealer: Arc<Sealer>,
+}
 
 /// Opens the log in `dir`, or begins one.
 pub(super) fn open(
     dir: &Path,
     limits: &Limits,
+    key: &Path,
     known: Option<&Checkpoint>,
     now: SystemTime,
-) -> Result<(Writer, Head), Error> {
+) -> Result<Opened, Error> {
     files::create_private_dir(dir)?;
     files::check_writable(dir)?;
     let (head, mark) = Head::open(dir)?;
+    let sealer = Arc::new(Sealer::open(key)?);
     let numbers = numbers_with_lines(dir)?;
     if numbers.is_empty() && mark.is_none() {
         head.begin().map_err(Error::io(dir, "written"))?;
     }
-    let (end, notes) = match (find_end(dir, &numbers, mark), known) {
+    let (end, mut notes) = match (find_end(dir, &numbers, mark), known) {
         (Ok((end, _)), Some(known)) if end.link().seq < known.link.seq => missing(known.mark(), end.number()),
         // What can be told is that the log had come so far.
         (Err(Error::Damaged { .. }), Some(known)) => missing(known.mark(), numbers.last().copied().unwrap_or(0)),
         (found, _) => found?,
     };
+    let signed = signed::last(dir, &numbers, known, sealer.fingerprint())?;
+    let is_signed = signed.is_some_and(|signed| signed.link == *end.link());
+    if let (Some(signed), End::In { link, .. }) = (signed, &end)
+        && !is_signed
+    {
+        let count = link.seq.saturating_sub(signed.link.seq);
+        notes.push(Own::UnsignedTail { from: signed.link.seq.saturating_add(1), count });
+    }
+    let beginning = signed.and_then(|signed| signed.beginning).unwrap_or_else(|| beginning_found(dir, &numbers));
     let (segment, link) = match end {
         End::In { number, offset, link } => (Segment::open(dir, number, offset, limits.reserve_bytes)?, link),
         End::After { number, link } => {
@@ -60,18 +85,22 @@ pub(super) fn open(
             (fresh, link)
         }
     };
-    let older = numbers.into_iter().filter(|number| *number < segment.number).map(|number| {
+    let next = numbers.iter().copied().skip(1).chain([segment.number]);
+    let older = numbers.iter().copied().zip(next).filter(|(number, _)| *number < segment.number);
+    let older = older.map(|(number, next)| {
         let length = fs::metadata(segment::path(dir, number)).map_or(0, |meta| meta.len());
-        Older { number, length }
+        Older { number, length, end: first_line(dir, next).map(|line| line.after) }
     });
-    let older: VecDeque<_> = older.collect();
-    let mut writer = Writer::new(dir, limits, link, segment, older);
-    notes.into_iter().for_each(|note| writer.note(note));
-    // Without space the log is still good for reading and for renewals; what it has to say waits.
-    match writer.write_notes(now) {
-        Ok(()) | Err(Error::Full { .. }) => Ok((writer, head)),
-        Err(error) => Err(error),
-    }
+    let oldest = Oldest::new(dir, beginning, older, &link);
+    let writer = Writer::new(dir, limits, sealer.clone(), Start { link, segment, oldest, notes, is_signed });
+    Ok(Opened { writer, head, sealer })
+}
+
+/// Where a log begins of which no checkpoint says it: that is accepted once, for a log of an earlier build.
+fn beginning_found(dir: &Path, numbers: &[u64]) -> Beginning {
+    let Some(segment) = numbers.first().copied() else { return Beginning::FIRST };
+    let after = first_line(dir, segment).map_or(Link::START, |line| line.after);
+    Beginning { segment, after }
 }
 
 /// Where the log goes on.

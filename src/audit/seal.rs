@@ -1,7 +1,8 @@
 //! Checkpoints: records that sign everything before them, with a key that nobody has who can only write the folder.
 //!
 //! A checkpoint signs the number and the hash of the record before it, and the time. As each hash has the one before in
-//! it, that is the whole log up to there. The key is an ECDSA P-256 key of its own, used for nothing else; its public
+//! it, that is the whole log up to there. It also signs where the log begins, as older segments are removed, and whether
+//! the log was closed there; the first version of checkpoints did not. The key is an ECDSA P-256 key of its own, used for nothing else; its public
 //! part is in each checkpoint, and its fingerprint is for others to keep.
 
 use std::{path::Path, time::SystemTime};
@@ -16,48 +17,10 @@ use aws_lc_rs::{
 
 use super::{
     Error,
-    chain::{self, Hash, Link},
-    head::Mark,
-    record::Own,
+    chain::{self, Hash, Line},
+    checkpoint::{Beginning, Checkpoint, Statement},
+    record::{First, Own},
 };
-
-/// The place of a checkpoint, as it is kept outside the folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
-    /// The segment that it is in.
-    pub(super) segment: u64,
-    /// The checkpoint's own record.
-    pub(super) link: Link,
-    /// The fingerprint of its key.
-    pub(super) key: Hash,
-}
-
-impl Checkpoint {
-    /// Of the key that has signed it.
-    pub(crate) fn fingerprint(&self) -> Hash {
-        self.key
-    }
-
-    /// As a place in the log; where it is in its segment is not known.
-    pub(super) fn mark(&self) -> Mark {
-        Mark { segment: self.segment, offset: 0, link: self.link }
-    }
-
-    /// Reads what its `Display` wrote.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split(' ');
-        let (segment, seq) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        let (hash, key) = (Hash::parse(words.next()?.as_bytes())?, Hash::parse(words.next()?.as_bytes())?);
-        words.next().is_none().then_some(Self { segment, link: Link { seq, hash }, key })
-    }
-}
-
-impl std::fmt::Display for Checkpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { segment, link, key } = self;
-        write!(f, "{segment} {} {} {key}", link.seq, link.hash)
-    }
-}
 
 /// The key that seals.
 pub(super) struct Sealer {
@@ -93,11 +56,17 @@ impl Sealer {
         Hash::of(self.pair.public_key().as_ref())
     }
 
-    /// The record that seals the log up to a link, to be written right behind it.
-    pub(super) fn seal(&self, link: &Link, now: SystemTime) -> Result<Own, Error> {
+    /// The record that says so, to be written right behind the link that it signs.
+    pub(super) fn seal(&self, statement: &Statement, now: SystemTime) -> Result<Own, Error> {
         let at = chain::timestamp(now);
-        let signature = self.pair.sign(&SystemRandom::new(), &message(link, &at)).map_err(|_| Error::Sign)?;
-        Ok(Own::Checkpoint { at, key: self.public.clone(), signature: chain::hex(signature.as_ref()) })
+        let signature = self.pair.sign(&SystemRandom::new(), &message(statement, &at)).map_err(|_| Error::Sign)?;
+        Ok(Own::Checkpoint {
+            at,
+            key: self.public.clone(),
+            first: statement.beginning.map(First::from),
+            end: statement.is_end,
+            signature: chain::hex(signature.as_ref()),
+        })
     }
 }
 
@@ -114,20 +83,34 @@ pub(super) struct Seal {
     pub(super) at: String,
     /// The public key, in hex.
     pub(super) key: String,
+    /// Where the log begins, and whether it was closed.
+    pub(super) beginning: Option<Beginning>,
+    pub(super) is_end: bool,
     /// In hex.
     pub(super) signature: String,
 }
 
 impl Seal {
-    /// The fingerprint of the key that has signed everything up to a link; `None` when the signature is not good.
-    pub(super) fn check(&self, after: &Link) -> Option<Hash> {
-        let (key, signature) = (chain::bytes(&self.key)?, chain::bytes(&self.signature)?);
+    /// The checkpoint that ends at this place; `None` where the line is none, or its signature is not good.
+    pub(super) fn checkpoint(line: &Line, segment: u64, offset: u64) -> Option<Checkpoint> {
+        let seal = line.seal.as_ref().filter(|_| line.kind == "checkpoint")?;
+        let (beginning, is_end) = (seal.beginning, seal.is_end && seal.beginning.is_some());
+        let (key, signature) = (chain::bytes(&seal.key)?, chain::bytes(&seal.signature)?);
         let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &key);
-        public.verify(&message(after, &self.at), &signature).ok().map(|()| Hash::of(&key))
+        let message = message(&Statement { link: line.after, beginning, is_end }, &seal.at);
+        public.verify(&message, &signature).ok()?;
+        Some(Checkpoint { segment, offset, link: line.link, key: Hash::of(&key), beginning, is_end })
     }
 }
 
-/// The bytes that are signed. The first line is there so that they can be no other protocol's.
-fn message(link: &Link, at: &str) -> Vec<u8> {
-    format!("dayfly audit checkpoint 1\n{}\n{}\n{at}\n", link.seq, link.hash).into_bytes()
+/// The bytes that are signed. The first line is there so that they can be no other protocol's, and no other version's.
+fn message(Statement { link, beginning, is_end }: &Statement, at: &str) -> Vec<u8> {
+    let text = match beginning {
+        None => format!("dayfly audit checkpoint 1\n{}\n{}\n{at}\n", link.seq, link.hash),
+        Some(Beginning { segment, after }) => format!(
+            "dayfly audit checkpoint 2\n{}\n{}\n{at}\n{segment}\n{}\n{}\n{is_end}\n",
+            link.seq, link.hash, after.seq, after.hash
+        ),
+    };
+    text.into_bytes()
 }

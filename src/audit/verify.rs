@@ -1,140 +1,37 @@
 //! Whether the log is as it was written: every record there, unchanged, in its order, and signed.
 //!
-//! What may be missing is the beginning, when its removal is recorded and signed. What may be unsigned is the end: what
-//! came after the last checkpoint. The log may be read while it is written.
+//! What may be missing is what came before the beginning that the last checkpoint signs. What may be unsigned is the end:
+//! what came after the last checkpoint, unless that says that the log was closed there. The log may be read while it is written.
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _},
-    path::{Path, PathBuf},
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
+    path::Path,
     thread,
     time::Duration,
 };
 
 use super::{
     chain::{self, Flaw, Hash, Line, Link},
+    checkpoint::{Beginning, Checkpoint},
     head::{self, Mark},
-    seal::Checkpoint,
+    header::LINE_BYTES_MAX,
+    report::{Fault, Finding, Known, Report},
+    seal::Seal,
     segment,
-    writer::LINE_BYTES_MAX,
 };
-
-/// A log that is as it was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Report {
-    /// How many segments there are.
-    pub(crate) segments: usize,
-    /// How many records.
-    pub(crate) records: u64,
-    /// The number of the first one; 0 when there is none.
-    pub(crate) first: u64,
-    /// The number of the last one; 0 when there is none.
-    pub(crate) last: u64,
-    /// When the first one was written, RFC 3339.
-    pub(crate) since: String,
-    /// When the last one was written, RFC 3339.
-    pub(crate) until: String,
-    /// The hash of the last one, lower-case hex: kept elsewhere, it shows later that nothing before was rewritten.
-    pub(crate) hash: String,
-    /// The number of the last record that a checkpoint signs; 0 when none does.
-    pub(crate) signed: u64,
-    /// When it was signed, RFC 3339.
-    pub(crate) signed_at: String,
-    /// The fingerprint of the key that has signed all checkpoints, lower-case hex.
-    pub(crate) key: String,
-    /// What the log says of its own past.
-    pub(crate) findings: Vec<Finding>,
-}
-
-/// What is known of a log beside what is in its folder.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Known {
-    /// The key that must have signed it.
-    pub(crate) key: Option<Hash>,
-    /// A checkpoint that must be in it.
-    pub(crate) checkpoint: Option<Checkpoint>,
-    /// Whether a daemon may be writing it now.
-    pub(crate) is_written: bool,
-}
-
-/// Something that was found when the log was opened, and recorded then.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
-    /// The record that says so.
-    pub(crate) record: u64,
-    /// `tail_cut`, `head_missing`, `records_missing` or `damaged`.
-    pub(crate) kind: String,
-}
-
-/// What is wrong with a log: the first thing that is.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
-    /// A line is not one of ours.
-    #[error("segment {segment}, line {line}: not an audit record")]
-    Malformed { segment: u64, line: u64 },
-    /// A line is not as it was written.
-    #[error("segment {segment}, line {line}: the record was changed")]
-    Changed { segment: u64, line: u64 },
-    /// Another record stands here.
-    #[error("segment {segment}, line {line}: record {found} stands where record {expected} belongs")]
-    Order { segment: u64, line: u64, expected: u64, found: u64 },
-    /// The record is the right one, but the one before it is not the one it was linked to.
-    #[error("segment {segment}, line {line}: record {record} does not follow the one before it, which was replaced")]
-    Unlinked { segment: u64, line: u64, record: u64 },
-    /// A whole file is missing.
-    #[error("segment {segment} is missing")]
-    SegmentMissing { segment: u64 },
-    /// The log begins later than it may.
-    #[error("the log begins with record {first}, and no record says that those before were removed")]
-    BeginningMissing { first: u64 },
-    /// The log ends earlier than it did.
-    #[error("the log ends with record {last}, but record {known} was written")]
-    EndMissing { last: u64, known: u64 },
-    /// Nothing says how far the log had come.
-    #[error("the file `head` is missing or damaged, so records may be missing at the end")]
-    HeadMissing,
-    /// The record that the head knows is another one.
-    #[error("segment {segment}, line {line}: record {record} is not the one that was written last")]
-    Replaced { segment: u64, line: u64, record: u64 },
-    /// Bytes that no daemon is writing now.
-    #[error(
-        "segment {segment}: {bytes} bytes behind record {last} are no record; they were added, or the daemon ended while it wrote (then its next start cuts them off)"
-    )]
-    Trailing { segment: u64, bytes: u64, last: u64 },
-    /// A checkpoint that signs something else.
-    #[error("segment {segment}, line {line}: the signature of checkpoint {record} is wrong")]
-    Forged { segment: u64, line: u64, record: u64 },
-    /// A checkpoint of somebody else's.
-    #[error("segment {segment}, line {line}: checkpoint {record} is signed with the key {found}, not with {wanted}")]
-    ForeignKey { segment: u64, line: u64, record: u64, found: String, wanted: String },
-    /// Nothing is signed, though something must be.
-    #[error("no checkpoint is in the log, though it was signed with the key {wanted}")]
-    Unsigned { wanted: String },
-    /// The record that others know is another one.
-    #[error("segment {segment}, line {line}: record {record} is not the checkpoint that the database knows")]
-    NotKnown { segment: u64, line: u64, record: u64 },
-    /// It cannot be read.
-    #[error("{} cannot be read", path.display())]
-    Io { path: PathBuf, source: io::Error },
-}
 
 /// Reads the whole log and checks every record, every link and every signature.
 ///
 /// # Errors
 /// The first place at which it is not as it was written.
 pub(crate) fn verify(dir: &Path, known: &Known) -> Result<Report, Fault> {
-    let (mut rounds, mut torn_at) = (0, None);
+    let mut rounds = 0;
     loop {
         rounds += 1;
         match verify_once(dir, known) {
             // The oldest segment may go while it is read; then there is another beginning.
             Err(Fault::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && rounds < ROUNDS_MAX => {}
-            // The last line may be half there while it is written, but not twice.
-            Err(Fault::Trailing { last, .. })
-                if known.is_written && torn_at.replace(last) != Some(last) && rounds < ROUNDS_MAX =>
-            {
-                thread::sleep(WRITE_WAIT);
-            }
             outcome => return outcome,
         }
     }
@@ -177,8 +74,14 @@ struct Walk {
     key: Option<Hash>,
     /// The end of the chain; `None` before the first line.
     link: Option<Link>,
-    /// What the first line follows, and in which segment it is.
-    beginning: Option<(u64, Link)>,
+    /// Where each segment begins.
+    segments: Vec<Beginning>,
+    /// Where the log begins, as the last checkpoint says; `None` where that is of an earlier build, or there is none.
+    beginning: Option<Beginning>,
+    /// Whether the last record says that the log ends there.
+    is_ended: bool,
+    /// The last record that a checkpoint of an earlier build signs. Those do not say where the log begins.
+    signed_before: u64,
     /// Which record says of which segment that it goes, and up to which record.
     removed: Vec<(u64, u64, Option<u64>)>,
     report: Report,
@@ -186,8 +89,18 @@ struct Walk {
 
 impl Walk {
     fn new(mark: Mark, known: Known) -> Self {
-        let (removed, report) = (Vec::new(), Report::default());
-        Self { mark, known, key: known.key, link: None, beginning: None, removed, report }
+        Self {
+            mark,
+            known,
+            key: known.key,
+            link: None,
+            segments: Vec::new(),
+            beginning: None,
+            is_ended: false,
+            signed_before: 0,
+            removed: Vec::new(),
+            report: Report::default(),
+        }
     }
 
     fn segment(&mut self, dir: &Path, number: u64, is_last: bool) -> Result<(), Fault> {
@@ -195,8 +108,9 @@ impl Walk {
         let failed = |source| Fault::Io { path: path.clone(), source };
         let mut reader = BufReader::with_capacity(64 * 1024, File::open(&path).map_err(failed)?);
         let most = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-        let (mut bytes, mut offset) = (Vec::new(), 0_u64);
-        for line in 1.. {
+        let (mut bytes, mut offset, mut line) = (Vec::new(), 0_u64, 1);
+        let mut torn_at = None;
+        loop {
             bytes.clear();
             reader.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(failed)?;
             if bytes.is_empty() {
@@ -210,6 +124,12 @@ impl Walk {
             };
             match read {
                 Ok(read) => self.line(number, line, read)?,
+                // It may be half there while it is written, but not twice.
+                Err(_) if may_be_torn && self.known.is_written && torn_at.replace(offset) != Some(offset) => {
+                    thread::sleep(WRITE_WAIT);
+                    reader.seek(SeekFrom::Start(offset)).map_err(failed)?;
+                    continue;
+                }
                 Err(_) if may_be_torn => {
                     let torn = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                     let rest = io::copy(&mut reader, &mut io::sink()).map_err(failed)?;
@@ -220,6 +140,7 @@ impl Walk {
                 Err(Flaw::Changed) => return Err(Fault::Changed { segment: number, line }),
             }
             offset = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            line += 1;
         }
         match offset {
             0 if !is_last => Err(Fault::Malformed { segment: number, line: 1 }),
@@ -229,10 +150,12 @@ impl Walk {
 
     fn line(&mut self, segment: u64, line: u64, read: Line) -> Result<(), Fault> {
         let link = *self.link.get_or_insert(read.after);
-        if self.beginning.is_none() {
-            self.beginning = Some((segment, read.after));
+        if self.segments.is_empty() {
             self.report.first = read.link.seq;
             self.report.since.clone_from(&read.time);
+        }
+        if line == 1 {
+            self.segments.push(Beginning { segment, after: read.after });
         }
         let record = read.link.seq;
         if read.after.seq != link.seq {
@@ -250,13 +173,18 @@ impl Walk {
         if self.known.checkpoint.is_some_and(|known| known.link.seq == record && known.link != read.link) {
             return Err(Fault::NotKnown { segment, line, record });
         }
+        if std::mem::take(&mut self.is_ended) && read.kind != "checkpoint" {
+            return Err(Fault::AfterEnd { segment, line, record });
+        }
         match (read.kind.as_str(), read.segment) {
             ("removed", Some(removed)) => self.removed.push((record, removed, read.through)),
             ("checkpoint", _) => self.checkpoint(segment, line, &read)?,
-            ("tail_cut" | "head_missing" | "records_missing" | "damaged", _) => {
-                self.report.findings.push(Finding { record, kind: read.kind })
-            }
             _ => {}
+        }
+        // What was found once is a finding also when the record of it was carried over.
+        let found = read.kept.filter(|_| read.kind == "kept").unwrap_or(read.kind);
+        if FINDINGS.contains(&found.as_str()) {
+            self.report.findings.push(Finding { record, kind: found, tail: read.from.zip(read.count) });
         }
         self.report.records = self.report.records.saturating_add(1);
         self.report.last = record;
@@ -268,13 +196,19 @@ impl Walk {
 
     fn checkpoint(&mut self, segment: u64, line: u64, read: &Line) -> Result<(), Fault> {
         let record = read.link.seq;
-        let checked = read.seal.as_ref().and_then(|seal| Some((seal, seal.check(&read.after)?)));
-        let Some((seal, found)) = checked else { return Err(Fault::Forged { segment, line, record }) };
+        let checked = read.seal.as_ref().zip(Seal::checkpoint(read, segment, 0));
+        let Some((seal, Checkpoint { key: found, beginning, is_end, .. })) = checked else {
+            return Err(Fault::Forged { segment, line, record });
+        };
         let wanted = *self.key.get_or_insert(found);
         if found != wanted {
             let (found, wanted) = (found.to_string(), wanted.to_string());
             return Err(Fault::ForeignKey { segment, line, record, found, wanted });
         }
+        if beginning.is_none() {
+            self.signed_before = read.after.seq;
+        }
+        (self.beginning, self.is_ended) = (beginning, is_end);
         self.report.signed = read.after.seq;
         self.report.signed_at.clone_from(&seal.at);
         self.report.key = found.to_string();
@@ -282,10 +216,10 @@ impl Walk {
     }
 
     fn finish(self, segments: usize) -> Result<Report, Fault> {
-        if let Some((segment, after)) = self.beginning
-            && !self.is_beginning(segment, after)
+        if let Some(first) = self.segments.first()
+            && !self.is_beginning(first)
         {
-            return Err(Fault::BeginningMissing { first: after.seq.saturating_add(1) });
+            return Err(Fault::BeginningMissing { first: first.after.seq.saturating_add(1) });
         }
         if let (Some(wanted), 0) = (self.known.key, self.report.signed) {
             return Err(Fault::Unsigned { wanted: wanted.to_string() });
@@ -298,16 +232,28 @@ impl Walk {
         }
     }
 
-    /// Whether the log may begin here: with the first record of all, or behind a removal that is recorded. That record
-    /// is signed, but in a log that has no checkpoint at all: of an earlier release.
-    fn is_beginning(&self, segment: u64, after: Link) -> bool {
-        let before = segment.checked_sub(1);
-        let is_signed = |record: u64| self.report.signed == 0 || record <= self.report.signed;
-        match segment {
-            1 => after == Link::START,
+    /// Whether the log may begin here. It has the beginning that the last checkpoint signs, perhaps with segments before
+    /// that were to go. In an earlier build, a record of a removal was signed and nothing else; that is asked when there
+    /// is no more, and once more when the last that is known outside is of such a build.
+    fn is_beginning(&self, first: &Beginning) -> bool {
+        let Some(signed) = self.beginning else { return self.is_recorded(first) };
+        let was_earlier = self.known.checkpoint.is_some_and(|known| known.beginning.is_none());
+        self.segments.contains(&signed) && (!was_earlier || self.is_recorded(first))
+    }
+
+    /// Whether the log begins with the first record of all, or behind a removal that is recorded and signed; where there
+    /// is no checkpoint at all, recorded.
+    fn is_recorded(&self, first: &Beginning) -> bool {
+        let before = first.segment.checked_sub(1);
+        let is_signed = |record: u64| self.report.signed == 0 || record <= self.signed_before;
+        match first.segment {
+            1 => first.after == Link::START,
             _ => self.removed.iter().any(|(record, removed, through)| {
-                is_signed(*record) && Some(*removed) == before && through.is_none_or(|through| through == after.seq)
+                is_signed(*record) && Some(*removed) == before && through.is_none_or(|it| it == first.after.seq)
             }),
         }
     }
 }
+
+/// What the log says of its own past.
+const FINDINGS: [&str; 5] = ["tail_cut", "head_missing", "records_missing", "unsigned_tail", "damaged"];

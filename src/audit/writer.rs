@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -13,60 +12,80 @@ use crate::sys::files;
 
 use super::{
     Error, Limits,
-    chain::{self, Line, Link},
+    cadence::Cadence,
+    chain::{self, Link},
+    checkpoint::{Checkpoint, Statement},
     head::Mark,
-    record::{self, Own, RECORD_BYTES_MAX, Urgency},
-    segment::{self, Segment},
+    header::write_header,
+    oldest::{Leaving, Older, Oldest},
+    record::{self, Own, Urgency},
+    seal::Sealer,
+    segment::Segment,
 };
-
-/// The longest line: a record, its place and its hashes; twice these where it was carried over.
-pub(super) const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX + 1024;
 
 /// What can be written to.
 #[derive(Debug)]
 pub(super) struct Writer {
     dir: PathBuf,
     limits: Limits,
+    sealer: Arc<Sealer>,
     /// The end of the chain.
     link: Link,
     segment: Segment,
-    /// The segments before, oldest first.
-    older: VecDeque<Older>,
+    oldest: Oldest,
     /// What the log has to say of itself before anything else is written.
     pending: VecDeque<Own>,
-    /// Segments whose removal is recorded in the record of that number.
-    doomed: Vec<(u64, PathBuf)>,
-    /// The number of the last checkpoint.
-    sealed: u64,
-    /// Since when there is something that no checkpoint signs.
-    unsealed_since: Option<SystemTime>,
-    /// Whether the next checkpoint does not wait.
-    is_seal_urgent: bool,
+    stage: Stage,
+    cadence: Cadence,
+    /// The last checkpoint that is in its segment.
+    checkpoint: Option<Checkpoint>,
+    /// The number of the last record that found room beside the reserve.
+    ordinary: u64,
     /// The buffer that lines are made in.
     line: Vec<u8>,
 }
 
-/// A segment that is full.
-#[derive(Debug)]
-pub(super) struct Older {
-    pub(super) number: u64,
-    pub(super) length: u64,
+/// Where a writer goes on.
+pub(super) struct Start {
+    /// The end of the chain, and the segment that ends there.
+    pub(super) link: Link,
+    pub(super) segment: Segment,
+    pub(super) oldest: Oldest,
+    /// What is to be said of the log as it was found.
+    pub(super) notes: Vec<Own>,
+    /// Whether a checkpoint signs everything that was found.
+    pub(super) is_signed: bool,
+}
+
+/// What may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing before the checkpoint of the start. Where it is the first to follow a checkpoint, what the log has to
+    /// say of itself comes behind it, and otherwise before it.
+    Begin {
+        is_signed: bool,
+    },
+    Open,
+    /// Nothing: a checkpoint says that the log ends here.
+    Ended,
 }
 
 impl Writer {
-    /// Goes on after `link`, in a segment that ends there. Its header is written if it has none.
-    pub(super) fn new(dir: &Path, limits: &Limits, link: Link, segment: Segment, older: VecDeque<Older>) -> Self {
+    /// Nothing is written yet.
+    pub(super) fn new(dir: &Path, limits: &Limits, sealer: Arc<Sealer>, start: Start) -> Self {
+        let Start { link, segment, oldest, notes, is_signed } = start;
         Self {
             dir: dir.to_owned(),
             limits: limits.clone(),
+            sealer,
             link,
             segment,
-            older,
-            pending: VecDeque::new(),
-            doomed: Vec::new(),
-            sealed: 0,
-            unsealed_since: None,
-            is_seal_urgent: false,
+            oldest,
+            pending: notes.into(),
+            stage: Stage::Begin { is_signed },
+            cadence: Cadence::default(),
+            checkpoint: None,
+            ordinary: 0,
             line: Vec::with_capacity(1024),
         }
     }
@@ -74,6 +93,16 @@ impl Writer {
     /// The number of the last record.
     pub(super) fn last(&self) -> u64 {
         self.link.seq
+    }
+
+    /// The number of the last record that found room beside the reserve.
+    pub(super) fn last_ordinary(&self) -> u64 {
+        self.ordinary
+    }
+
+    /// The last checkpoint that is in its segment.
+    pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
+        self.checkpoint
     }
 
     /// Something the log has to say of itself, before the next record.
@@ -87,47 +116,86 @@ impl Writer {
         (mark, self.segment.file())
     }
 
-    /// Segments that may go once the checkpoint of this number is on the disk.
+    /// Segments that may go once the checkpoint of this number is kept by others.
     pub(super) fn take_doomed(&mut self, checkpoint: u64) -> Vec<PathBuf> {
-        self.doomed.extract_if(.., |(recorded, _)| *recorded < checkpoint).map(|(_, path)| path).collect()
+        self.oldest.take_doomed(checkpoint)
     }
 
-    /// The end of the chain, for a checkpoint to sign.
-    pub(super) fn link(&self) -> Link {
-        self.link
+    /// What a checkpoint would sign now.
+    pub(super) fn statement(&self, is_end: bool) -> Statement {
+        Statement { link: self.link, beginning: Some(self.oldest.beginning()), is_end }
     }
 
     /// How long it is until a checkpoint is due; `None` while everything is signed.
     pub(super) fn seal_due_in(&self, now: SystemTime) -> Option<Duration> {
-        let since = self.unsealed_since?;
-        if self.is_seal_urgent {
-            return Some(Duration::ZERO);
-        }
-        // A clock that was set back must not hold a checkpoint for hours.
-        Some((since + UNSEALED_MAX).duration_since(now).unwrap_or_default().min(UNSEALED_MAX))
+        self.cadence.due_in(now)
     }
 
     /// A checkpoint is tried now; one that comes to nothing is due again later.
     pub(super) fn begin_seal(&mut self, now: SystemTime) {
-        self.unsealed_since = Some(now);
-        self.is_seal_urgent = false;
+        self.cadence.tried(self.link.seq, now);
     }
 
-    /// Writes a checkpoint that signs the end of the chain; answers its segment and its place.
-    pub(super) fn seal(&mut self, checkpoint: &Own, now: SystemTime) -> Result<(u64, Link), Error> {
+    /// Writes the checkpoint of the start, and before it what is to be said of a tail that none has signed. It may take
+    /// of the reserve: nothing else can be written before, and whoever ends the daemon now leaves a log that was begun.
+    pub(super) fn begin(&mut self, now: SystemTime) -> Result<(), Error> {
+        let Stage::Begin { is_signed } = self.stage else { return Ok(()) };
+        if !is_signed {
+            self.write_pending(Urgency::Renewal, now)?;
+        }
+        let statement = self.statement(false);
+        let made = self.sealer.seal(&statement, now)?;
+        self.write_seal(&made, &statement, Urgency::Renewal, now)?;
+        self.stage = Stage::Open;
+        Ok(())
+    }
+
+    /// Writes a checkpoint that was made of the present statement. The last one may take of the reserve.
+    pub(super) fn seal(&mut self, made: &Own, statement: &Statement, now: SystemTime) -> Result<(), Error> {
+        let urgency = if statement.is_end { Urgency::Renewal } else { Urgency::Ordinary };
+        self.write_seal(made, statement, urgency, now)?;
+        if statement.is_end {
+            self.stage = Stage::Ended;
+        }
+        Ok(())
+    }
+
+    /// Whether the checkpoint of the start is written, and none that says that the log ends here.
+    pub(super) fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    fn write_seal(
+        &mut self,
+        made: &Own,
+        Statement { beginning, is_end, .. }: &Statement,
+        urgency: Urgency,
+        now: SystemTime,
+    ) -> Result<(), Error> {
         // It stays in the present segment, over its cap: a header in between would not be what it signs.
-        let written = record::body(checkpoint).and_then(|body| self.put(&body, Urgency::Ordinary, now))?;
-        self.sealed = written;
-        self.unsealed_since = None;
-        self.is_seal_urgent = false;
-        Ok((self.segment.number, self.link))
+        let seq = record::body(made).and_then(|body| self.put(&body, urgency, now))?;
+        self.cadence.sealed(seq);
+        self.checkpoint = Some(Checkpoint {
+            segment: self.segment.number,
+            offset: self.segment.length(),
+            link: self.link,
+            key: self.sealer.fingerprint(),
+            beginning: *beginning,
+            is_end: *is_end,
+        });
+        Ok(())
     }
 
     /// Writes what the log has to say of itself.
     pub(super) fn write_notes(&mut self, now: SystemTime) -> Result<(), Error> {
+        self.begin(now)?;
+        self.write_pending(Urgency::Ordinary, now)
+    }
+
+    fn write_pending(&mut self, urgency: Urgency, now: SystemTime) -> Result<(), Error> {
         while let Some(own) = self.pending.front() {
             let body = record::body(own)?;
-            self.put(&body, Urgency::Ordinary, now)?;
+            self.put(&body, urgency, now)?;
             self.pending.pop_front();
         }
         Ok(())
@@ -135,6 +203,7 @@ impl Writer {
 
     /// Writes a record, given as the members of its JSON object; answers its number.
     pub(super) fn append(&mut self, body: &[u8], urgency: Urgency, now: SystemTime) -> Result<u64, Error> {
+        self.begin(now)?;
         if let Err(error) = self.write_notes(now)
             && urgency == Urgency::Ordinary
         {
@@ -147,11 +216,16 @@ impl Writer {
             // A renewal goes into the old segment, over its cap, as far as the reserve reaches.
             return Err(error);
         }
-        self.put(body, urgency, now)
+        let written = self.put(body, urgency, now)?;
+        if urgency == Urgency::Ordinary {
+            self.ordinary = written;
+        }
+        Ok(written)
     }
 
     /// Makes sure that a record of the usual size finds room, and a file that takes it.
     pub(super) fn make_room(&mut self, now: SystemTime) -> Result<(), Error> {
+        self.begin(now)?;
         self.rotate_before(USUAL_BYTES, now)?;
         self.segment.make_room(USUAL_BYTES, now)
     }
@@ -164,19 +238,20 @@ impl Writer {
     }
 
     fn put(&mut self, body: &[u8], urgency: Urgency, now: SystemTime) -> Result<u64, Error> {
+        if self.stage == Stage::Ended {
+            return Err(Error::Closed);
+        }
         let next = chain::seal(&mut self.line, &self.link, now, body);
         self.segment.write(&self.line, urgency, now)?;
         self.link = next;
-        let since = *self.unsealed_since.get_or_insert(now);
-        let is_long = now.duration_since(since).is_ok_and(|unsealed| unsealed >= UNSEALED_MAX);
-        self.is_seal_urgent |= is_long || next.seq.saturating_sub(self.sealed) >= UNSEALED_RECORDS_MAX;
+        self.cadence.wrote(next.seq, now);
         Ok(next.seq)
     }
 
     /// Begins the next segment. The old one is synced first, so only the last segment ever has a torn end.
     fn rotate(&mut self, now: SystemTime) -> Result<(), Error> {
         self.segment.sync()?;
-        let number = self.segment.number.saturating_add(1);
+        let (number, end) = (self.segment.number.saturating_add(1), self.link);
         let mut fresh = Segment::create(&self.dir, number, self.limits.reserve_bytes)?;
         let header = write_header(&mut fresh, &self.link, &mut self.line, now)
             .and_then(|link| files::sync_dir(&self.dir).map(|()| link).map_err(Error::Dir));
@@ -188,62 +263,29 @@ impl Writer {
             }
         }
         let full = std::mem::replace(&mut self.segment, fresh);
-        self.older.push_back(Older { number: full.number, length: full.length() });
+        self.oldest.push(Older { number: full.number, length: full.length(), end: Some(end) });
         full.close();
         // The end of each segment is signed.
-        self.unsealed_since.get_or_insert(now);
-        self.is_seal_urgent = true;
+        self.cadence.hurry(now);
         Ok(())
     }
 
     /// The oldest segment, when there are more bytes than there may be.
-    pub(super) fn oldest_over(&self) -> Option<(u64, PathBuf)> {
-        let kept: u64 = self.older.iter().map(|older| older.length).sum();
-        let is_over = kept.saturating_add(self.limits.segment_bytes_max) > self.limits.total_bytes_max;
-        let oldest = self.older.front().filter(|_| is_over)?;
-        Some((oldest.number, segment::path(&self.dir, oldest.number)))
+    pub(super) fn oldest_over(&self) -> Option<Leaving> {
+        self.oldest.over(self.limits.total_bytes_max.saturating_sub(self.limits.segment_bytes_max))
     }
 
-    /// Records that the oldest segment is removed. It goes when a checkpoint that signs the record is on the disk.
+    /// Records that the oldest segment is removed. It goes when others have a checkpoint that signs the record.
     pub(super) fn remove_oldest(&mut self, kept: u64, dropped: u64, now: SystemTime) -> Result<(), Error> {
-        let Some(oldest) = self.older.front() else { return Ok(()) };
-        let (number, path) = (oldest.number, segment::path(&self.dir, oldest.number));
-        let next = self.older.get(1).map_or(self.segment.number, |older| older.number);
-        let through = first_line(&self.dir, next).map(|line| line.after.seq);
-        let body = record::body(&Own::Removed { segment: number, through, kept, dropped })?;
+        let Some((segment, beginning)) = self.oldest.first(self.segment.number) else { return Ok(()) };
+        let through = beginning.map(|beginning| beginning.after.seq);
+        let body = record::body(&Own::Removed { segment, through, kept, dropped })?;
         let recorded = self.append(&body, Urgency::Ordinary, now)?;
-        self.doomed.push((recorded, path));
-        self.older.pop_front();
-        self.is_seal_urgent = true;
+        self.oldest.doom_first(recorded, beginning);
+        self.cadence.hurry(now);
         Ok(())
     }
 }
-
-/// Writes the first line of a segment; answers the end of the chain after it.
-pub(super) fn write_header(
-    fresh: &mut Segment,
-    after: &Link,
-    line: &mut Vec<u8>,
-    now: SystemTime,
-) -> Result<Link, Error> {
-    let body = record::body(&Own::Segment { segment: fresh.number })?;
-    let link = chain::seal(line, after, now, &body);
-    fresh.write(line, Urgency::Ordinary, now)?;
-    Ok(link)
-}
-
-/// The first line of a segment, if it is one.
-pub(super) fn first_line(dir: &Path, number: u64) -> Option<Line> {
-    let file = File::open(segment::path(dir, number)).ok()?;
-    let mut line = Vec::new();
-    let most = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-    BufReader::new(file.take(most)).read_until(b'\n', &mut line).ok()?;
-    chain::read(line.strip_suffix(b"\n")?).ok()
-}
-
-/// For how long, and for how many records, there may be no checkpoint while there are records to sign.
-const UNSEALED_MAX: Duration = Duration::from_secs(10);
-const UNSEALED_RECORDS_MAX: u64 = 10_000;
 
 /// About what a line has, as most are.
 const USUAL_BYTES: u64 = 600;

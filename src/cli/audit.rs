@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    audit::{self, Fault, Known, Report},
+    audit::{self, Fault, Finding, Known, Report},
     daemon::{self, Kept},
     pb::admin::StatusRequest,
 };
@@ -123,7 +123,7 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
             "signed": signed,
             "signed_at": signed_at,
             "key": key,
-            "findings": findings.iter().map(|found| json!({ "record": found.record, "kind": found.kind })).collect::<Vec<_>>(),
+            "findings": findings.iter().map(finding).collect::<Vec<_>>(),
         }));
     }
     print.pairs([
@@ -134,8 +134,15 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
         ("signed", format!("up to record {signed}, at {signed_at}")),
         ("key", key),
     ])?;
-    for found in findings {
-        print.warn(format_args!("record {} says: {}", found.record, found.kind.replace('_', " ")));
+    for Finding { record, kind, tail } in findings {
+        let kind = kind.replace('_', " ");
+        match tail {
+            None => print.warn(format_args!("record {record} says: {kind}")),
+            Some((from, count)) => print.warn(format_args!(
+                "record {record} says: {kind}: nobody had signed records {from} to {} when the daemon started",
+                from.saturating_add(count).saturating_sub(1)
+            )),
+        }
     }
     if first > 1 {
         print.warn(format_args!("records 1 to {} were removed for space, which is recorded and signed; what was done by admins, authorities and \
@@ -143,11 +150,11 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
             first - 1
         ));
     }
-    // The last record of a log that was closed is a checkpoint.
+    // The last record of a log that was closed is a checkpoint, and each checkpoint is the record behind what it signs.
     if signed + 1 < last && !known.is_written {
         print.warn(format_args!(
             "no checkpoint signs records {} to {last}: the daemon did not stop by itself",
-            signed + 1
+            signed + 2
         ));
     }
     match records {
@@ -157,12 +164,19 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
     Ok(())
 }
 
+fn finding(Finding { record, kind, tail }: &Finding) -> Value {
+    match tail {
+        None => json!({ "record": record, "kind": kind }),
+        Some((from, count)) => json!({ "record": record, "kind": kind, "from": from, "count": count }),
+    }
+}
+
 /// What is known of the log from elsewhere: from the person, and from the database beside the folder.
 async fn known(context: &Context, wanted: &Verify, dir: &Path) -> Result<Known, Failure> {
     let state = fs::canonicalize(dir).map_err(|error| unreadable(dir, &error))?;
     let state = state.parent().unwrap_or(dir);
     let (checkpoint, is_written) = match daemon::kept(state) {
-        Ok(Kept::At(checkpoint)) => (checkpoint, false),
+        Ok(Kept::At(checkpoint)) => (checkpoint.map(|it| *it), false),
         Ok(Kept::InUse) => (ask(context, state).await?, true),
         Ok(Kept::NoDatabase) if wanted.place.dir.is_some() => (None, false),
         Ok(Kept::NoDatabase) => {

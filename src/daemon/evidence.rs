@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow};
 use crate::{
     audit::{Checkpoint, Outside},
     store::{self, Store},
+    sys::chain,
 };
 
 /// What the log is given at the start.
@@ -14,7 +15,10 @@ pub(super) fn outside(state: &Path, store: Store, kept: Option<&str>) -> anyhow:
     Ok(Outside {
         key: state.join("keys").join("audit.key"),
         known: kept.map(parse).transpose()?,
-        keep: Box::new(move |checkpoint| store.keep_audit_checkpoint(checkpoint.to_string())),
+        keep: Box::new(move |checkpoint| {
+            let mut answer = store.keep_audit_checkpoint(checkpoint.to_string());
+            Box::new(move |most| answer(most).map(|kept| kept.map_err(|error| chain(&error))))
+        }),
     })
 }
 
@@ -25,7 +29,7 @@ pub(crate) enum Kept {
     /// A daemon has it open, and knows.
     InUse,
     /// The last checkpoint, if there was one.
-    At(Option<Checkpoint>),
+    At(Option<Box<Checkpoint>>),
 }
 
 /// What the database in a state folder says of the log, for those who are not the daemon.
@@ -37,7 +41,7 @@ pub(crate) fn kept(state: &Path) -> anyhow::Result<Kept> {
         return Ok(Kept::NoDatabase);
     }
     match store::audit_checkpoint(state) {
-        Ok(text) => Ok(Kept::At(text.as_deref().map(parse).transpose()?)),
+        Ok(text) => Ok(Kept::At(text.as_deref().map(parse).transpose()?.map(Box::new))),
         Err(store::Error::Locked { .. }) => Ok(Kept::InUse),
         Err(error) => Err(error).context("the database beside the audit log cannot be read"),
     }

@@ -102,11 +102,18 @@ impl Store {
         self.ask(Work::RemoveAuthority(id)).await.map(drop)
     }
 
-    /// Keeps the audit log's last checkpoint, soon. Nobody waits for it: one that is lost only leaves an older one.
-    pub(crate) fn keep_audit_checkpoint(&self, text: String) {
-        let (reply, _) = sync_channel(1);
-        if let Err(error) = self.0.send(Job { work: Work::AuditCheckpoint(text), turn: Arc::default(), reply }) {
-            tracing::warn!(%error, "audit checkpoint not kept in the database");
+    /// Keeps the audit log's last checkpoint, soon. What it answers waits so long for whether it is on the disk.
+    pub(crate) fn keep_audit_checkpoint(
+        &self,
+        text: String,
+    ) -> impl FnMut(Duration) -> Option<Result<(), Error>> + Send + use<> {
+        let (reply, answer) = sync_channel(1);
+        let mut sent = Some(self.0.send(Job { work: Work::AuditCheckpoint(text), turn: Arc::default(), reply }));
+        move |most| match (sent.take(), answer.recv_timeout(most)) {
+            (Some(Err(error)), _) => Some(Err(error)),
+            (_, Ok(outcome)) => Some(outcome.map(drop)),
+            (_, Err(RecvTimeoutError::Timeout)) => None,
+            (_, Err(RecvTimeoutError::Disconnected)) => Some(Err(Error::Closed)),
         }
     }
 

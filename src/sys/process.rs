@@ -39,12 +39,17 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
 pub(crate) async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, done) = tokio::sync::oneshot::channel();
     let run = move || {
-        // SAFETY: three integers; on Linux 0 is the calling thread. Without the lower priority it works all the same.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, BACKGROUND_NICE) };
+        step_back();
         sender.send(work()).ok();
     };
     thread::Builder::new().name("dayfly-work".into()).spawn(run).ok()?;
     done.await.ok()
+}
+
+/// Lets the calling thread yield to those that serve, from now on.
+pub(crate) fn step_back() {
+    // SAFETY: three integers; on Linux 0 is the calling thread. Without the lower priority it works all the same.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, BACKGROUND_NICE) };
 }
 
 /// A third of an ordinary thread's share of a busy core.

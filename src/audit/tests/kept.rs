@@ -49,6 +49,60 @@ fn a_flood_of_issued_records_pushes_no_admins_record_out() {
     assert!(line.contains("\"hash\"") && kept["record"]["seq"].as_u64() < kept["seq"].as_u64(), "{line}");
 }
 
+/// What a running daemon says when somebody else has done this to its first segment before it goes.
+fn told_of(change: impl Fn(&Path)) -> Option<String> {
+    let dir = Scratch::new();
+    let log = open(dir.path(), &limits());
+    log.append(&admin("e"), Urgency::Ordinary).unwrap();
+    flood(&log, 40);
+    change(&segment::path(dir.path(), 1));
+    flood(&log, 200);
+    log.close();
+    let report = verify(dir.path()).unwrap();
+    assert!(report.first > 1);
+    let damage = log.damage().map(str::to_owned);
+    assert_eq!(damage.is_some(), report.findings.iter().any(|found| found.kind == "damaged"));
+    damage
+}
+
+#[test]
+fn a_segment_that_was_changed_before_it_goes_is_told() {
+    assert_eq!(told_of(|_| {}), None);
+    let gone = told_of(|path| fs::remove_file(path).unwrap());
+    assert!(gone.is_some_and(|fault| fault.contains("could not be read")));
+    // All lines anew, each with a hash that fits.
+    let forged = told_of(|path| {
+        let (mut link, mut whole, mut line) = (Link::START, Vec::new(), Vec::new());
+        for text in fs::read_to_string(path).unwrap().lines() {
+            let body = text.get(text.find("\"kind\"").unwrap()..text.rfind(",\"prev\"").unwrap()).unwrap();
+            let body = body.replace("entry_create", "entry_delete");
+            link = chain::seal(&mut line, &link, SystemTime::UNIX_EPOCH, body.as_bytes());
+            whole.extend_from_slice(&line);
+        }
+        fs::write(path, whole).unwrap();
+    });
+    assert!(forged.is_some_and(|fault| fault.contains("was not as it was written")));
+    let cut = told_of(|path| {
+        let text = fs::read_to_string(path).unwrap();
+        let kept = text.lines().filter(|line| !line.contains("admin"));
+        fs::write(path, kept.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    });
+    assert!(cut.is_some_and(|fault| fault.contains("was not as it was written")));
+}
+
+#[test]
+fn what_the_log_says_of_its_own_past_outlives_its_segment() {
+    let dir = Scratch::new();
+    written(dir.path(), 1);
+    fs::remove_file(dir.path().join("head")).unwrap();
+    let log = open(dir.path(), &limits());
+    flood(&log, 1_000);
+    log.close();
+    assert_eq!(kinds(dir.path()).get("head_missing"), None, "its segment is gone");
+    let findings = verify(dir.path()).unwrap().findings;
+    assert_eq!(findings.iter().map(|found| found.kind.as_str()).collect::<Vec<_>>(), ["head_missing"]);
+}
+
 #[test]
 fn what_is_carried_over_is_bounded() {
     let dir = Scratch::new();

@@ -3,10 +3,15 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod door;
+mod earlier;
+mod examiner;
+mod forging;
+mod keeping;
 mod kept;
 mod recovery;
 mod sealing;
 mod space;
+mod state;
 mod tampering;
 
 use std::{
@@ -19,7 +24,7 @@ use std::{
 
 use super::verify::verify as audit_verify;
 use super::*;
-use super::{chain::Link, log::Sequence, record::Own, verify::Finding};
+use super::{chain::Link, log::Sequence, record::Own, report::Finding};
 use crate::{
     spiffe::Id,
     sys::{Clock, files, scratch::Scratch},

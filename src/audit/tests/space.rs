@@ -1,6 +1,6 @@
 //! Caps, full disks and the reserve.
 
-use super::*;
+use super::{carry::Carrier, shared::Shared, *};
 use crate::sys::scratch::SmallDisk;
 
 /// A full disk is believed to be full for a moment, and refusals are counted for a minute.
@@ -163,4 +163,32 @@ async fn refusals_on_a_full_disk_are_counted_and_told_when_there_is_space() {
     log.close();
     let counted: u64 = records(&dir).iter().filter_map(|record| record["count"].as_u64()).sum();
     assert_eq!(counted, 10);
+}
+
+#[test]
+fn what_has_no_room_to_be_carried_over_is_not_tried_again_for_each_renewal() {
+    let Some(disk) = SmallDisk::mount(1024) else { return };
+    let dir = disk.path().join("audit");
+    written(&dir, 60);
+    let limits = Limits { total_bytes_max: 8 * 1024, ..small() };
+    let (clock, now) = (Clock::system(), SystemTime::UNIX_EPOCH);
+    let shared = Shared::new(
+        clock,
+        limits.clone(),
+        recover::open(&dir, &limits, &dir.join("audit.key"), None, now).unwrap().writer,
+    );
+    disk.fill();
+    let mut state = shared.lock();
+    let body = record::body(&issued("1", true)).unwrap();
+    while state.writer.append(&body, Urgency::Ordinary, now).is_ok() {}
+    let mut carrier = Carrier::default();
+    assert!(carrier.has_work(&state));
+    state = carrier.step(&shared, state);
+    assert!(!carrier.has_work(&state), "there is no room");
+    state.writer.append(&body, Urgency::Renewal, now).unwrap();
+    assert!(!carrier.has_work(&state), "a renewal is no sign of room");
+    disk.empty();
+    let later = now + Duration::from_secs(1);
+    state.writer.append(&body, Urgency::Ordinary, later).unwrap();
+    assert!(carrier.has_work(&state));
 }

@@ -155,6 +155,16 @@ async fn a_clock_that_jumps_ends_no_wait_for_the_disk() {
     assert_eq!(before.elapsed(), Duration::ZERO);
 }
 
+#[test]
+fn whoever_keeps_a_checkpoint_is_told_whether_it_is_kept() {
+    let state = Scratch::new();
+    let (store, _) = open(state.path());
+    assert!(matches!(store.keep_audit_checkpoint("1".to_owned())(Duration::from_secs(10)), Some(Ok(()))));
+    store.close();
+    assert!(matches!(store.keep_audit_checkpoint("2".to_owned())(Duration::ZERO), Some(Err(Error::Closed))));
+    assert_eq!(open(state.path()).1.audit_checkpoint.as_deref(), Some("1"));
+}
+
 #[tokio::test]
 async fn a_closed_store_changes_nothing_and_leaves_one_file() {
     let dir = Scratch::new();
