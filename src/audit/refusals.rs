@@ -7,10 +7,14 @@ use std::{
 };
 
 use super::record::Own;
+use crate::sys::party::party_of;
 
 /// How many uids have a count of their own in one minute. The others share one: with user namespaces a person has
 /// 65,536 uids.
 pub(super) const UIDS_MAX: usize = 1024;
+/// How many times what one uid may have written a party may have: a person's subordinate uids, or people whose uids a
+/// directory service takes from one range.
+const PARTY_TIMES: u32 = 4;
 
 /// The refusals of one minute.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub(super) struct Refusals {
     minute: u64,
     /// `None` is everybody who came when the map was full.
     counts: HashMap<Option<u32>, Count>,
+    /// How many of each party were written in this minute. Its uids are counted in `counts`, which bounds it.
+    parties: HashMap<u32, u32>,
     /// Whether anything is counted that was not told.
     has_any: bool,
 }
@@ -35,15 +41,17 @@ struct Count {
 
 impl Refusals {
     pub(super) fn new(most: u32) -> Self {
-        Self { most, minute: 0, counts: HashMap::new(), has_any: false }
+        Self { most, minute: 0, counts: HashMap::new(), parties: HashMap::new(), has_any: false }
     }
 
     /// Whether this refusal is to be written. If not, it has been counted.
     pub(super) fn admit(&mut self, uid: u32, reasons: &[&'static str], now: SystemTime) -> bool {
         let most = self.most;
+        let of_party = self.parties.get(&party_of(uid)).copied().unwrap_or(0);
         let count = self.count_of(uid, now);
-        if count.written < most {
+        if count.written < most && of_party < most.saturating_mul(PARTY_TIMES) {
             count.written += 1;
+            self.parties.insert(party_of(uid), of_party + 1);
             return true;
         }
         count.add(reasons, now);
@@ -70,6 +78,7 @@ impl Refusals {
         }
         self.minute = minute_of(now);
         self.has_any = false;
+        self.parties.clear();
         let mut due: Vec<_> = self
             .counts
             .drain()
@@ -155,6 +164,17 @@ mod tests {
         assert_eq!(due, [Own::RefusedMore { uid: Some(7), count: 3, reasons, since: at(62) }]);
         assert!(refusals.admit(7, &["no_entry"], at(121)), "a new minute");
         assert_eq!(refusals.due_in(at(121)), None);
+    }
+
+    #[test]
+    fn a_range_of_uids_has_four_times_what_one_has() {
+        let mut refusals = Refusals::new(3);
+        refusals.take_due(at(60), false);
+        let written = (100_000..101_000).filter(|uid| refusals.admit(*uid, &["no_entry"], at(61))).count();
+        assert_eq!(written, 12);
+        assert!(refusals.admit(1_000, &["no_entry"], at(62)), "another party is not concerned");
+        assert_eq!(total(&refusals.take_due(at(120), false)), 988);
+        assert!(refusals.admit(100_000, &["no_entry"], at(121)), "a new minute");
     }
 
     #[test]
