@@ -7,13 +7,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use futures_util::FutureExt as _;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_health::server::HealthReporter;
 
 use super::{
     config::{Config, LogLevel, OpsAddress},
     evidence, settings,
+    stand::stand,
     telemetry::Telemetry,
 };
 use crate::{
@@ -26,13 +27,13 @@ use crate::{
     },
     attest::{self, Attestor},
     audit::{self, Record, Urgency},
-    authority::{Listed, Owner},
+    authority::Owner,
     issuance::{
-        AuthorityStanding, Explain, Explanation, Issuer, Stand, Standing, Unexplained,
+        Explain, Explanation, Issuer, Unexplained,
         desk::{self, Clerk, Desk},
     },
     registry::Snapshot,
-    store::{self, Store},
+    store::Store,
     sys::{
         Clock, chain,
         counters::Counters,
@@ -265,48 +266,6 @@ fn tell(log: audit::Log) -> Box<dyn Fn(&crate::authority::Event) + Send + Sync> 
         let record = Record::Authority { event: event.event, id: event.id.to_string(), not_after: event.not_after };
         if let Err(error) = log.append(&record, Urgency::Renewal) {
             tracing::error!(error = %chain(&error), "audit log takes no record");
-        }
-    })
-}
-
-/// How many processes that hang are named.
-const HANGING_TOLD: usize = 8;
-
-/// How the daemon stands. Without an authority that signs, or a log that takes a record, nobody gets anything new.
-fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: audit::Log, looks: AllLooks) -> Stand {
-    let clock = Clock::system();
-    Arc::new(move || {
-        let authorities: Arc<[Listed]> = listed.borrow().clone();
-        let now = clock.now();
-        let can_sign = authorities.iter().any(|one| one.slot == "active" && one.not_after > now);
-        let unsigned = (!can_sign).then(|| "no authority can sign".to_owned());
-        let unrecorded = log.fault().map(|error| format!("nothing new is issued: {}", chain(&error)));
-        let damaged = log.damage().map(|fault| format!("the audit log was tampered with or damaged: {fault}"));
-        let unwritten = store.fault().map(|error| match error {
-            store::Error::Io(cause) => format!("nothing can be changed: the database cannot be written: {cause}"),
-            _ => "nothing can be changed: no space is left for the database".to_owned(),
-        });
-        let is_ready = unsigned.is_none() && unrecorded.is_none();
-        let hanging = looks.hanging().into_iter().take(HANGING_TOLD).map(|(pid, wait)| {
-            format!(
-                "process {pid} has kept a look at it waiting for {} s: its exec hangs, or a file system",
-                wait.as_secs()
-            )
-        });
-        let problems = [unsigned, unrecorded, unwritten, damaged].into_iter().flatten().chain(hanging).collect();
-        let standing = |one: &Listed| AuthorityStanding {
-            id: one.id.to_string(),
-            kind: one.kind,
-            slot: one.slot,
-            not_before: one.not_before,
-            not_after: one.not_after,
-        };
-        Standing {
-            is_ready,
-            problems,
-            authorities: authorities.iter().map(standing).collect(),
-            audit_records: log.last().0,
-            audit_checkpoint: log.checkpoint().map(|checkpoint| checkpoint.to_string()).unwrap_or_default(),
         }
     })
 }

@@ -6,6 +6,7 @@ pub mod config;
 mod evidence;
 mod paths;
 mod settings;
+mod stand;
 mod telemetry;
 pub(crate) mod units;
 
