@@ -43,6 +43,8 @@ pub(crate) struct Listed {
     pub(crate) kind: &'static str,
     /// `prepared`, `active` or `retired`.
     pub(crate) slot: &'static str,
+    /// Whether it is the one that signs leaves. An active root of two tiers signs none.
+    pub(crate) signs_leaves: bool,
     pub(crate) not_before: SystemTime,
     pub(crate) not_after: SystemTime,
 }
@@ -101,7 +103,8 @@ impl Authority {
         Held { id: id.clone(), slot: self.slot, not_before: *not_before, not_after: *not_after }
     }
 
-    pub(super) fn listed(&self) -> Listed {
+    /// As status shows it, beside `signer`, who signs leaves.
+    pub(super) fn listed(&self, signer: &Signer) -> Listed {
         let Held { id, not_before, not_after, .. } = self.held();
         let kind = match self.kind {
             AuthorityKind::Root => "root",
@@ -112,7 +115,7 @@ impl Authority {
             Slot::Active => "active",
             Slot::Retired => "retired",
         };
-        Listed { id, kind, slot, not_before, not_after }
+        Listed { signs_leaves: id == signer.id, id, kind, slot, not_before, not_after }
     }
 
     fn event(&self, event: &'static str) -> Event {

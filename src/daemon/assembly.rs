@@ -13,7 +13,7 @@ use tonic_health::server::HealthReporter;
 
 use super::{
     config::{Config, LogLevel, OpsAddress},
-    evidence, settings,
+    evidence, health, settings,
     stand::stand,
     telemetry::Telemetry,
 };
@@ -116,8 +116,8 @@ impl Daemon {
         let (looks, waits) = (AllLooks::default(), settings::waits(&config.limits));
         let attestor = Arc::new(Attestor::new(lens, waits, kernel, &looks, clock.clone(), counters.clone()));
         let gates = settings::gates(&config, descriptors);
-        let stand = stand(owner.listed(), store.clone(), log.clone(), looks.clone());
-        let health = HealthReporter::new();
+        let stand = stand(owner.listed(), store.clone(), log.clone(), looks.clone(), clock.clone());
+        let reporter = HealthReporter::new();
         let terms = settings::terms(&config.limits);
         let service = |routes, is_admin| Service {
             routes,
@@ -128,7 +128,7 @@ impl Daemon {
             tracker: tracker.clone(),
         };
         let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
-        let workload = service(workload_routes(issuer, message_bytes_max, &health), false);
+        let workload = service(workload_routes(issuer, message_bytes_max, &reporter), false);
         let gate = Arc::new(Gate::new(gates.workload, looks.clone()));
         let workload_door = |listener| Door { listener, gate: gate.clone(), service: workload.clone() };
         let mut doors: Vec<Door> = listeners.into_iter().map(workload_door).collect();
@@ -144,7 +144,7 @@ impl Daemon {
             log: log_switch(telemetry),
             counters: counters.clone(),
             stopping: stopping.clone(),
-            health,
+            health: reporter.clone(),
         });
         let gate = Arc::new(Gate::new(gates.admin, looks.clone()));
         doors.push(Door { listener: listen_admin(&config, kernel)?, gate, service: service(admin, true) });
@@ -156,6 +156,7 @@ impl Daemon {
             None => None,
         };
         let keeper = Arc::new(Doorkeeper { attestor, kernel, log: log.clone(), memory: Memory::default() });
+        tracker.spawn(health::tell(reporter, owner.listed(), clock, stopping.clone()));
         say_what_is_missing(kernel);
         Ok(Bound { config, keeper, doors, ops, owner, clerk, log, store, stopping, tracker, _lock: lock })
     }

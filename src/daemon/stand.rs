@@ -16,12 +16,17 @@ use crate::{
 const HANGING_TOLD: usize = 8;
 
 /// How the daemon stands. Without an authority that signs, or a log that takes a record, nobody gets anything new.
-pub(super) fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: audit::Log, looks: AllLooks) -> Stand {
-    let clock = Clock::system();
+pub(super) fn stand(
+    listed: watch::Receiver<Arc<[Listed]>>,
+    store: Store,
+    log: audit::Log,
+    looks: AllLooks,
+    clock: Clock,
+) -> Stand {
     Arc::new(move || {
         let authorities: Arc<[Listed]> = listed.borrow().clone();
         let now = clock.now();
-        let can_sign = authorities.iter().any(|one| one.slot == "active" && one.not_after > now);
+        let can_sign = authorities.iter().any(|one| one.signs_leaves && one.not_after > now);
         let unsigned = (!can_sign).then(|| "no authority can sign".to_owned());
         let unrecorded = log.fault().map(|error| format!("nothing new is issued: {}", chain(&error)));
         let damaged = log.damage().map(|fault| format!("the audit log was tampered with or damaged: {fault}"));
@@ -52,4 +57,52 @@ pub(super) fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: a
             audit_checkpoint: log.checkpoint().map(|checkpoint| checkpoint.to_string()).unwrap_or_default(),
         }
     })
+}
+
+#[cfg(test)]
+pub(super) mod fixture {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::{sync::Arc, time::Duration};
+
+    use crate::{
+        authority::{AuthorityId, Listed},
+        sys::Clock,
+    };
+
+    /// A root that lives for long, and an issuing CA that lives so long.
+    pub(in crate::daemon) fn listed(clock: &Clock, issuing: Duration) -> Arc<[Listed]> {
+        let one = |kind, signs_leaves, life| Listed {
+            id: AuthorityId::parse(&"0".repeat(32)).unwrap(),
+            kind,
+            slot: "active",
+            signs_leaves,
+            not_before: clock.now(),
+            not_after: clock.now() + life,
+        };
+        [one("root", false, Duration::from_secs(86_400)), one("issuing", true, issuing)].into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{spiffe::TrustDomain, sys::scratch::Scratch};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_root_that_lives_is_no_readiness_when_the_issuing_ca_has_expired() {
+        let (dir, clock) = (Scratch::new(), Clock::following_tokio());
+        let (store, _) = Store::open(dir.path(), &TrustDomain::parse("example.org").unwrap()).unwrap();
+        let log = audit::Log::in_test(&dir.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
+        let minute = Duration::from_secs(60);
+        let (_sender, listed) = watch::channel(fixture::listed(&clock, minute));
+        let stand = stand(listed, store, log, AllLooks::default(), clock);
+        assert_eq!((stand().is_ready, stand().problems), (true, Vec::new()));
+        tokio::time::advance(2 * minute).await;
+        assert_eq!((stand().is_ready, stand().problems), (false, vec!["no authority can sign".to_owned()]));
+    }
 }
