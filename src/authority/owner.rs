@@ -2,7 +2,8 @@
 //!
 //! The order is always key file → row → publish → use, each on the disk before the next; for removal it is row →
 //! publish → key file. What a crash leaves between two steps is recovered at the next start: a key without a row was
-//! never used and goes, a row without its key is refused, and a row is acted on as if it had just been written.
+//! never used and goes (but where the store has lost what it acknowledged: then it stays), a row without its key is refused, and
+//! a row is acted on as if it had just been written.
 
 use std::{
     fmt,
@@ -91,7 +92,10 @@ impl Owner {
         let keys = Keys::open(state)?;
         let mut roster = Roster { settings, keys, store, clock, tell, authorities: Vec::new(), is_unsure: false };
         roster.authorities = roster.read(rows)?;
-        roster.keys.remove_orphan(&roster.ids())?;
+        match roster.store.behind() {
+            None => roster.keys.remove_orphan(&roster.ids())?,
+            Some(_) => roster.keys.keep_orphan(&roster.ids())?,
+        }
         if let Err(error) = roster.settle(None).await {
             if !roster.can_sign() {
                 return Err(error);
@@ -249,7 +253,9 @@ impl Roster {
         let rows = self.store.load().await?.authorities;
         let after = self.read(rows)?;
         self.adopt(after, outlet)?;
-        self.keys.remove_others(&self.ids())?;
+        if self.store.behind().is_none() {
+            self.keys.remove_others(&self.ids())?;
+        }
         self.is_unsure = false;
         Ok(())
     }

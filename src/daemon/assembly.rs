@@ -33,7 +33,7 @@ use crate::{
         desk::{self, Clerk, Desk},
     },
     registry::Snapshot,
-    store::Store,
+    store::{Behind, Store},
     sys::{
         Clock, chain,
         counters::Counters,
@@ -67,6 +67,7 @@ pub struct Bound {
 
 /// How long connections may take to end after [`Bound::run`] is told to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Daemon {
     /// Opens state and sockets. From now on this process leaves no core and cannot be looked into. Without
@@ -87,6 +88,9 @@ impl Daemon {
         let (store, loaded) = Store::open(&config.state_dir, &config.trust_domain)?;
         let outside = evidence::outside(&config.state_dir, store.clone(), loaded.audit_checkpoint.as_deref())?;
         let log = audit::Log::open(&config.state_dir.join("audit"), settings::audit(&config), outside, clock.clone())?;
+        if let Some(Behind { acknowledged, found, .. }) = store.behind() {
+            record(&log, "database_older", format!("it had {found} of {acknowledged} acknowledged changes"));
+        }
         let owner = Owner::open(
             settings::authority(&config),
             &config.state_dir,
@@ -184,7 +188,7 @@ impl Bound {
         if let Some((ops, socket)) = ops {
             owners.spawn(ops.run(socket, stopping.clone(), tracker.clone()).map(|ended| ended.map(|()| "ops")));
         }
-        record(&log, "started");
+        record(&log, "started", VERSION);
         // Nobody waits for it: identities first.
         drop(log.examine()?);
         tracing::info!(trust_domain = %config.trust_domain, state = %config.state_dir.display(), "serving");
@@ -200,7 +204,7 @@ impl Bound {
         }
         // Dropping a door removes its socket.
         owners.shutdown().await;
-        record(&log, "stopped");
+        record(&log, "stopped", VERSION);
         log.close();
         store.close();
         ended
@@ -253,8 +257,8 @@ fn say_what_is_missing(kernel: Kernel) {
     }
 }
 
-fn record(log: &audit::Log, event: &'static str) {
-    let record = Record::Daemon { event, detail: Some(env!("CARGO_PKG_VERSION").to_owned()) };
+fn record(log: &audit::Log, event: &'static str, detail: impl Into<String>) {
+    let record = Record::Daemon { event, detail: Some(detail.into()) };
     if let Err(error) = log.append(&record, Urgency::Ordinary) {
         tracing::error!(error = %chain(&error), "audit log takes no record");
     }

@@ -8,7 +8,7 @@ use crate::{
     audit,
     authority::Listed,
     issuance::{AuthorityStanding, Stand, Standing},
-    store::{self, Store},
+    store::{self, Behind, Store},
     sys::{Clock, chain, looks::AllLooks},
 };
 
@@ -34,6 +34,14 @@ pub(super) fn stand(
             store::Error::Io(cause) => format!("nothing can be changed: the database cannot be written: {cause}"),
             _ => "nothing can be changed: no space is left for the database".to_owned(),
         });
+        let older = store.behind().map(|Behind { acknowledged, found, mark }| {
+            format!(
+                "the database has lost changes that were acknowledged (it had {found} of {acknowledged}): compare \
+                 `dayfly entry list` with the audit log, and apply what is missing, or restore a backup; no key is \
+                 cleaned away until you stop the daemon and remove {}",
+                mark.display()
+            )
+        });
         let is_ready = unsigned.is_none() && unrecorded.is_none();
         let hanging = looks.hanging().into_iter().take(HANGING_TOLD).map(|(pid, wait)| {
             format!(
@@ -41,7 +49,7 @@ pub(super) fn stand(
                 wait.as_secs()
             )
         });
-        let problems = [unsigned, unrecorded, unwritten, damaged].into_iter().flatten().chain(hanging).collect();
+        let problems = [unsigned, unrecorded, unwritten, older, damaged].into_iter().flatten().chain(hanging).collect();
         let standing = |one: &Listed| AuthorityStanding {
             id: one.id.to_string(),
             kind: one.kind,
