@@ -89,6 +89,9 @@ fn of_files(error: &files::Error) -> Option<String> {
         E::ForeignOwner { path, owner, uid } => {
             format!("run the daemon as uid {owner}, or chown {uid} {}", path.display())
         }
+        E::OpenFolder { path, .. } => {
+            format!("chmod go-w {}, or choose a folder of the daemon's own", path.display())
+        }
         E::WrongKind { path, .. } => {
             format!("see what {} is; restore it from a backup, or move it away", path.display())
         }
@@ -112,9 +115,7 @@ fn of_listener(error: &listener::Error) -> Option<String> {
                 .to_owned()
         }
         E::NotASocket { path } => format!("move {} away if nobody needs it, or choose another path", path.display()),
-        E::OpenFolder { path, .. } => {
-            format!("chmod go-w {}, or put the socket into a folder of the daemon's own", folder(path))
-        }
+        E::Folder { source, .. } => return of_files(source),
         E::Io { source, .. } => return of_system(source),
     })
 }
@@ -197,7 +198,15 @@ mod tests {
             (listener::Error::TooLong { path: "/s".into(), length: 200 }.into(), "choose a shorter path"),
             (listener::Error::InUse { path: "/s".into() }.into(), "stop the daemon that serves it"),
             (listener::Error::NotASocket { path: "/s".into() }.into(), "move /s away"),
-            (listener::Error::OpenFolder { path: "/run/x/s".into(), mode: 0o777 }.into(), "chmod go-w /run/x"),
+            (
+                listener::Error::Folder {
+                    path: "/run/x/s".into(),
+                    source: files::Error::OpenFolder { path: "/run/x".into(), mode: 0o777 },
+                }
+                .into(),
+                "chmod go-w /run/x",
+            ),
+            (files::Error::ForeignOwner { path: "/home/x".into(), owner: 7, uid: 0 }.into(), "or chown 0 /home/x"),
             (io(io::ErrorKind::PermissionDenied).into(), "as the user whose files these are"),
             (io(io::ErrorKind::AddrInUse).into(), "set another ops.address"),
         ];

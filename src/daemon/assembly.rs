@@ -82,6 +82,10 @@ impl Daemon {
         let kernel = Kernel::probe(&config.without_kernel).context("this kernel cannot prove callers")?;
         let (clock, counters) = (Clock::system(), Arc::new(Counters::default()));
         let (stopping, tracker) = (CancellationToken::new(), TaskTracker::new());
+        // Whoever has the folder above could put another state in the place of this one.
+        if let Some(above) = config.state_dir.parent().filter(|above| above.exists()) {
+            files::check_folder(above)?;
+        }
         files::create_private_dir(&config.state_dir)?;
         files::check_writable(&config.state_dir)?;
         let lock = files::lock(&config.state_dir.join("lock"))?;
