@@ -12,7 +12,7 @@ use super::{
 use crate::{
     spiffe::{
         TrustDomain,
-        x509::{check_authority_profile, path_length},
+        x509::{self, check_authority_profile, check_issued, path_length},
     },
     store::{AuthorityKind, AuthorityRow, AuthoritySlot},
 };
@@ -67,7 +67,8 @@ impl Authority {
     pub(super) fn read(keys: &Keys, row: AuthorityRow, own: &TrustDomain) -> Result<Self, Error> {
         let id = AuthorityId::parse(&row.id).ok_or_else(|| Error::Row(row.id.clone()))?;
         let algorithm = Algorithm::named_as(&row.algorithm).ok_or_else(|| Error::Row(row.id.clone()))?;
-        check_authority_profile(&row.certificate, own).map_err(Error::Profile)?;
+        let loaded = |source| Error::Loaded { id: row.id.clone(), source };
+        check_authority_profile(&row.certificate, own).map_err(loaded)?;
         let key = Key::from_pkcs8(algorithm, &keys.read(&id)?);
         let key = key.map_err(|_| Error::WrongKey { path: keys.path(&id) })?;
         let is_its_own = key.is_of(&row.certificate)?;
@@ -142,6 +143,27 @@ pub(super) fn events(before: &[Authority], after: &[Authority]) -> Vec<Event> {
     let gone = before.iter().filter(|one| in_state(after, &one.signer.id).is_none());
     events.extend(gone.map(|one| one.event("removed")));
     events
+}
+
+/// Whether each certificate was signed by whom it must have been: a root by itself, and an issuing CA that is to sign by
+/// a root that is there. One that signs no more may have outlived its root's row.
+pub(super) fn check_chains(authorities: &[Authority], now: SystemTime) -> Result<(), Error> {
+    let roots = || authorities.iter().filter(|one| one.kind == AuthorityKind::Root);
+    for root in roots() {
+        let (id, der) = (&root.signer.id, &root.signer.certificate);
+        check_issued(der, der).map_err(|source| Error::Unchained { id: id.clone(), by: "itself", source })?;
+    }
+    let signs = |one: &&Authority| one.slot != Slot::Retired && one.signer.not_after > now;
+    for issuing in authorities.iter().filter(|one| one.kind == AuthorityKind::Issuing).filter(signs) {
+        let (id, der) = (&issuing.signer.id, &issuing.signer.certificate);
+        // The words of the last one that failed: there is one root, but for the time of its succession.
+        let mut found = Err(x509::Error::Profile("there is no root"));
+        for root in roots() {
+            found = found.or_else(|_| check_issued(der, &root.signer.certificate));
+        }
+        found.map_err(|source| Error::Unchained { id: id.clone(), by: "a root", source })?;
+    }
+    Ok(())
 }
 
 /// Whether all of them are of one layout. To go from one to the other takes a rotation of what everybody trusts, which

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Algorithm, AuthorityId, Error, Event, Key, Keyring, Listed, Signer, issuing_certificate,
     keys::Keys,
-    member::{Authority, check_layout, events},
+    member::{Authority, check_chains, check_layout, events},
     root_certificate,
     slots::{Action, Slot, Succession, step},
 };
@@ -274,6 +274,7 @@ impl Roster {
         let read = rows.into_iter().map(|row| Authority::read(&self.keys, row, own));
         let authorities = read.collect::<Result<Vec<_>, _>>()?;
         check_layout(self.settings.layout, &authorities)?;
+        check_chains(&authorities, self.clock.now())?;
         Ok(authorities)
     }
 

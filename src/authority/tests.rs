@@ -454,3 +454,44 @@ async fn the_least_lifetimes_are_long_enough_and_a_backdate_is_not() {
     let (.., made) = counted(hasty, &clock).await;
     assert!(made.load(Ordering::SeqCst) >= 8, "one that is past its half at once is replaced at once");
 }
+
+/// Each bit of what certificates say and of their signatures: with one flipped nothing is opened, in silence or not.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_is_damaged_in_the_store_is_refused() {
+    for (layout, kind) in [
+        (Layout::Rooted, AuthorityKind::Root),
+        (Layout::Rooted, AuthorityKind::Issuing),
+        (Layout::SelfSigned, AuthorityKind::Root),
+    ] {
+        let (dir, clock) = (Scratch::new(), Clock::following_tokio());
+        let (owner, store) = try_open(dir.path(), settings(layout), &clock).await.unwrap();
+        drop(owner);
+        let whole = store.load().await.unwrap().authorities;
+        let at = whole.iter().position(|row| row.kind == kind).unwrap();
+        let length = whole.get(at).unwrap().certificate.len();
+        for byte in (0..length).step_by(7).chain(length - 40..length) {
+            let mut rows = whole.clone();
+            *rows.get_mut(at).and_then(|row| row.certificate.get_mut(byte)).unwrap() ^= 1;
+            let opened = Owner::open(settings(layout), dir.path(), store.clone(), rows, clock.clone(), silent()).await;
+            let Err(error) = opened else { panic!("{layout} {kind:?}, byte {byte}: it was opened") };
+            let is_told = matches!(error, Error::Loaded { .. } | Error::Unchained { .. } | Error::WrongKey { .. });
+            assert!(is_told || matches!(error, Error::LayoutChanged { .. }), "byte {byte}: {error}");
+        }
+    }
+}
+
+/// A root that has ended is forgotten before what it signed, if the daemon ends in between.
+#[tokio::test(start_paused = true)]
+async fn an_issuing_ca_that_has_ended_needs_no_root() {
+    let (dir, clock) = (Scratch::new(), Clock::following_tokio());
+    let (owner, store) = open(dir.path(), &clock).await;
+    drop(owner);
+    tokio::time::advance(5_000 * HOUR).await;
+    let rows = store.load().await.unwrap().authorities;
+    let issuing = rows.into_iter().filter(|row| row.kind == AuthorityKind::Issuing).collect();
+    for row in store.load().await.unwrap().authorities.iter().filter(|row| row.kind == AuthorityKind::Root) {
+        store.remove_authority(row.id.clone()).await.unwrap();
+        fs::remove_file(dir.path().join("keys").join(format!("{}.key", row.id))).unwrap();
+    }
+    Owner::open(settings(Layout::Rooted), dir.path(), store, issuing, clock, silent()).await.unwrap();
+}

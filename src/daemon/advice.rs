@@ -63,7 +63,9 @@ fn of_authority(error: &authority::Error) -> Option<String> {
         E::UnknownKeys { folder, .. } => {
             format!("restore the database that they belong to, or move the keys out of {}", folder.display())
         }
-        E::WrongKey { .. } | E::Row(_) => "restore database and keys from the same backup".to_owned(),
+        E::WrongKey { .. } | E::Row(_) | E::Loaded { .. } | E::Unchained { .. } => {
+            "restore database and keys from the same backup".to_owned()
+        }
         E::Restless => "look at the host's clock, and at the lifetimes in the configuration".to_owned(),
         E::NoRoot | E::NoSigner | E::Expiring => "look at the host's clock".to_owned(),
         _ => return None,
@@ -149,7 +151,7 @@ mod tests {
     use anyhow::Context as _;
 
     use super::*;
-    use crate::spiffe::TrustDomain;
+    use crate::spiffe::{TrustDomain, x509};
 
     #[test]
     fn every_fault_of_a_start_has_its_advice() {
@@ -189,6 +191,10 @@ mod tests {
             ),
             (authority::Error::from(store::Error::Full).into(), "make space"),
             (authority::Error::UnknownKeys { folder: "/state/keys".into(), count: 3 }.into(), "restore the database"),
+            (
+                authority::Error::Loaded { id: "ab".into(), source: x509::Error::Signature }.into(),
+                "from the same backup",
+            ),
             (authority::Error::WrongKey { path: "/k".into() }.into(), "from the same backup"),
             (files::Error::ReadOnly { path: "/state".into() }.into(), "mount it writable again"),
             (files::Error::InUse { path: "/state/lock".into() }.into(), "stop the daemon"),
