@@ -2,7 +2,16 @@
 //!
 //! Whoever reaches it may read it; where it listens is the operator's to say, and by default it does not.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -12,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::Semaphore,
+    task::{AbortHandle, yield_now},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -23,10 +32,11 @@ use crate::{
     sys::{counters::Counters, listener::Listener},
 };
 
-/// The most connections at once; one more is closed.
+/// The most connections at once. For one more the oldest that has not sent a whole request makes room; where all have,
+/// it is closed itself.
 pub(crate) const CONNECTIONS_MAX: usize = 16;
 /// How long a request's headers may take.
-const HEADER_WAIT: Duration = Duration::from_secs(5);
+const HEADER_WAIT: Duration = Duration::from_secs(2);
 /// How long a whole connection may last. There is one request on each.
 const CONNECTION_WAIT: Duration = Duration::from_secs(20);
 /// A request's line and headers; hyper allows no less than 8 KiB.
@@ -67,7 +77,7 @@ impl Ops {
         tracker: TaskTracker,
     ) -> io::Result<()> {
         let ops = Arc::new(self);
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut guests = Guests::default();
         loop {
             let accepted = tokio::select! {
                 () = stopping.cancelled() => return Ok(()),
@@ -81,23 +91,34 @@ impl Ops {
                 }
                 Err(error) => return Err(error),
             };
-            let Ok(slot) = slots.clone().try_acquire_owned() else {
+            let room = guests.make_room();
+            if room != Room::Free {
                 ops.counters.limit_met("ops_connections");
+            }
+            if room == Room::None {
                 continue;
-            };
+            }
             let (ops, stopping) = (ops.clone(), stopping.clone());
-            tracker.spawn(async move {
+            let has_asked = Arc::new(AtomicBool::new(false));
+            let asked = has_asked.clone();
+            let task = tracker.spawn(async move {
                 tokio::select! {
                     () = stopping.cancelled() => {}
                     // How it went is the client's to know.
-                    _ = timeout(CONNECTION_WAIT, ops.serve(stream)) => {}
+                    _ = timeout(CONNECTION_WAIT, ops.serve(stream, asked)) => {}
                 }
-                drop(slot);
             });
+            guests.0.push_back(Guest { task: task.abort_handle(), has_asked });
+            // What has come with the connection is read before others may take its place.
+            yield_now().await;
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), hyper::Error> {
+    async fn serve(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        has_asked: Arc<AtomicBool>,
+    ) -> Result<(), hyper::Error> {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -105,6 +126,7 @@ impl Ops {
             .max_buf_size(HEADER_BYTES_MAX)
             .keep_alive(false);
         let service = service_fn(move |request: Request<Incoming>| {
+            has_asked.store(true, Ordering::Relaxed);
             let answer = self.answer(request.method(), request.uri().path());
             async move { Ok::<_, Infallible>(answer) }
         });
@@ -133,6 +155,42 @@ impl Ops {
                 response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
                 response
             }
+        }
+    }
+}
+
+/// The connections, oldest first.
+#[derive(Default)]
+struct Guests(VecDeque<Guest>);
+
+struct Guest {
+    task: AbortHandle,
+    /// Whether its request has come whole.
+    has_asked: Arc<AtomicBool>,
+}
+
+/// Whether there is room for one more.
+#[derive(Clone, Copy, PartialEq)]
+enum Room {
+    Free,
+    /// Another one was closed for it.
+    Made,
+    None,
+}
+
+impl Guests {
+    fn make_room(&mut self) -> Room {
+        self.0.retain(|guest| !guest.task.is_finished());
+        if self.0.len() < CONNECTIONS_MAX {
+            return Room::Free;
+        }
+        let idle = self.0.iter().position(|guest| !guest.has_asked.load(Ordering::Relaxed));
+        match idle.and_then(|at| self.0.remove(at)) {
+            Some(guest) => {
+                guest.task.abort();
+                Room::Made
+            }
+            None => Room::None,
         }
     }
 }
@@ -272,28 +330,57 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
 
-    #[tokio::test]
-    async fn silent_connections_fill_the_slots_and_are_closed_in_time() {
-        let (running, address) = start_tcp().await;
-        let mut silent = Vec::new();
-        for _ in 0..CONNECTIONS_MAX {
-            silent.push(TcpStream::connect(address).await.unwrap());
-        }
-        let mut refused = TcpStream::connect(address).await.unwrap();
-        let read = refused.read(&mut [0; 1]).await;
-        assert!(matches!(read, Ok(0) | Err(_)), "one more is closed at once");
+    fn limits_met(running: &Running) -> u64 {
         let mut met = 0;
         running.counters.each(|sample| met += if sample.name == "limits_met" { sample.value } else { 0 });
-        assert_eq!(met, 1);
-        tokio::time::pause();
-        for stream in &mut silent {
-            // A deadline that passes may be said (408) before the end.
-            let mut rest = Vec::new();
-            stream.read_to_end(&mut rest).await.ok();
+        met
+    }
+
+    /// What a local user may send to keep an orchestrator from its answer: 400 requests that do not end, again and again.
+    #[tokio::test]
+    async fn half_requests_make_room_for_whole_ones_and_end_in_time() {
+        let (running, address) = start_tcp().await;
+        let mut halves = Vec::new();
+        for _ in 0..400 {
+            let mut half = TcpStream::connect(address).await.unwrap();
+            // One that made room already may say so here.
+            half.write_all(b"GET /live HT").await.ok();
+            halves.push(half);
+            if halves.len() % 40 == 0 {
+                let answer = ask(TcpStream::connect(address).await.unwrap(), "GET /live").await;
+                assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "beside {}: {answer}", halves.len());
+            }
         }
-        tokio::time::resume();
-        let answer = ask(TcpStream::connect(address).await.unwrap(), "GET /live").await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(limits_met(&running) >= 400 - u64::try_from(CONNECTIONS_MAX).unwrap());
+        let begin = tokio::time::Instant::now();
+        tokio::time::pause();
+        for half in &mut halves {
+            // A deadline that passes may be said (408) before the end.
+            half.read_to_end(&mut Vec::new()).await.ok();
+        }
+        assert!(begin.elapsed() <= HEADER_WAIT + Duration::from_secs(1), "{:?}", begin.elapsed());
+    }
+
+    /// As many as may be, whose requests have come whole and whose answers do not go out.
+    #[tokio::test]
+    async fn whole_requests_are_not_closed_for_others() {
+        let tasks: Vec<_> = (0..CONNECTIONS_MAX).map(|_| tokio::spawn(std::future::pending::<()>())).collect();
+        let guest = |task: &tokio::task::JoinHandle<()>| Guest {
+            task: task.abort_handle(),
+            has_asked: Arc::new(AtomicBool::new(true)),
+        };
+        let mut guests = Guests(tasks.iter().map(guest).collect());
+        assert!(guests.make_room() == Room::None);
+        guests.0.get(3).unwrap().has_asked.store(false, Ordering::Relaxed);
+        assert!(guests.make_room() == Room::Made && guests.0.len() == CONNECTIONS_MAX - 1);
+        assert!(guests.make_room() == Room::Free);
+        for (at, task) in tasks.into_iter().enumerate() {
+            if at == 3 {
+                assert!(task.await.unwrap_err().is_cancelled());
+            } else {
+                assert!(!task.is_finished(), "{at}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -17,6 +17,13 @@ use crate::spiffe::TrustDomain;
 /// How long before now a certificate begins to be valid: validators have no leeway, and clocks differ.
 pub(crate) const BACKDATE: Duration = Duration::from_secs(60);
 
+/// The shortest life of what signs leaves. It is replaced at half of its life, which begins [`BACKDATE`] before it is
+/// made: with a life of one `BACKDATE` that half is over at once, and successors would be made without end.
+pub(crate) const ISSUING_TTL_MIN: Duration = BACKDATE.saturating_mul(2);
+
+/// The shortest life of a root. An issuing CA does not outlive it, and the root signs until a sixth of its life is left.
+pub(crate) const ROOT_TTL_MIN: Duration = ISSUING_TTL_MIN.saturating_mul(6);
+
 /// A serial number: 16 random bytes, positive, never zero (RFC 5280 §4.1.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Serial([u8; 16]);

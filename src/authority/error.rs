@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::Layout;
+use super::{AuthorityId, Layout};
 use crate::{spiffe::x509, store, sys::files};
 
 /// How signing, or making the keys for it, fails.
@@ -46,6 +46,12 @@ pub(crate) enum Error {
     /// Several keys without a row.
     #[error("{} holds {count} keys that the database does not know", folder.display())]
     UnknownKeys { folder: PathBuf, count: usize },
+    /// What was loaded is not what the standard asks for; it is not used.
+    #[error("the certificate of authority {id} in dayfly.db breaks the profile")]
+    Loaded { id: String, source: x509::Error },
+    /// A certificate that was loaded is not signed by the one that must have signed it.
+    #[error("the certificate of authority {id} in dayfly.db was not signed by {by} as it is there")]
+    Unchained { id: AuthorityId, by: &'static str, source: x509::Error },
     /// A row of the store is not understood.
     #[error("authority {0} in the store is not understood")]
     Row(String),

@@ -55,6 +55,20 @@ impl Keys {
         }
     }
 
+    /// Leaves a key of which the database knows nothing, as the database has lost what it knew: it may be of the
+    /// authority that signed last. Where no authority is left at all, a new one would be begun in its place.
+    pub(super) fn keep_orphan(&self, known: &[&AuthorityId]) -> Result<(), Error> {
+        let orphans = self.orphans(known)?;
+        match (orphans.first(), orphans.len()) {
+            (None, _) => Ok(()),
+            (Some(orphan), 1) if !known.is_empty() => {
+                tracing::error!(file = %orphan.display(), "a key is kept whose authority the database has lost");
+                Ok(())
+            }
+            (Some(_), count) => Err(Error::UnknownKeys { folder: self.0.clone(), count }),
+        }
+    }
+
     /// Removes all keys but these: what this process itself wrote and could not finish.
     pub(super) fn remove_others(&self, known: &[&AuthorityId]) -> Result<(), Error> {
         self.orphans(known)?.into_iter().try_for_each(|orphan| self.remove_file(orphan))

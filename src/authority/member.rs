@@ -12,7 +12,7 @@ use super::{
 use crate::{
     spiffe::{
         TrustDomain,
-        x509::{check_authority_profile, path_length},
+        x509::{self, check_authority_profile, check_issued, path_length},
     },
     store::{AuthorityKind, AuthorityRow, AuthoritySlot},
 };
@@ -43,6 +43,8 @@ pub(crate) struct Listed {
     pub(crate) kind: &'static str,
     /// `prepared`, `active` or `retired`.
     pub(crate) slot: &'static str,
+    /// Whether it is the one that signs leaves. An active root of two tiers signs none.
+    pub(crate) signs_leaves: bool,
     pub(crate) not_before: SystemTime,
     pub(crate) not_after: SystemTime,
 }
@@ -82,7 +84,8 @@ impl Authority {
     pub(super) fn read(keys: &Keys, row: AuthorityRow, own: &TrustDomain) -> Result<Self, Error> {
         let id = AuthorityId::parse(&row.id).ok_or_else(|| Error::Row(row.id.clone()))?;
         let algorithm = Algorithm::named_as(&row.algorithm).ok_or_else(|| Error::Row(row.id.clone()))?;
-        check_authority_profile(&row.certificate, own).map_err(Error::Profile)?;
+        let loaded = |source| Error::Loaded { id: row.id.clone(), source };
+        check_authority_profile(&row.certificate, own).map_err(loaded)?;
         let key = Key::from_pkcs8(algorithm, &keys.read(&id)?);
         let key = key.map_err(|_| Error::WrongKey { path: keys.path(&id) })?;
         let is_its_own = key.is_of(&row.certificate)?;
@@ -118,7 +121,8 @@ impl Authority {
         Held { id: id.clone(), slot: self.slot, not_before: *not_before, not_after: *not_after }
     }
 
-    pub(super) fn listed(&self) -> Listed {
+    /// As status shows it, beside `signer`, who signs leaves.
+    pub(super) fn listed(&self, signer: &Signer) -> Listed {
         let Held { id, not_before, not_after, .. } = self.held();
         let kind = match self.kind {
             AuthorityKind::Root => "root",
@@ -129,7 +133,7 @@ impl Authority {
             Slot::Active => "active",
             Slot::Retired => "retired",
         };
-        Listed { id, kind, slot, not_before, not_after }
+        Listed { signs_leaves: id == signer.id, id, kind, slot, not_before, not_after }
     }
 
     fn event(&self, event: &'static str) -> Event {
@@ -156,6 +160,27 @@ pub(super) fn events(before: &[Authority], after: &[Authority]) -> Vec<Event> {
     let gone = before.iter().filter(|one| in_state(after, &one.signer.id).is_none());
     events.extend(gone.map(|one| one.event("removed")));
     events
+}
+
+/// Whether each certificate was signed by whom it must have been: a root by itself, and an issuing CA that is to sign by
+/// a root that is there. One that signs no more may have outlived its root's row.
+pub(super) fn check_chains(authorities: &[Authority], now: SystemTime) -> Result<(), Error> {
+    let roots = || authorities.iter().filter(|one| one.kind == AuthorityKind::Root);
+    for root in roots() {
+        let (id, der) = (&root.signer.id, &root.signer.certificate);
+        check_issued(der, der).map_err(|source| Error::Unchained { id: id.clone(), by: "itself", source })?;
+    }
+    let signs = |one: &&Authority| one.slot != Slot::Retired && one.signer.not_after > now;
+    for issuing in authorities.iter().filter(|one| one.kind == AuthorityKind::Issuing).filter(signs) {
+        let (id, der) = (&issuing.signer.id, &issuing.signer.certificate);
+        // The words of the last one that failed: there is one root, but for the time of its succession.
+        let mut found = Err(x509::Error::Profile("there is no root"));
+        for root in roots() {
+            found = found.or_else(|_| check_issued(der, &root.signer.certificate));
+        }
+        found.map_err(|source| Error::Unchained { id: id.clone(), by: "a root", source })?;
+    }
+    Ok(())
 }
 
 /// Whether all of them are of one layout. To go from one to the other takes a rotation of what everybody trusts, which

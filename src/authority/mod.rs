@@ -14,7 +14,7 @@ mod signer;
 mod slots;
 
 pub(crate) use algorithm::Algorithm;
-pub(crate) use certificate::{Serial, issuing_certificate, root_certificate};
+pub(crate) use certificate::{ISSUING_TTL_MIN, ROOT_TTL_MIN, Serial, issuing_certificate, root_certificate};
 pub(crate) use error::Error;
 pub(crate) use keyring::{Keyring, Svid};
 pub(crate) use member::{Event, Listed};

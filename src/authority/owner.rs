@@ -2,7 +2,8 @@
 //!
 //! The order is always key file → row → publish → use, each on the disk before the next; for removal it is row →
 //! publish → key file. What a crash leaves between two steps is recovered at the next start: a key without a row was
-//! never used and goes, a row without its key is refused, and a row is acted on as if it had just been written.
+//! never used and goes (but where the store has lost what it acknowledged: then it stays), a row without its key is refused, and
+//! a row is acted on as if it had just been written.
 
 use std::{
     fmt,
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Algorithm, AuthorityId, Error, Event, Key, Keyring, Listed, Signer, issuing_certificate,
     keys::Keys,
-    member::{Authority, check_layout, events},
+    member::{Authority, check_chains, check_layout, events},
     root_certificate,
     slots::{Action, Slot, Succession, step},
 };
@@ -95,7 +96,10 @@ impl Owner {
         let mut roster =
             Roster { settings, keys, store, clock, tell, authorities: Vec::new(), is_unsure: false, is_early: false };
         roster.authorities = roster.read(rows)?;
-        roster.keys.remove_orphan(&roster.ids())?;
+        match roster.store.behind() {
+            None => roster.keys.remove_orphan(&roster.ids())?,
+            Some(_) => roster.keys.keep_orphan(&roster.ids())?,
+        }
         if let Err(error) = roster.settle(None).await {
             if !roster.can_sign() {
                 return Err(error);
@@ -273,7 +277,9 @@ impl Roster {
         let rows = self.store.load().await?.authorities;
         let after = self.read(rows)?;
         self.adopt(after, outlet)?;
-        self.keys.remove_others(&self.ids())?;
+        if self.store.behind().is_none() {
+            self.keys.remove_others(&self.ids())?;
+        }
         self.is_unsure = false;
         Ok(())
     }
@@ -292,6 +298,7 @@ impl Roster {
         let read = rows.into_iter().map(|row| Authority::read(&self.keys, row, own));
         let authorities = read.collect::<Result<Vec<_>, _>>()?;
         check_layout(self.settings.layout, &authorities)?;
+        check_chains(&authorities, self.clock.now())?;
         Ok(authorities)
     }
 
@@ -337,16 +344,16 @@ struct Outlet {
 
 impl Outlet {
     fn new(roster: &Roster) -> Result<Self, Error> {
-        let keyring = Keyring::new(roster.signer().ok_or(Error::NoSigner)?, roster.bundle()?);
-        let (keyring, _) = watch::channel(Arc::new(keyring));
-        let (listed, _) = watch::channel(roster.authorities.iter().map(Authority::listed).collect());
+        let signer = roster.signer().ok_or(Error::NoSigner)?;
+        let (listed, _) = watch::channel(roster.authorities.iter().map(|one| one.listed(&signer)).collect());
+        let (keyring, _) = watch::channel(Arc::new(Keyring::new(signer, roster.bundle()?)));
         Ok(Self { keyring, listed })
     }
 
     /// Nobody hears of what is as it was.
     fn publish(&self, roster: &Roster) -> Result<(), Error> {
-        self.listed.send_replace(roster.authorities.iter().map(Authority::listed).collect());
         let (signer, bundle) = (roster.signer().ok_or(Error::NoSigner)?, roster.bundle()?);
+        self.listed.send_replace(roster.authorities.iter().map(|one| one.listed(&signer)).collect());
         self.keyring.send_if_modified(|keyring| {
             if *keyring.issuer() == signer.id && *keyring.bundle() == bundle {
                 return false;

@@ -482,3 +482,82 @@ async fn rows_of_two_prepared_authorities_are_used_one_after_the_other() {
     stop.cancel();
     task.await.unwrap();
 }
+
+/// Authorities of these lifetimes, in a fresh folder, and how many were made so far.
+async fn counted(settings: Settings, clock: &Clock) -> (Scratch, Owner, Arc<AtomicUsize>) {
+    let dir = Scratch::new();
+    let (store, loaded) = Store::open(dir.path(), &domain()).unwrap();
+    let made = Arc::new(AtomicUsize::new(0));
+    let counter = made.clone();
+    let tell = Box::new(move |event: &Event| {
+        counter.fetch_add(usize::from(event.event == "prepared"), Ordering::SeqCst);
+    });
+    let owner = Owner::open(settings, dir.path(), store, loaded.authorities, clock.clone(), tell).await.unwrap();
+    (dir, owner, made)
+}
+
+/// With the least lifetimes that the configuration takes, authorities succeed each other without a gap and without
+/// haste; with a life of one backdate they do not.
+#[tokio::test(start_paused = true)]
+async fn the_least_lifetimes_are_long_enough_and_a_backdate_is_not() {
+    let clock = Clock::following_tokio();
+    for layout in [Layout::Rooted, Layout::SelfSigned] {
+        let least = Settings { issuing_ttl: ISSUING_TTL_MIN, root_ttl: ROOT_TTL_MIN, ..settings(layout) };
+        let (_dir, owner, made) = counted(least, &clock).await;
+        let (keyring, stop) = (owner.keyring(), CancellationToken::new());
+        let task = tokio::spawn(owner.run(stop.clone()));
+        for _ in 0..3 * ROOT_TTL_MIN.as_secs() / 5 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let life = sign(&keyring, clock.now()).not_after.duration_since(clock.now()).unwrap();
+            assert!(life >= Duration::from_secs(10), "{layout}: {life:?} are left");
+        }
+        let made = made.load(Ordering::SeqCst);
+        assert!(made <= 100, "{layout}: {made} were made in 36 minutes");
+        stop.cancel();
+        task.await.unwrap();
+    }
+    let hasty = Settings { issuing_ttl: ISSUING_TTL_MIN / 2, ..settings(Layout::Rooted) };
+    let (.., made) = counted(hasty, &clock).await;
+    assert!(made.load(Ordering::SeqCst) >= 8, "one that is past its half at once is replaced at once");
+}
+
+/// Each bit of what certificates say and of their signatures: with one flipped nothing is opened, in silence or not.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_is_damaged_in_the_store_is_refused() {
+    for (layout, kind) in [
+        (Layout::Rooted, AuthorityKind::Root),
+        (Layout::Rooted, AuthorityKind::Issuing),
+        (Layout::SelfSigned, AuthorityKind::Root),
+    ] {
+        let (dir, clock) = (Scratch::new(), Clock::following_tokio());
+        let (owner, store) = try_open(dir.path(), settings(layout), &clock).await.unwrap();
+        drop(owner);
+        let whole = store.load().await.unwrap().authorities;
+        let at = whole.iter().position(|row| row.kind == kind).unwrap();
+        let length = whole.get(at).unwrap().certificate.len();
+        for byte in (0..length).step_by(7).chain(length - 40..length) {
+            let mut rows = whole.clone();
+            *rows.get_mut(at).and_then(|row| row.certificate.get_mut(byte)).unwrap() ^= 1;
+            let opened = Owner::open(settings(layout), dir.path(), store.clone(), rows, clock.clone(), silent()).await;
+            let Err(error) = opened else { panic!("{layout} {kind:?}, byte {byte}: it was opened") };
+            let is_told = matches!(error, Error::Loaded { .. } | Error::Unchained { .. } | Error::WrongKey { .. });
+            assert!(is_told || matches!(error, Error::LayoutChanged { .. }), "byte {byte}: {error}");
+        }
+    }
+}
+
+/// A root that has ended is forgotten before what it signed, if the daemon ends in between.
+#[tokio::test(start_paused = true)]
+async fn an_issuing_ca_that_has_ended_needs_no_root() {
+    let (dir, clock) = (Scratch::new(), Clock::following_tokio());
+    let (owner, store) = open(dir.path(), &clock).await;
+    drop(owner);
+    tokio::time::advance(5_000 * HOUR).await;
+    let rows = store.load().await.unwrap().authorities;
+    let issuing = rows.into_iter().filter(|row| row.kind == AuthorityKind::Issuing).collect();
+    for row in store.load().await.unwrap().authorities.iter().filter(|row| row.kind == AuthorityKind::Root) {
+        store.remove_authority(row.id.clone()).await.unwrap();
+        fs::remove_file(dir.path().join("keys").join(format!("{}.key", row.id))).unwrap();
+    }
+    Owner::open(settings(Layout::Rooted), dir.path(), store, issuing, clock, silent()).await.unwrap();
+}

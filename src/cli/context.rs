@@ -35,6 +35,19 @@ impl Context {
         })
     }
 
+    /// The folder that everything is below, where one was named.
+    ///
+    /// # Errors
+    /// As [`Context::paths`].
+    pub(crate) fn named_home(&self) -> Result<Option<PathBuf>, Failure> {
+        let config = if self.is_named() { Some(self.paths()?.config) } else { None };
+        Ok(config.and_then(|config| config.parent().map(Path::to_owned)))
+    }
+
+    fn is_named(&self) -> bool {
+        self.home.is_some() || env::var_os("DAYFLY_HOME").is_some_and(|home| !home.is_empty())
+    }
+
     /// Where admin verbs go.
     ///
     /// # Errors
@@ -68,9 +81,8 @@ impl Context {
 
     /// Nobody named a place: one's own daemon is meant if it is there, else the system's.
     fn own_or_system(&self, own: PathBuf, of: impl Fn(Paths) -> PathBuf) -> PathBuf {
-        let named = self.home.is_some() || env::var_os("DAYFLY_HOME").is_some_and(|home| !home.is_empty());
         let system = of(Paths::system());
-        if !named && !exists(&own) && exists(&system) { system } else { own }
+        if !self.is_named() && !exists(&own) && exists(&system) { system } else { own }
     }
 }
 

@@ -6,7 +6,10 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::daemon::{Bound, Config, Daemon, Telemetry, advice, config::Overrides};
+use crate::{
+    daemon::{Bound, Config, Daemon, Telemetry, advice, config::Overrides},
+    sys::files,
+};
 
 use super::{
     context::Context,
@@ -46,10 +49,22 @@ pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
         ));
         return Ok(());
     }
+    check_home(context)?;
     to_its_end(&config.clone(), async {
         let stop = stop_on_signal()?;
         bind(config).await?.run(stop).await.map_err(|error| failed("the daemon ended", &error))
     })
+}
+
+/// Whoever may write the folder of `--home` could replace the configuration in it, and the sockets.
+///
+/// # Errors
+/// When it belongs to somebody else than root or this user, or others may write it.
+pub(crate) fn check_home(context: &Context) -> Result<(), Failure> {
+    match context.named_home()?.filter(|home| home.exists()) {
+        Some(home) => files::check_folder(&home).map_err(|error| failed("the daemon cannot start", &error.into())),
+        None => Ok(()),
+    }
 }
 
 /// Reads the configuration.

@@ -44,6 +44,7 @@ pub(crate) struct Up {
 pub(crate) fn run(context: &Context, up: Up) -> Result<(), Failure> {
     let paths = context.paths()?;
     let user = user_name()?;
+    service::check_home(context)?;
     if !paths.config.exists() {
         begin(&paths, up.trust_domain.clone())?;
         context.print.say(format_args!("wrote {}", paths.config.display()));

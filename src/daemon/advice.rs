@@ -63,7 +63,9 @@ fn of_authority(error: &authority::Error) -> Option<String> {
         E::UnknownKeys { folder, .. } => {
             format!("restore the database that they belong to, or move the keys out of {}", folder.display())
         }
-        E::WrongKey { .. } | E::Row(_) => "restore database and keys from the same backup".to_owned(),
+        E::WrongKey { .. } | E::Row(_) | E::Loaded { .. } | E::Unchained { .. } => {
+            "restore database and keys from the same backup".to_owned()
+        }
         E::Restless => "look at the host's clock, and at the lifetimes in the configuration".to_owned(),
         E::NoRoot | E::NoSigner | E::Expiring | E::Early => "look at the host's clock".to_owned(),
         _ => return None,
@@ -89,6 +91,9 @@ fn of_files(error: &files::Error) -> Option<String> {
         E::ForeignOwner { path, owner, uid } => {
             format!("run the daemon as uid {owner}, or chown {uid} {}", path.display())
         }
+        E::OpenFolder { path, .. } => {
+            format!("chmod go-w {}, or choose a folder of the daemon's own", path.display())
+        }
         E::WrongKind { path, .. } => {
             format!("see what {} is; restore it from a backup, or move it away", path.display())
         }
@@ -112,9 +117,7 @@ fn of_listener(error: &listener::Error) -> Option<String> {
                 .to_owned()
         }
         E::NotASocket { path } => format!("move {} away if nobody needs it, or choose another path", path.display()),
-        E::OpenFolder { path, .. } => {
-            format!("chmod go-w {}, or put the socket into a folder of the daemon's own", folder(path))
-        }
+        E::Folder { source, .. } => return of_files(source),
         E::Io { source, .. } => return of_system(source),
     })
 }
@@ -148,7 +151,7 @@ mod tests {
     use anyhow::Context as _;
 
     use super::*;
-    use crate::spiffe::TrustDomain;
+    use crate::spiffe::{TrustDomain, x509};
 
     #[test]
     fn every_fault_of_a_start_has_its_advice() {
@@ -188,6 +191,10 @@ mod tests {
             ),
             (authority::Error::from(store::Error::Full).into(), "make space"),
             (authority::Error::UnknownKeys { folder: "/state/keys".into(), count: 3 }.into(), "restore the database"),
+            (
+                authority::Error::Loaded { id: "ab".into(), source: x509::Error::Signature }.into(),
+                "from the same backup",
+            ),
             (authority::Error::WrongKey { path: "/k".into() }.into(), "from the same backup"),
             (files::Error::ReadOnly { path: "/state".into() }.into(), "mount it writable again"),
             (files::Error::InUse { path: "/state/lock".into() }.into(), "stop the daemon"),
@@ -197,7 +204,15 @@ mod tests {
             (listener::Error::TooLong { path: "/s".into(), length: 200 }.into(), "choose a shorter path"),
             (listener::Error::InUse { path: "/s".into() }.into(), "stop the daemon that serves it"),
             (listener::Error::NotASocket { path: "/s".into() }.into(), "move /s away"),
-            (listener::Error::OpenFolder { path: "/run/x/s".into(), mode: 0o777 }.into(), "chmod go-w /run/x"),
+            (
+                listener::Error::Folder {
+                    path: "/run/x/s".into(),
+                    source: files::Error::OpenFolder { path: "/run/x".into(), mode: 0o777 },
+                }
+                .into(),
+                "chmod go-w /run/x",
+            ),
+            (files::Error::ForeignOwner { path: "/home/x".into(), owner: 7, uid: 0 }.into(), "or chown 0 /home/x"),
             (io(io::ErrorKind::PermissionDenied).into(), "as the user whose files these are"),
             (io(io::ErrorKind::AddrInUse).into(), "set another ops.address"),
         ];

@@ -13,7 +13,7 @@ use tonic_health::server::HealthReporter;
 
 use super::{
     config::{Config, LogLevel, OpsAddress},
-    evidence, settings, standing,
+    evidence, health, settings, standing,
     telemetry::Telemetry,
 };
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
         desk::{self, Clerk, Desk},
     },
     registry::Snapshot,
-    store::Store,
+    store::{Behind, Store},
     sys::{
         Clock, chain,
         counters::Counters,
@@ -66,6 +66,7 @@ pub struct Bound {
 
 /// How long connections may take to end after [`Bound::run`] is told to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Daemon {
     /// Opens state and sockets. From now on this process leaves no core and cannot be looked into. Without
@@ -80,12 +81,19 @@ impl Daemon {
         let kernel = Kernel::probe(&config.without_kernel).context("this kernel cannot prove callers")?;
         let (clock, counters) = (Clock::system(), Arc::new(Counters::default()));
         let (stopping, tracker) = (CancellationToken::new(), TaskTracker::new());
+        // Whoever has the folder above could put another state in the place of this one.
+        if let Some(above) = config.state_dir.parent().filter(|above| above.exists()) {
+            files::check_folder(above)?;
+        }
         files::create_private_dir(&config.state_dir)?;
         files::check_writable(&config.state_dir)?;
         let lock = files::lock(&config.state_dir.join("lock"))?;
         let (store, loaded) = Store::open(&config.state_dir, &config.trust_domain)?;
         let outside = evidence::outside(&config.state_dir, store.clone(), loaded.audit_checkpoint.as_deref())?;
         let log = audit::Log::open(&config.state_dir.join("audit"), settings::audit(&config), outside, clock.clone())?;
+        if let Some(Behind { acknowledged, found, .. }) = store.behind() {
+            record(&log, "database_older", format!("it had {found} of {acknowledged} acknowledged changes"));
+        }
         let owner = Owner::open(
             settings::authority(&config),
             &config.state_dir,
@@ -115,8 +123,8 @@ impl Daemon {
         let (looks, waits) = (AllLooks::default(), settings::waits(&config.limits));
         let attestor = Arc::new(Attestor::new(lens, waits, kernel, &looks, clock.clone(), counters.clone()));
         let gates = settings::gates(&config, descriptors);
-        let stand = standing::stand(owner.listed(), store.clone(), log.clone(), looks.clone());
-        let health = HealthReporter::new();
+        let stand = standing::stand(owner.listed(), store.clone(), log.clone(), looks.clone(), clock.clone());
+        let reporter = HealthReporter::new();
         let terms = settings::terms(&config.limits);
         let service = |routes, is_admin| Service {
             routes,
@@ -127,7 +135,7 @@ impl Daemon {
             tracker: tracker.clone(),
         };
         let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
-        let workload = service(workload_routes(issuer, message_bytes_max, &health), false);
+        let workload = service(workload_routes(issuer, message_bytes_max, &reporter), false);
         let gate = Arc::new(Gate::new(gates.workload, looks.clone()));
         let workload_door = |listener| Door { listener, gate: gate.clone(), service: workload.clone() };
         let mut doors: Vec<Door> = listeners.into_iter().map(workload_door).collect();
@@ -143,7 +151,7 @@ impl Daemon {
             log: log_switch(telemetry),
             counters: counters.clone(),
             stopping: stopping.clone(),
-            health,
+            health: reporter.clone(),
         });
         let gate = Arc::new(Gate::new(gates.admin, looks.clone()));
         doors.push(Door { listener: listen_admin(&config, kernel)?, gate, service: service(admin, true) });
@@ -155,6 +163,7 @@ impl Daemon {
             None => None,
         };
         let keeper = Arc::new(Doorkeeper { attestor, kernel, log: log.clone(), memory: Memory::default() });
+        tracker.spawn(health::tell(reporter, owner.listed(), clock, stopping.clone()));
         say_what_is_missing(kernel);
         Ok(Bound { config, keeper, doors, ops, owner, clerk, log, store, stopping, tracker, _lock: lock })
     }
@@ -182,7 +191,7 @@ impl Bound {
         if let Some((ops, socket)) = ops {
             owners.spawn(ops.run(socket, stopping.clone(), tracker.clone()).map(|ended| ended.map(|()| "ops")));
         }
-        record(&log, "started");
+        record(&log, "started", VERSION);
         // Nobody waits for it: identities first.
         drop(log.examine()?);
         tracing::info!(trust_domain = %config.trust_domain, state = %config.state_dir.display(), "serving");
@@ -198,7 +207,7 @@ impl Bound {
         }
         // Dropping a door removes its socket.
         owners.shutdown().await;
-        record(&log, "stopped");
+        record(&log, "stopped", VERSION);
         log.close();
         store.close();
         ended
@@ -251,8 +260,8 @@ fn say_what_is_missing(kernel: Kernel) {
     }
 }
 
-fn record(log: &audit::Log, event: &'static str) {
-    let record = Record::Daemon { event, detail: Some(env!("CARGO_PKG_VERSION").to_owned()) };
+fn record(log: &audit::Log, event: &'static str, detail: impl Into<String>) {
+    let record = Record::Daemon { event, detail: Some(detail.into()) };
     if let Err(error) = log.append(&record, Urgency::Ordinary) {
         tracing::error!(error = %chain(&error), "audit log takes no record");
     }

@@ -4,6 +4,7 @@ mod advice;
 mod assembly;
 pub mod config;
 mod evidence;
+mod health;
 mod paths;
 mod settings;
 mod standing;

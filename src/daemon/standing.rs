@@ -12,7 +12,7 @@ use crate::{
     audit,
     authority::{Listed, ROOT_IS_EARLY},
     issuance::{AuthorityStanding, Stand, Standing},
-    store::{self, Store},
+    store::{self, Behind, Store},
     sys::{Clock, chain, looks::AllLooks},
 };
 
@@ -20,8 +20,13 @@ use crate::{
 const HANGING_TOLD: usize = 8;
 
 /// How the daemon stands. Without an authority that signs, or a log that takes a record, nobody gets anything new.
-pub(super) fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: audit::Log, looks: AllLooks) -> Stand {
-    let clock = Clock::system();
+pub(super) fn stand(
+    listed: watch::Receiver<Arc<[Listed]>>,
+    store: Store,
+    log: audit::Log,
+    looks: AllLooks,
+    clock: Clock,
+) -> Stand {
     Arc::new(move || {
         let authorities: Arc<[Listed]> = listed.borrow().clone();
         let now = clock.now();
@@ -32,6 +37,14 @@ pub(super) fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: a
             store::Error::Io(cause) => format!("nothing can be changed: the database cannot be written: {cause}"),
             _ => "nothing can be changed: no space is left for the database".to_owned(),
         });
+        let older = store.behind().map(|Behind { acknowledged, found, mark }| {
+            format!(
+                "the database has lost changes that were acknowledged (it had {found} of {acknowledged}): compare \
+                 `dayfly entry list` with the audit log, and apply what is missing, or restore a backup; no key is \
+                 cleaned away until you stop the daemon and remove {}",
+                mark.display()
+            )
+        });
         let is_ready = unsigned.is_none() && unrecorded.is_none();
         let hanging = looks.hanging().into_iter().take(HANGING_TOLD).map(|(pid, wait)| {
             format!(
@@ -39,7 +52,7 @@ pub(super) fn stand(listed: watch::Receiver<Arc<[Listed]>>, store: Store, log: a
                 wait.as_secs()
             )
         });
-        let problems = [unsigned, unrecorded, unwritten, damaged].into_iter().flatten().chain(hanging).collect();
+        let problems = [unsigned, unrecorded, unwritten, older, damaged].into_iter().flatten().chain(hanging).collect();
         let standing = |one: &Listed| AuthorityStanding {
             id: one.id.to_string(),
             kind: one.kind,
@@ -70,11 +83,36 @@ fn unsigned(authorities: &[Listed], now: SystemTime) -> Option<String> {
 }
 
 #[cfg(test)]
+pub(super) mod fixture {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::{sync::Arc, time::Duration};
+
+    use crate::{
+        authority::{AuthorityId, Listed},
+        sys::Clock,
+    };
+
+    /// A root that lives for long, and an issuing CA that lives so long.
+    pub(in crate::daemon) fn listed(clock: &Clock, issuing: Duration) -> Arc<[Listed]> {
+        let one = |kind, signs_leaves, life| Listed {
+            id: AuthorityId::parse(&"0".repeat(32)).unwrap(),
+            kind,
+            slot: "active",
+            signs_leaves,
+            not_before: clock.now(),
+            not_after: clock.now() + life,
+        };
+        [one("root", false, Duration::from_secs(86_400)), one("issuing", true, issuing)].into()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::authority::AuthorityId;
+    use crate::{authority::AuthorityId, spiffe::TrustDomain, sys::scratch::Scratch};
 
     fn time(hours: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3_600)
@@ -82,7 +120,7 @@ mod tests {
 
     fn listed(kind: &'static str, slot: &'static str, from: u64, until: u64) -> Listed {
         let id = AuthorityId::parse(&format!("{from:032x}")).unwrap();
-        Listed { id, kind, slot, not_before: time(from), not_after: time(until) }
+        Listed { id, kind, slot, signs_leaves: kind == "issuing", not_before: time(from), not_after: time(until) }
     }
 
     #[test]
@@ -107,5 +145,18 @@ mod tests {
                 Some(words) => assert!(said.as_ref().is_some_and(|said| said.contains(words)), "{situation}: {said:?}"),
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_root_that_lives_is_no_readiness_when_the_issuing_ca_has_expired() {
+        let (dir, clock) = (Scratch::new(), Clock::following_tokio());
+        let (store, _) = Store::open(dir.path(), &TrustDomain::parse("example.org").unwrap()).unwrap();
+        let log = audit::Log::in_test(&dir.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
+        let minute = Duration::from_secs(60);
+        let (_sender, listed) = watch::channel(fixture::listed(&clock, minute));
+        let stand = stand(listed, store, log, AllLooks::default(), clock);
+        assert_eq!((stand().is_ready, stand().problems), (true, Vec::new()));
+        tokio::time::advance(2 * minute).await;
+        assert_eq!((stand().is_ready, stand().problems), (false, vec!["no authority can sign".to_owned()]));
     }
 }

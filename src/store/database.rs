@@ -23,9 +23,16 @@ pub(super) fn path(state: &Path) -> PathBuf {
     state.join("dayfly.db")
 }
 
+/// A database that was opened.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    /// Whether it was made now.
+    pub(super) is_fresh: bool,
+}
+
 /// Opens the database of a trust domain, or makes it where nothing was before. Its pages are for the caller to check
 /// ([`check_integrity`]) before anything is written.
-pub(super) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<Connection, Error> {
+pub(super) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<Opened, Error> {
     files::create_private_dir(state)?;
     let path = path(state);
     let failed = Error::of_file(&path);
@@ -66,7 +73,7 @@ pub(super) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<Connectio
     if is_new {
         files::sync_dir(state)?;
     }
-    Ok(connection)
+    Ok(Opened { connection, is_fresh: version == 0 })
 }
 
 /// Mode 0600 from the first moment on; SQLite gives the files beside it the same.
@@ -137,6 +144,21 @@ pub(super) fn registry_revision(connection: &Connection) -> rusqlite::Result<u64
     let text = read_meta(connection, "registry_revision")?.unwrap_or_default();
     text.parse()
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+}
+
+/// How many transactions have changed something. Those of earlier releases were not counted.
+pub(super) fn change_count(connection: &Connection) -> rusqlite::Result<u64> {
+    let text = read_meta(connection, "changes")?;
+    // A count that is none says nothing; it begins again.
+    Ok(text.and_then(|text| text.parse().ok()).unwrap_or_default())
+}
+
+/// Counts one more, inside its transaction; answers the count.
+pub(super) fn count_change(connection: &Connection) -> rusqlite::Result<u64> {
+    let count = change_count(connection)?.saturating_add(1);
+    let upsert = "INSERT INTO meta (key, value) VALUES ('changes', ?1) \
+                  ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    connection.prepare_cached(upsert)?.execute([count.to_string()]).map(|_| count)
 }
 
 /// The audit log's last checkpoint, as its room writes it.

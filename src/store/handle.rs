@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    AuthorityRow, Error, database, keys,
+    AuthorityRow, Behind, Error, database, keys,
     writer::{Fault, Job, Turn, Work, Writer},
 };
 
@@ -47,6 +47,7 @@ pub(crate) struct Store(Arc<Open>);
 struct Open {
     jobs: Mutex<Option<SyncSender<Job>>>,
     fault: Arc<Fault>,
+    behind: Option<Behind>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -60,10 +61,10 @@ impl Store {
     /// or keys are missing beside it. Nothing was written then.
     pub(crate) fn open(state: &Path, trust_domain: &TrustDomain) -> Result<(Self, Loaded), Error> {
         let path = database::path(state);
-        let connection = database::open(state, trust_domain)?;
+        let opened = database::open(state, trust_domain)?;
         let fault = Arc::new(Fault::default());
-        let writer =
-            Writer { connection, path: path.clone(), trust_domain: trust_domain.clone(), fault: fault.clone() };
+        let writer = Writer::of(opened, state, trust_domain.clone(), fault.clone())?;
+        let behind = writer.mark.behind().cloned();
         let loaded = writer.load_checked()?;
         let missing = keys::missing(state, &loaded.authorities);
         if !missing.is_empty() {
@@ -73,7 +74,7 @@ impl Store {
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(&waiting));
         let thread = thread
             .map_err(|source| Error::Dir(crate::sys::files::Error::Io { path, verb: "written by a thread", source }))?;
-        let open = Open { jobs: Mutex::new(Some(jobs)), fault, writer: Mutex::new(Some(thread)) };
+        let open = Open { jobs: Mutex::new(Some(jobs)), fault, behind, writer: Mutex::new(Some(thread)) };
         Ok((Self(Arc::new(open)), loaded))
     }
 
@@ -128,6 +129,11 @@ impl Store {
     /// Why the disk did not take the last change; `None` when it did, or would take one now.
     pub(crate) fn fault(&self) -> Option<Error> {
         self.0.fault.present()
+    }
+
+    /// Whether the database has lost what was acknowledged, in this run or before it.
+    pub(crate) fn behind(&self) -> Option<&Behind> {
+        self.0.behind.as_ref()
     }
 
     /// Finishes what waits and closes the database. Blocks until that is done.

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -17,7 +17,7 @@ use rusqlite::Connection;
 
 use crate::{registry::Change, spiffe::TrustDomain, sys::files};
 
-use super::{AuthorityRow, Error, Loaded, authorities, database, entries, schema};
+use super::{AuthorityRow, Error, Loaded, authorities, database, entries, mark::Mark, schema};
 
 /// How many changes are written together at most, and for how long they are gathered.
 pub(super) const GROUP_MAX: usize = 100;
@@ -42,6 +42,16 @@ pub(super) enum Work {
     RemoveAuthority(String),
     AuditCheckpoint(String),
     Load,
+}
+
+impl Work {
+    /// Whether somebody relies on it from its reply on.
+    fn is_acknowledged(&self) -> bool {
+        match self {
+            Self::Entries { .. } | Self::SaveAuthorities(_) | Self::RemoveAuthority(_) => true,
+            Self::AuditCheckpoint(_) | Self::Load => false,
+        }
+    }
 }
 
 /// Something to do, and whom to tell.
@@ -95,11 +105,26 @@ pub(super) struct Writer {
     pub(super) path: PathBuf,
     pub(super) trust_domain: TrustDomain,
     pub(super) fault: Arc<Fault>,
+    pub(super) mark: Mark,
 }
 
 impl Writer {
+    /// Compares what was opened with its mark. Nothing else was written then.
+    pub(super) fn of(
+        opened: database::Opened,
+        state: &Path,
+        trust_domain: TrustDomain,
+        fault: Arc<Fault>,
+    ) -> Result<Self, Error> {
+        let database::Opened { connection, is_fresh } = opened;
+        let path = database::path(state);
+        let count = database::change_count(&connection).map_err(Error::of_file(&path))?;
+        let mark = Mark::open(state, count, is_fresh);
+        Ok(Self { connection, path, trust_domain, fault, mark })
+    }
+
     /// Works until nobody can ask for anything any more, then closes the database.
-    pub(super) fn run(self, jobs: &Receiver<Job>) {
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         while let Some(first) = self.next(jobs) {
             let begun = Instant::now();
             let mut group = vec![first];
@@ -153,14 +178,21 @@ impl Writer {
     }
 
     /// One transaction for all. The replies go out when the disk has everything.
-    pub(super) fn write(&self, group: Vec<Job>) {
+    pub(super) fn write(&mut self, group: Vec<Job>) {
         let mut outcomes = Vec::with_capacity(group.len());
         let written = self.begin().and_then(|()| {
             for job in &group {
                 outcomes.push(self.apply(&job.work)?);
             }
-            self.execute("COMMIT")
+            let mut pairs = group.iter().zip(&outcomes);
+            let is_change = pairs.any(|(job, outcome)| outcome.is_ok() && job.work.is_acknowledged());
+            let count = if is_change { Some(database::count_change(&self.connection)) } else { None };
+            let count = count.transpose().map_err(Error::of_change)?;
+            self.execute("COMMIT").map(|()| count)
         });
+        if let Ok(Some(count)) = &written {
+            self.mark.note(*count);
+        }
         if let Err(error) = &written {
             tracing::error!(%error, "database not written");
             self.roll_back();
@@ -171,8 +203,8 @@ impl Writer {
             let outcome = match (&written, outcomes.next()) {
                 // What failed by itself has its own reason.
                 (_, Some(Err(error))) => Err(error),
-                (Ok(()), Some(Ok(loaded))) => Ok(loaded),
-                (Ok(()), None) => Err(Error::Closed),
+                (Ok(_), Some(Ok(loaded))) => Ok(loaded),
+                (Ok(_), None) => Err(Error::Closed),
                 (Err(error), _) => Err(error.share()),
             };
             // Whoever waits no more has been told so.

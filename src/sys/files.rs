@@ -30,6 +30,9 @@ pub(crate) enum Error {
     /// It belongs to somebody else.
     #[error("{} belongs to uid {owner}, not to the daemon's uid {uid}", path.display())]
     ForeignOwner { path: PathBuf, owner: u32, uid: u32 },
+    /// Others could replace what is in it.
+    #[error("the folder {} may be written by others (mode {mode:04o})", path.display())]
+    OpenFolder { path: PathBuf, mode: u32 },
     /// A link, socket, folder or device where a file was expected, or no folder where one was.
     #[error("{} is not {what}", path.display())]
     WrongKind { path: PathBuf, what: &'static str },
@@ -119,6 +122,26 @@ pub(crate) fn create_private_dir(path: &Path) -> Result<(), Error> {
         return Err(Error::WrongKind { path: path.to_owned(), what: "a folder" });
     }
     check_owner(path, &meta, 0o700)
+}
+
+/// Checks that nobody but root and the daemon's user can take the place of what is in a folder: it belongs to one of
+/// them, and others may not write it, or only what is theirs (the sticky bit).
+///
+/// # Errors
+/// When it is somebody else's, open to others, or cannot be looked at.
+pub(crate) fn check_folder(path: &Path) -> Result<(), Error> {
+    let meta = fs::metadata(path).map_err(Error::io(path, "read"))?;
+    let (mode, uid) = (meta.mode() & 0o7777, geteuid().as_raw());
+    if !meta.is_dir() {
+        return Err(Error::WrongKind { path: path.to_owned(), what: "a folder" });
+    }
+    if meta.uid() != uid && meta.uid() != 0 {
+        return Err(Error::ForeignOwner { path: path.to_owned(), owner: meta.uid(), uid });
+    }
+    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
+        return Err(Error::OpenFolder { path: path.to_owned(), mode });
+    }
+    Ok(())
 }
 
 /// Takes a file in a private folder from everybody but its owner, who must be this user; answers whether anybody else
@@ -275,6 +298,24 @@ mod tests {
         assert!(matches!(lock(&path), Err(Error::InUse { .. })));
         drop(held);
         lock(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_or_own_is_no_place_for_ours() {
+        let dir = Scratch::new();
+        let chmod = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+        for (mode, is_safe) in [(0o700, true), (0o755, true), (0o1777, true), (0o777, false), (0o757, false)] {
+            chmod(mode);
+            assert_eq!(check_folder(dir.path()).is_ok(), is_safe, "mode {mode:o}");
+        }
+        check_folder(Path::new("/")).unwrap();
+        if geteuid().is_root() {
+            for mode in [0o700, 0o755, 0o1777] {
+                chmod(mode);
+                std::os::unix::fs::chown(dir.path(), Some(4_242), None).unwrap();
+                assert!(matches!(check_folder(dir.path()), Err(Error::ForeignOwner { owner: 4_242, .. })));
+            }
+        }
     }
 
     #[test]

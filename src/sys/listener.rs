@@ -25,7 +25,7 @@ use nix::{
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{
-    closer,
+    closer, files,
     kernel::{Feature, Kernel, refuse_descriptors},
 };
 
@@ -47,8 +47,8 @@ pub(crate) enum Error {
     #[error("{} is there and is not a socket", path.display())]
     NotASocket { path: PathBuf },
     /// Others could put a socket of their own in its place.
-    #[error("the folder of {} may be written by others (mode {mode:04o})", path.display())]
-    OpenFolder { path: PathBuf, mode: u32 },
+    #[error("socket {} cannot be served safely", path.display())]
+    Folder { path: PathBuf, source: files::Error },
     /// The system said no.
     #[error("socket {} cannot be {verb}", path.display())]
     Io { path: PathBuf, verb: &'static str, source: io::Error },
@@ -68,7 +68,7 @@ impl Listener {
     /// Serves `path` with this file mode. A socket that a dead process left there is taken over.
     ///
     /// # Errors
-    /// When a living process serves it, when something else lies there, or when others may write its folder.
+    /// When a living process serves it, when something else lies there, or when others may write its folder or have it.
     pub(crate) fn bind(path: &Path, mode: u32, kernel: Kernel) -> Result<Self, Error> {
         let failed = |verb| move |source: io::Error| Error::Io { path: path.to_owned(), verb, source };
         let length = path.as_os_str().as_bytes().len();
@@ -162,15 +162,10 @@ fn reserve() -> io::Result<OwnedFd> {
     Ok(open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
-/// Whoever may write the folder could take the socket's place; with the sticky bit only the owner of the file may.
+/// Whoever may write the folder, or has it, could take the socket's place.
 fn check_folder(path: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Io { path: path.to_owned(), verb: "served", source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mode = fs::metadata(folder).map_err(failed)?.mode() & 0o7777;
-    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
-        return Err(Error::OpenFolder { path: path.to_owned(), mode });
-    }
-    Ok(())
+    files::check_folder(folder).map_err(|source| Error::Folder { path: path.to_owned(), source })
 }
 
 fn clear_dead(path: &Path) -> Result<(), Error> {
@@ -237,6 +232,6 @@ mod tests {
         let open = dir.path().join("open");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(Listener::bind(&open.join("s"), 0o600, kernel()), Err(Error::OpenFolder { .. })));
+        assert!(matches!(Listener::bind(&open.join("s"), 0o600, kernel()), Err(Error::Folder { .. })));
     }
 }

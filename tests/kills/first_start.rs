@@ -45,5 +45,6 @@ fn a_first_start_that_is_killed_at_any_moment_is_made_good_by_the_next() {
         let again = Daemon::start_in(folder.path(), &[]);
         kept.must_verify(&fetch(&again.socket()).unwrap().unwrap()[0]);
         assert!(!again.log().contains("panicked"), "round {round}: {}", again.log());
+        assert_eq!(again.status().problems, Vec::<String>::new(), "round {round}: {}", again.log());
     }
 }

@@ -16,6 +16,7 @@ mod common;
 mod chance;
 mod disk;
 mod first_start;
+mod losses;
 mod proof;
 mod rounds;
 mod writer;

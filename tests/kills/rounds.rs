@@ -55,6 +55,7 @@ fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
         audit_must_verify(&daemon);
         let log = daemon.log();
         assert!(!log.contains("panicked"), "round {round}: {log}");
+        assert!(!log.contains("older than what was acknowledged"), "round {round}: {log}");
     }
     let written: u64 = writers.iter().map(|writer| writer.written).sum();
     println!("{} rounds: {written} writes acknowledged, {issued} SVIDs issued, slowest start {slowest:?}", rounds(200));

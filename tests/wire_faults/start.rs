@@ -103,6 +103,32 @@ fn a_file_that_is_no_socket_is_not_removed() {
 }
 
 #[test]
+fn folders_of_somebody_else_or_open_to_others_are_refused() {
+    let (home, away) = (Folder::new(), Folder::new());
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let state = format!("state_dir = \"{}/state\"\n", away.path().display());
+    let socket = format!("workload_sockets = [\"{}/workload.sock\"]\n", away.path().display());
+    for (folder, config) in [(home.path(), ""), (away.path(), &state), (away.path(), &socket)] {
+        mode(folder, 0o777);
+        let words = refused(home.path(), config, "example.org");
+        says(&words, &[&format!("{} may be written by others", folder.display())]);
+        says(&words, &[&format!("chmod go-w {}", folder.display())]);
+        mode(folder, 0o1777);
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(folder, Some(20_001), None).unwrap();
+            let words = refused(home.path(), config, "example.org");
+            says(&words, &[&format!("{} belongs to uid 20001", folder.display())]);
+            says(&words, &[&format!("chown 0 {}", folder.display())]);
+            std::os::unix::fs::chown(folder, Some(0), None).unwrap();
+        }
+        assert!(!folder.join("state").exists(), "nothing was made in it");
+    }
+    // The sticky bit is enough, as in /tmp.
+    fs::write(home.path().join("dayfly.toml"), "").unwrap();
+    drop(Daemon::start_in(home.path(), &[]));
+}
+
+#[test]
 fn every_problem_of_a_configuration_is_told_with_its_line() {
     let folder = Folder::new();
     let config = "trust_domain = \"Not A Domain\"\nunknown_key = 1\n[x509]\nttl = \"soon\"\nttl_max = 7\n";

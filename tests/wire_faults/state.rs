@@ -167,6 +167,19 @@ fn a_database_of_a_newer_version_is_refused() {
 }
 
 #[test]
+fn a_certificate_whose_signature_is_damaged_is_refused() {
+    for kind in ["root", "issuing"] {
+        let lived = Lived::new();
+        let select = "SELECT certificate FROM authority WHERE kind = ?1";
+        let mut certificate: Vec<u8> = lived.sqlite().query_row(select, [kind], |row| row.get(0)).unwrap();
+        *certificate.last_mut().unwrap() ^= 1;
+        let update = "UPDATE authority SET certificate = ?1 WHERE kind = ?2";
+        lived.sqlite().execute(update, (certificate, kind)).unwrap();
+        lived.refuses(&["in dayfly.db was not signed by"]);
+    }
+}
+
+#[test]
 fn a_state_of_another_trust_domain_is_refused() {
     let lived = Lived::new();
     let words = refused(lived.home(), "", "other.example");

@@ -75,9 +75,9 @@ pub struct Authority {
     pub layout: Layout,
     /// Of the authority's own keys.
     pub algorithm: Algorithm,
-    /// Lifetime of the certificate that signs SVIDs. At least twice `x509.ttl`.
+    /// Lifetime of the certificate that signs SVIDs. At least twice `x509.ttl`, and two minutes.
     pub issuing_ttl: Duration,
-    /// Lifetime of the root. At least twice `issuing_ttl`. Not used where the layout is self-signed.
+    /// Lifetime of the root. At least twice `issuing_ttl`, and twelve minutes. Not used where the layout is self-signed.
     pub root_ttl: Duration,
 }
 

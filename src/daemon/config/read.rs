@@ -17,7 +17,11 @@ use super::{
     section::{Findings, Section, line},
     values,
 };
-use crate::{daemon::Paths, spiffe::TrustDomain};
+use crate::{
+    authority::{ISSUING_TTL_MIN, ROOT_TTL_MIN},
+    daemon::{Paths, units::duration_text},
+    spiffe::TrustDomain,
+};
 
 /// What the command line says; it wins over the file.
 #[derive(Clone, Debug, Default)]
@@ -226,6 +230,19 @@ impl Reading {
         if authority.layout == Layout::Rooted && authority.root_ttl < authority.issuing_ttl.saturating_mul(2) {
             let keys = ["authority.root_ttl", "authority.issuing_ttl"];
             self.misfit(&keys, "must be at least twice authority.issuing_ttl");
+        }
+        for (key, ttl, least, is_used) in [
+            ("authority.issuing_ttl", authority.issuing_ttl, ISSUING_TTL_MIN, true),
+            ("authority.root_ttl", authority.root_ttl, ROOT_TTL_MIN, authority.layout == Layout::Rooted),
+        ] {
+            if is_used && ttl < least {
+                let (least, ttl) = (duration_text(least), duration_text(ttl));
+                let words = format!(
+                    "must be at least {least}, not {ttl}: certificates begin a minute before they are made, and are \
+                     replaced at half of their life"
+                );
+                self.misfit(&[key], &words);
+            }
         }
         if audit.total_bytes < audit.segment_bytes.saturating_mul(4) {
             let keys = ["audit.total_bytes", "audit.segment_bytes"];

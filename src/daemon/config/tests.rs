@@ -154,6 +154,21 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("[x509]\nttl_max = \"10m\"", 3, "x509.ttl: cannot be longer than x509.ttl_max"),
     ("[authority]\nissuing_ttl = \"90m\"", 3, "authority.issuing_ttl: must be at least twice x509.ttl"),
     ("[authority]\nroot_ttl = \"36h\"", 3, "authority.root_ttl: must be at least twice authority.issuing_ttl"),
+    (
+        "[x509]\nttl = \"10s\"\n[authority]\nissuing_ttl = \"20s\"",
+        5,
+        "authority.issuing_ttl: must be at least 2m, not 20s",
+    ),
+    (
+        "[x509]\nttl = \"10s\"\n[authority]\nlayout = \"self-signed\"\nissuing_ttl = \"119s\"",
+        6,
+        "authority.issuing_ttl: must be at least 2m, not 1m59s",
+    ),
+    (
+        "[x509]\nttl = \"10s\"\n[authority]\nissuing_ttl = \"2m\"\nroot_ttl = \"719s\"",
+        6,
+        "authority.root_ttl: must be at least 12m, not 11m59s",
+    ),
     ("[authority]\nlayout = \"flat\"", 3, "authority.layout: must be \"rooted\" or \"self-signed\", not \"flat\""),
     ("[authority]\nalgorithm = \"rsa\"", 3, "authority.algorithm: must be \"p256\" or \"p384\""),
     ("[audit]\ndurability = true", 3, "audit.durability: must be a text, not true or false"),

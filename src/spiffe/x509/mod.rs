@@ -22,6 +22,7 @@ pub(in crate::spiffe) use algorithm::KeyParts;
 pub use bundle::{AUTHORITIES_MAX, Bundle, Bundles};
 pub use certificate::CERTIFICATE_BYTES_MAX;
 pub use error::Error;
+pub(crate) use path::check_issued;
 pub use path::{SIGNATURE_CHECKS_MAX, verify};
 pub use profile::{check_authority, check_authority_profile, check_profile};
 

@@ -54,6 +54,26 @@ pub fn verify(chain: &[Bytes], bundles: &Bundles, purpose: Purpose, now: SystemT
     }
 }
 
+/// Whether one authority (DER) is signed by another, or by itself, and that one may: as a step of [`verify`], at any time.
+/// Where both name key identifiers, they must be the same too.
+///
+/// # Errors
+/// When it is not so.
+pub(crate) fn check_issued(certificate: &[u8], issuer: &[u8]) -> Result<(), Error> {
+    let (from, issuer) = (Certificate::read(certificate)?, Certificate::read(issuer)?);
+    check_signer(&issuer)?;
+    if from.issuer != issuer.subject {
+        return Err(Error::Profile("its issuer is not the subject of the certificate above it"));
+    }
+    let wanted = from.extensions.authority_key_id.as_ref().and_then(|mark| mark.value);
+    let found = issuer.extensions.subject_key_id.as_ref().map(|mark| mark.value);
+    if wanted.is_some() && found.is_some() && wanted != found {
+        return Err(Error::Profile("its issuer's key is not that of the certificate above it"));
+    }
+    check_constraints(&issuer.extensions, u32::from(!from.is_self_issued()))?;
+    from.check_signature(&issuer.key)
+}
+
 /// An authority that counts now. The others are left out here, as TLS libraries take no more of an anchor
 /// than its name and key.
 fn usable_anchor(der: &Bytes, now: SystemTime) -> Option<Certificate<'_>> {

@@ -39,7 +39,7 @@ async fn on_a_full_disk_a_change_fails_whole_and_the_handle_heals() {
 }
 
 /// Writes entries as one change, as the thread would; answers the writer's word on the disk.
-fn written(writer: &Writer, revision: u64, numbers: std::ops::Range<u32>) -> Option<Error> {
+fn written(writer: &mut Writer, revision: u64, numbers: std::ops::Range<u32>) -> Option<Error> {
     let work = Work::Entries { revision, changes: numbers.map(|number| Change::Create(entry(number))).collect() };
     writer.write(vec![Job { work, turn: Arc::default(), reply: sync_channel(1).0 }]);
     writer.fault.present()
@@ -48,10 +48,10 @@ fn written(writer: &Writer, revision: u64, numbers: std::ops::Range<u32>) -> Opt
 #[test]
 fn a_full_disk_is_told_until_there_is_space_and_needs_no_change_to_be_seen() {
     let Some(disk) = SmallDisk::mount(2048) else { return };
-    let writer = writer(&disk.path().join("state"));
-    assert!(written(&writer, 1, 0..1).is_none());
+    let mut writer = writer(&disk.path().join("state"));
+    assert!(written(&mut writer, 1, 0..1).is_none());
     disk.fill();
-    assert!(matches!(written(&writer, 2, 1..1_000), Some(Error::Full)));
+    assert!(matches!(written(&mut writer, 2, 1..1_000), Some(Error::Full)));
     writer.write(vec![Job { work: Work::Load, turn: Arc::default(), reply: sync_channel(1).0 }]);
     assert!(matches!(writer.fault.present(), Some(Error::Full)), "to read says nothing of the disk");
     // Blocks that the change in vain has taken are there for a small one. That is no space.
@@ -60,31 +60,31 @@ fn a_full_disk_is_told_until_there_is_space_and_needs_no_change_to_be_seen() {
     disk.empty();
     writer.try_again();
     assert!(writer.fault.present().is_none());
-    assert!(written(&writer, 2, 1..1_000).is_none());
+    assert!(written(&mut writer, 2, 1..1_000).is_none());
 }
 
 #[test]
 fn a_database_that_is_read_only_is_told_until_it_is_not() {
     let dir = Scratch::new();
-    let writer = writer(dir.path());
-    let read_only = |is_so: bool| writer.connection.pragma_update(None, "query_only", is_so).unwrap();
-    read_only(true);
-    assert!(matches!(written(&writer, 1, 0..1), Some(Error::Io(_))));
+    let mut writer = writer(dir.path());
+    let read_only = |writer: &Writer, is_so: bool| writer.connection.pragma_update(None, "query_only", is_so).unwrap();
+    read_only(&writer, true);
+    assert!(matches!(written(&mut writer, 1, 0..1), Some(Error::Io(_))));
     writer.try_again();
     assert!(matches!(writer.fault.present(), Some(Error::Io(_))));
-    read_only(false);
+    read_only(&writer, false);
     // A change that breaks a rule says nothing of the disk; one that is made does.
-    assert!(matches!(written(&writer, 0, 0..1), Some(Error::Io(_))));
-    assert!(written(&writer, 1, 0..1).is_none());
+    assert!(matches!(written(&mut writer, 0, 0..1), Some(Error::Io(_))));
+    assert!(written(&mut writer, 1, 0..1).is_none());
     assert_eq!(writer.load().unwrap().registry_revision, 1);
 }
 
 #[test]
 fn a_writer_that_nobody_asks_finds_out_that_the_disk_heals() {
     let dir = Scratch::new();
-    let writer = writer(dir.path());
+    let mut writer = writer(dir.path());
     writer.connection.pragma_update(None, "query_only", true).unwrap();
-    written(&writer, 1, 0..1);
+    written(&mut writer, 1, 0..1);
     writer.connection.pragma_update(None, "query_only", false).unwrap();
     let (fault, (jobs, waiting)) = (writer.fault.clone(), sync_channel(1));
     let thread = std::thread::spawn(move || writer.run(&waiting));

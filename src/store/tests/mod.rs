@@ -4,6 +4,7 @@
 
 mod changes;
 mod faults;
+mod losses;
 mod opening;
 
 use std::{
@@ -29,8 +30,7 @@ fn open(state: &Path) -> (Store, Loaded) {
 
 /// What the thread would own.
 fn writer(state: &Path) -> Writer {
-    let connection = database::open(state, &domain()).unwrap();
-    Writer { connection, path: database::path(state), trust_domain: domain(), fault: Arc::default() }
+    Writer::of(database::open(state, &domain()).unwrap(), state, domain(), Arc::default()).unwrap()
 }
 
 fn at(seconds: u64) -> SystemTime {
