@@ -237,3 +237,14 @@ fn entries_of_the_first_schema_get_their_sums() {
         assert_eq!((loaded.entries, loaded.left_out), (vec![entry(1)], 0));
     }
 }
+
+#[test]
+fn whoever_asks_an_empty_database_for_the_checkpoint_hears_that_it_is_empty() {
+    let dir = Scratch::new();
+    fs::write(database::path(dir.path()), b"").unwrap();
+    let error = database::read_only(dir.path()).unwrap_err();
+    assert!(matches!(error, Error::Empty { .. }), "{error}");
+    Connection::open(database::path(dir.path())).unwrap().execute_batch("CREATE TABLE a (b)").unwrap();
+    assert!(matches!(database::read_only(dir.path()).unwrap_err(), Error::NotOurs { .. }));
+    database::read_only(used().path()).unwrap();
+}
