@@ -77,6 +77,10 @@ fn of_audit(error: &audit::Error) -> Option<String> {
     Some(match error {
         E::Full { .. } => SPACE.to_owned(),
         E::InUse { .. } => OTHER_DAEMON.to_owned(),
+        E::Key { path } => format!(
+            "restore {} from a backup; or move it away, and the next start makes another: then the log counts as replaced",
+            path.display()
+        ),
         E::Damaged { path } => format!("move {} away to begin a new log", folder(path)),
         _ => return None,
     })
@@ -200,6 +204,7 @@ mod tests {
             (files::Error::InUse { path: "/state/lock".into() }.into(), "stop the daemon"),
             (files::Error::ForeignOwner { path: "/k".into(), owner: 7, uid: 8 }.into(), "as uid 7, or chown 8 /k"),
             (audit::Error::Full { dir: "/state/audit".into() }.into(), "make space"),
+            (audit::Error::Key { path: "/state/keys/audit.key".into() }.into(), "restore /state/keys/audit.key"),
             (audit::Error::Damaged { path: "/state/audit/1".into() }.into(), "move /state/audit away"),
             (listener::Error::TooLong { path: "/s".into(), length: 200 }.into(), "choose a shorter path"),
             (listener::Error::InUse { path: "/s".into() }.into(), "stop the daemon that serves it"),

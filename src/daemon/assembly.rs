@@ -123,7 +123,8 @@ impl Daemon {
         let (looks, waits) = (AllLooks::default(), settings::waits(&config.limits));
         let attestor = Arc::new(Attestor::new(lens, waits, kernel, &looks, clock.clone(), counters.clone()));
         let gates = settings::gates(&config, descriptors);
-        let stand = standing::stand(owner.listed(), store.clone(), log.clone(), looks.clone(), clock.clone());
+        let stand =
+            standing::stand(owner.listed(), store.clone(), log.clone(), looks.clone(), clock.clone(), loaded.left_out);
         let reporter = HealthReporter::new();
         let terms = settings::terms(&config.limits);
         let service = |routes, is_admin| Service {

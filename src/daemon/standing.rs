@@ -19,13 +19,14 @@ use crate::{
 /// How many processes that hang are named.
 const HANGING_TOLD: usize = 8;
 
-/// How the daemon stands. Without an authority that signs, or a log that takes a record, nobody gets anything new.
+/// How the daemon stands, which left so many rows of entries out at its start. Without an authority that signs, or a log that takes a record, nobody gets anything new.
 pub(super) fn stand(
     listed: watch::Receiver<Arc<[Listed]>>,
     store: Store,
     log: audit::Log,
     looks: AllLooks,
     clock: Clock,
+    left_out: usize,
 ) -> Stand {
     Arc::new(move || {
         let authorities: Arc<[Listed]> = listed.borrow().clone();
@@ -45,6 +46,12 @@ pub(super) fn stand(
                 mark.display()
             )
         });
+        let damaged_rows = (left_out > 0).then(|| {
+            format!(
+                "damaged entries in the database are left out: {left_out} (the log names them); restore a \
+                 backup, or add them again"
+            )
+        });
         let is_ready = unsigned.is_none() && unrecorded.is_none();
         let hanging = looks.hanging().into_iter().take(HANGING_TOLD).map(|(pid, wait)| {
             format!(
@@ -52,7 +59,11 @@ pub(super) fn stand(
                 wait.as_secs()
             )
         });
-        let problems = [unsigned, unrecorded, unwritten, older, damaged].into_iter().flatten().chain(hanging).collect();
+        let problems = [unsigned, unrecorded, unwritten, older, damaged_rows, damaged]
+            .into_iter()
+            .flatten()
+            .chain(hanging)
+            .collect();
         let standing = |one: &Listed| AuthorityStanding {
             id: one.id.to_string(),
             kind: one.kind,
@@ -154,7 +165,7 @@ mod tests {
         let log = audit::Log::in_test(&dir.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
         let minute = Duration::from_secs(60);
         let (_sender, listed) = watch::channel(fixture::listed(&clock, minute));
-        let stand = stand(listed, store, log, AllLooks::default(), clock);
+        let stand = stand(listed, store, log, AllLooks::default(), clock, 0);
         assert_eq!((stand().is_ready, stand().problems), (true, Vec::new()));
         tokio::time::advance(2 * minute).await;
         assert_eq!((stand().is_ready, stand().problems), (false, vec!["no authority can sign".to_owned()]));

@@ -179,7 +179,10 @@ pub(super) fn read_only(state: &Path) -> Result<Option<String>, Error> {
     let failed = Error::of_file(&path);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let connection = Connection::open_with_flags(&path, flags).map_err(&failed)?;
-    audit_checkpoint(&connection).map_err(&failed)
+    match check_kind(&connection, &path)? {
+        0 => Err(Error::Empty { path: path.clone() }),
+        _ => audit_checkpoint(&connection).map_err(&failed),
+    }
 }
 
 fn read_meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use rusqlite::{Connection, Row};
 
 use crate::{
@@ -14,15 +15,25 @@ use super::{
     authorities::{nanos_of, time_of},
 };
 
-/// A row that was read and not looked at yet.
+/// A row as it is stored.
 #[derive(Debug)]
 pub(super) struct Raw {
     id: String,
+    /// Without its lists.
     draft: Draft,
     /// Selectors, DNS names and foreign trust domains, one a line.
     lists: [String; 3],
     revision: u64,
     created_at: SystemTime,
+    /// What was written beside it; of today's row it is [`Raw::sum`].
+    written_sum: Vec<u8>,
+}
+
+/// Entries that were checked, and how many rows were left out.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    pub(super) entries: Vec<Entry>,
+    pub(super) left_out: usize,
 }
 
 /// How many rows are handed over at once.
@@ -57,13 +68,70 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         expires_at: natural(row, 10)?,
     };
     let lists = [row.get(2)?, row.get(5)?, row.get(7)?];
-    Ok(Raw { id: row.get(0)?, draft, lists, revision: natural(row, 11)?, created_at: time_of(row.get(12)?) })
+    Ok(Raw {
+        id: row.get(0)?,
+        draft,
+        lists,
+        revision: natural(row, 11)?,
+        created_at: time_of(row.get(12)?),
+        written_sum: row.get(13)?,
+    })
 }
 
-/// Checks rows as if an operator had written them now. One that does not pass is left out, and said: it takes nothing
-/// from the others.
-pub(super) fn check(rows: Vec<Raw>, own: &TrustDomain) -> Vec<Entry> {
-    let checked = rows.into_iter().filter_map(|Raw { id, draft, lists, revision, created_at }| {
+impl Raw {
+    fn of(entry: &Entry) -> Self {
+        let mut draft = Draft::from(&entry.spec);
+        let lists = [&mut draft.selectors, &mut draft.dns_names, &mut draft.federates_with];
+        Self {
+            id: entry.id.to_string(),
+            lists: lists.map(|list| std::mem::take(list).join("\n")),
+            draft,
+            revision: entry.revision,
+            created_at: entry.created_at,
+            written_sum: Vec::new(),
+        }
+    }
+
+    /// The first 16 bytes of a SHA-256 over everything in the row, each text with its length before it.
+    fn sum(&self) -> Vec<u8> {
+        let Self { id, draft, lists: [selectors, dns_names, federates_with], revision, created_at, written_sum: _ } =
+            self;
+        let Draft { spiffe_id, hint, x509_ttl_seconds, jwt_ttl_seconds, admin, downstream, expires_at, .. } = draft;
+        let mut context = Context::new(&SHA256);
+        for text in [id, spiffe_id, selectors, dns_names, hint, federates_with] {
+            context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+            context.update(text.as_bytes());
+        }
+        let flags = [*admin, *downstream].map(i64::from);
+        let counts = [*x509_ttl_seconds, *jwt_ttl_seconds, *expires_at, *revision].map(integer);
+        for number in flags.into_iter().chain(counts).chain([nanos_of(*created_at)]) {
+            context.update(&number.to_be_bytes());
+        }
+        context.finish().as_ref().get(..SUM_BYTES).unwrap_or_default().to_vec()
+    }
+}
+
+const SUM_BYTES: usize = 16;
+
+/// Gives each row the sum of what it has now, as part of a migration.
+pub(super) fn write_sums(connection: &Connection) -> rusqlite::Result<()> {
+    let mut update = connection.prepare("UPDATE entry SET sum = ?2 WHERE id = ?1")?;
+    let mut rows = Vec::new();
+    read(connection, |batch| rows.extend(batch.into_iter().map(|raw| (raw.sum(), raw.id))))?;
+    rows.into_iter().try_for_each(|(sum, id)| update.execute((id, sum)).map(drop))
+}
+
+/// Checks rows as if an operator had written them now. One that does not pass, or is not as it was written, is left
+/// out, and said: it takes nothing from the others.
+pub(super) fn check(rows: Vec<Raw>, own: &TrustDomain) -> Checked {
+    let all = rows.len();
+    let checked = rows.into_iter().filter_map(|raw| {
+        let is_as_written = raw.sum() == raw.written_sum;
+        let Raw { id, draft, lists, revision, created_at, .. } = raw;
+        if !is_as_written {
+            tracing::error!(id, problem = "it is not as it was written", "an entry in the database is left out");
+            return None;
+        }
         let [selectors, dns_names, federates_with] = lists.map(|list| list.lines().map(str::to_owned).collect());
         let spec = Draft { selectors, dns_names, federates_with, ..draft }.check(own);
         let problem = match (id.parse(), spec) {
@@ -74,7 +142,8 @@ pub(super) fn check(rows: Vec<Raw>, own: &TrustDomain) -> Vec<Entry> {
         tracing::error!(id, problem, "an entry in the database is left out");
         None
     });
-    checked.collect()
+    let entries: Vec<_> = checked.collect();
+    Checked { left_out: all.saturating_sub(entries.len()), entries }
 }
 
 /// Makes changes in their order, and the registry's next revision. Inside a transaction of the caller's.
@@ -100,32 +169,23 @@ pub(super) fn commit(connection: &Connection, stored: u64, revision: u64, change
 }
 
 fn write(connection: &Connection, sql: &str, entry: &Entry) -> rusqlite::Result<usize> {
-    let Draft {
-        spiffe_id,
-        selectors,
-        x509_ttl_seconds,
-        jwt_ttl_seconds,
-        dns_names,
-        hint,
-        federates_with,
-        admin,
-        downstream,
-        expires_at,
-    } = Draft::from(&entry.spec);
+    let raw = Raw::of(entry);
+    let Raw { draft, lists: [selectors, dns_names, federates_with], .. } = &raw;
     connection.prepare_cached(sql)?.execute(rusqlite::params![
-        entry.id.to_string(),
-        spiffe_id,
-        selectors.join("\n"),
-        integer(x509_ttl_seconds),
-        integer(jwt_ttl_seconds),
-        dns_names.join("\n"),
-        hint,
-        federates_with.join("\n"),
-        admin,
-        downstream,
-        integer(expires_at),
-        integer(entry.revision),
-        nanos_of(entry.created_at),
+        raw.id,
+        draft.spiffe_id,
+        selectors,
+        integer(draft.x509_ttl_seconds),
+        integer(draft.jwt_ttl_seconds),
+        dns_names,
+        draft.hint,
+        federates_with,
+        draft.admin,
+        draft.downstream,
+        integer(draft.expires_at),
+        integer(raw.revision),
+        nanos_of(raw.created_at),
+        raw.sum(),
     ])
 }
 
@@ -145,13 +205,13 @@ fn integer(value: u64) -> i64 {
 }
 
 const COLUMNS: &str = "id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, federates_with, \
-                       admin, downstream, expires_at, revision, created_at_nanos";
+                       admin, downstream, expires_at, revision, created_at_nanos, sum";
 
 /// A taken id changes nothing.
 const INSERT: &str = "INSERT INTO entry (id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, \
-                      federates_with, admin, downstream, expires_at, revision, created_at_nanos) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id) DO NOTHING";
+                      federates_with, admin, downstream, expires_at, revision, created_at_nanos, sum) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (id) DO NOTHING";
 
 const UPDATE: &str = "UPDATE entry SET spiffe_id = ?2, selectors = ?3, x509_ttl_seconds = ?4, jwt_ttl_seconds = ?5, \
                       dns_names = ?6, hint = ?7, federates_with = ?8, admin = ?9, downstream = ?10, expires_at = ?11, \
-                      revision = ?12, created_at_nanos = ?13 WHERE id = ?1";
+                      revision = ?12, created_at_nanos = ?13, sum = ?14 WHERE id = ?1";

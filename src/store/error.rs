@@ -28,6 +28,9 @@ pub(crate) enum Error {
     /// It is some other program's.
     #[error("{} is not a database of this program's", path.display())]
     NotOurs { path: PathBuf },
+    /// Nothing was ever written to it, or all of it was taken away.
+    #[error("the database {} is empty", path.display())]
+    Empty { path: PathBuf },
     /// A later release has written it.
     #[error("the database {} has schema {found}, and this release knows no later one than {known}", path.display())]
     Newer { path: PathBuf, found: u32, known: u32 },

@@ -33,6 +33,8 @@ pub(crate) struct Loaded {
     pub(crate) registry_revision: u64,
     /// In no order.
     pub(crate) entries: Vec<Entry>,
+    /// How many rows are no entries, or not as they were written. Each was logged.
+    pub(crate) left_out: usize,
     /// Those changed first come first.
     pub(crate) authorities: Vec<AuthorityRow>,
     /// What [`Store::keep_audit_checkpoint`] was given last.

@@ -2,13 +2,14 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::entries;
 use crate::spiffe::TrustDomain;
 
 /// Marks the file as ours (`file` and people see it): "Dayf".
 pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 
 /// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
-const MIGRATIONS: [&str; 1] = [FIRST];
+const MIGRATIONS: [&str; 2] = [FIRST, SUMS];
 
 /// The schema that this release writes.
 pub(super) fn version() -> u32 {
@@ -26,6 +27,9 @@ pub(super) fn migrate(connection: &mut Connection, from: u32, trust_domain: &Tru
     let skip = usize::try_from(from).unwrap_or(usize::MAX);
     for migration in MIGRATIONS.iter().skip(skip) {
         transaction.execute_batch(migration)?;
+    }
+    if from < SUMS_SINCE {
+        entries::write_sums(&transaction)?;
     }
     if from == 0 {
         let insert = "INSERT INTO meta (key, value) VALUES ('trust_domain', ?1), ('registry_revision', '0')";
@@ -70,6 +74,12 @@ CREATE TABLE authority (
 
 CREATE UNIQUE INDEX one_active_authority ON authority (kind) WHERE slot = 'active';
 ";
+
+/// Each entry has a sum over its row: a row with a flipped bit is often valid, and somebody else's.
+const SUMS: &str = "
+ALTER TABLE entry ADD COLUMN sum BLOB NOT NULL DEFAULT x'';
+";
+const SUMS_SINCE: u32 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -264,11 +264,12 @@ impl Writer {
     fn load_beside(&self, meanwhile: impl FnOnce() -> Result<(), Error>) -> Result<Loaded, Error> {
         let (failed, own) = (Error::of_file(&self.path), &self.trust_domain);
         let (batches, waiting) = sync_channel::<Vec<entries::Raw>>(BATCHES_MAX);
-        let (read, entries) = thread::scope(|scope| {
+        let (read, checked) = thread::scope(|scope| {
             let checker = scope.spawn(move || {
                 let checked = waiting.into_iter().map(|batch| entries::check(batch, own));
-                checked.fold(Vec::new(), |mut all, mut batch| {
-                    all.append(&mut batch);
+                checked.fold(entries::Checked::default(), |mut all, mut batch| {
+                    all.entries.append(&mut batch.entries);
+                    all.left_out += batch.left_out;
                     all
                 })
             });
@@ -278,9 +279,11 @@ impl Writer {
             (read.map_err(&failed).and_then(|()| meanwhile()), checker.join())
         });
         read?;
+        let entries::Checked { entries, left_out } = checked.map_err(|_| Error::Closed)?;
         Ok(Loaded {
             registry_revision: database::registry_revision(&self.connection).map_err(&failed)?,
-            entries: entries.map_err(|_| Error::Closed)?,
+            entries,
+            left_out,
             authorities: authorities::load(&self.connection).map_err(&failed)?,
             audit_checkpoint: database::audit_checkpoint(&self.connection).map_err(&failed)?,
         })

@@ -167,6 +167,21 @@ fn a_database_of_a_newer_version_is_refused() {
 }
 
 #[test]
+fn an_entry_that_is_damaged_is_left_out_and_told() {
+    let lived = Lived::new();
+    lived.sqlite().execute("UPDATE entry SET selectors = 'unix:uid:4711'", []).unwrap();
+    let daemon = Daemon::start_in(lived.home(), &[]);
+    let status = daemon.status();
+    assert_eq!((status.entries, status.state.as_str()), (0, "degraded"));
+    assert!(
+        status.problems[0].starts_with("damaged entries in the database are left out: 1 "),
+        "{:?}",
+        status.problems
+    );
+    assert!(daemon.log().contains("ERROR an entry in the database is left out"), "{}", daemon.log());
+}
+
+#[test]
 fn a_certificate_whose_signature_is_damaged_is_refused() {
     for kind in ["root", "issuing"] {
         let lived = Lived::new();

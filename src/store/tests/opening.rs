@@ -117,7 +117,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() {
     edit(dir.path(), "PRAGMA user_version = 99");
     let before = fs::read(database::path(dir.path())).unwrap();
     let error = refused(dir.path());
-    assert!(matches!(error, Error::Newer { found: 99, known: 1, .. }), "{error}");
+    assert!(matches!(error, Error::Newer { found: 99, known: 2, .. }), "{error}");
     assert_eq!(fs::read(database::path(dir.path())).unwrap(), before);
 }
 
@@ -191,9 +191,60 @@ fn a_start_that_ended_before_the_first_write_is_begun_again() {
 fn an_entry_that_breaks_todays_rules_takes_nothing_from_the_others() {
     let dir = used();
     edit(dir.path(), "UPDATE entry SET spiffe_id = 'spiffe://example.org/A/../b'");
+    edit(dir.path(), AS_SCHEMA_1);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (store, loaded) = open(dir.path());
-    assert!(loaded.entries.is_empty());
+    assert_eq!((loaded.entries.len(), loaded.left_out), (0, 1));
     runtime.block_on(store.commit_entries(2, vec![Change::Create(entry(2))])).unwrap();
     assert_eq!(runtime.block_on(store.load()).unwrap().entries, [entry(2)]);
+}
+
+/// What makes a database of the first schema of one of the second.
+const AS_SCHEMA_1: &str = "ALTER TABLE entry DROP COLUMN sum; PRAGMA user_version = 1;";
+
+#[test]
+fn an_entry_that_is_not_as_it_was_written_is_left_out() {
+    for change in [
+        "id = 'ffffffff-ffff-4fff-bfff-ffffffffffff'",
+        "spiffe_id = 'spiffe://example.org/workload/0'",
+        "selectors = replace(selectors, 'unix:uid:1', 'unix:uid:0')",
+        "x509_ttl_seconds = 3601",
+        "jwt_ttl_seconds = 301",
+        "dns_names = replace(dns_names, 'b.', 'c.')",
+        "hint = ''",
+        "federates_with = ''",
+        "admin = 0",
+        "downstream = 1",
+        "expires_at = 0",
+        "revision = 2",
+        "created_at_nanos = created_at_nanos + 1",
+        "sum = x''",
+        "hint = '', dns_names = hint",
+    ] {
+        let dir = used();
+        edit(dir.path(), &format!("UPDATE entry SET {change}"));
+        let (_store, loaded) = open(dir.path());
+        assert_eq!((loaded.entries.len(), loaded.left_out), (0, 1), "{change}");
+    }
+}
+
+#[test]
+fn entries_of_the_first_schema_get_their_sums() {
+    let dir = used();
+    edit(dir.path(), AS_SCHEMA_1);
+    for _ in 0..2 {
+        let (_store, loaded) = open(dir.path());
+        assert_eq!((loaded.entries, loaded.left_out), (vec![entry(1)], 0));
+    }
+}
+
+#[test]
+fn whoever_asks_an_empty_database_for_the_checkpoint_hears_that_it_is_empty() {
+    let dir = Scratch::new();
+    fs::write(database::path(dir.path()), b"").unwrap();
+    let error = database::read_only(dir.path()).unwrap_err();
+    assert!(matches!(error, Error::Empty { .. }), "{error}");
+    Connection::open(database::path(dir.path())).unwrap().execute_batch("CREATE TABLE a (b)").unwrap();
+    assert!(matches!(database::read_only(dir.path()).unwrap_err(), Error::NotOurs { .. }));
+    database::read_only(used().path()).unwrap();
 }
