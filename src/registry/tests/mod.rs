@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod asked;
 mod draft;
 mod filing;
 mod large;
