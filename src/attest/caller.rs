@@ -217,3 +217,41 @@ impl Caller {
         self.memo.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::{
+        registry::{Change, entry},
+        sys::kernel::Kernel,
+    };
+
+    #[test]
+    fn a_group_that_is_newly_asked_for_means_another_look() {
+        let (socket, _other) = UnixStream::pair().unwrap();
+        let facts = Peer::of(&socket, Kernel::probe(&[]).unwrap()).unwrap().facts(true).unwrap();
+        let (uid, other) = (format!("unix:uid:{}", facts.uid), format!("unix:uid:{}", facts.uid + 1));
+        let first = entry(1, "a", &[&uid, "unix:supplementary_gid:7"]);
+        let snapshot = Snapshot::build(1, [Arc::new(first.clone())]);
+        let attested = Attested {
+            asked: snapshot.asked_of(facts.uid, facts.gid).mark(),
+            facts,
+            selectors: Selectors::default(),
+            image: None,
+            lack: None,
+            known: ImageSet::empty(),
+        };
+        let with = |selectors: &[&str]| snapshot.apply(2, &[Change::Create(entry(2, "b", selectors))]).unwrap();
+        assert!(attested.is_enough_for(&snapshot));
+        assert!(attested.is_enough_for(&with(&[&other, "unix:supplementary_gid:8"])));
+        assert!(attested.is_enough_for(&with(&[&uid])));
+        assert!(!attested.is_enough_for(&with(&[&uid, "unix:supplementary_gid:8"])));
+        assert!(!attested.is_enough_for(&with(&["unix:supplementary_group:web"])));
+        assert!(!attested.is_enough_for(&with(&[&uid, "unix:user:web"])));
+        assert!(!attested.is_enough_for(&snapshot.apply(2, &[Change::Delete(first.id)]).unwrap()));
+    }
+}

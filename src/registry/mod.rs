@@ -32,3 +32,5 @@ pub(crate) use snapshot::Snapshot;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::entry;

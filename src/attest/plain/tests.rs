@@ -8,15 +8,14 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use super::*;
 use crate::{
-    attest::names::Directory,
-    registry::{Draft, Entry, EntryId},
-    spiffe::TrustDomain,
-    sys::kernel::Kernel,
+    attest::{Waits, names::Directory},
+    registry::entry,
+    sys::{Clock, image::Lens, kernel::Kernel, looks::AllLooks},
 };
 
 const WAIT: Duration = Duration::from_secs(3);
@@ -59,18 +58,12 @@ fn directory() -> (Names, Arc<AtomicUsize>) {
 
 /// What the entries with these selectors ask of a caller with uid and gid 1.
 fn asked(entries: &[&[&str]]) -> Asked {
-    let domain = TrustDomain::parse("example.org").unwrap();
-    let entries = entries.iter().enumerate().map(|(number, selectors)| {
-        let draft = Draft {
-            spiffe_id: format!("spiffe://example.org/{number}"),
-            selectors: selectors.iter().map(ToString::to_string).collect(),
-            ..Draft::default()
-        };
-        let id = EntryId::from_random([u8::try_from(number).unwrap(); 16]);
-        let spec = draft.check(&domain).unwrap();
-        Arc::new(Entry { id, spec, revision: 1, created_at: SystemTime::UNIX_EPOCH })
-    });
-    Snapshot::build(1, entries).asked_of(1, 1)
+    snapshot(entries).asked_of(1, 1)
+}
+
+fn snapshot(entries: &[&[&str]]) -> Snapshot {
+    let numbered = (0..).zip(entries);
+    Snapshot::build(1, numbered.map(|(number, selectors)| Arc::new(entry(number, &format!("e{number}"), selectors))))
 }
 
 fn facts() -> Facts {
@@ -157,4 +150,18 @@ async fn a_directory_that_fails_makes_no_smaller_set() {
     let Directory { user, group, .. } = Directory::of_node();
     let names = Names::new(Directory { user, group, gid: Box::new(move |_| Err(failing())) }, WAIT);
     assert!(named(&names, &by_name, &many()).await.is_err(), "the gid of the name");
+}
+
+#[tokio::test]
+async fn a_person_is_shown_the_first_of_many_groups_and_those_that_entries_ask_for() {
+    let waits = Waits { attestation: WAIT, ping: WAIT, hash: WAIT, hash_bytes_max: 0, hashes_at_once: 1 };
+    let (lens, kernel) = (Lens::new("/".into(), Vec::new()).unwrap(), Kernel::probe(&[]).unwrap());
+    let attestor = Attestor::new(lens, waits, kernel, &AllLooks::default(), Clock::following_tokio(), Arc::default());
+    let snapshot = snapshot(&[&["unix:supplementary_gid:165535"], &["unix:supplementary_group:no such group"]]);
+    let (selectors, left_out) = attestor.plain_outside(&facts(), &many(), &snapshot).await.unwrap();
+    let numbers = selectors.iter().filter(|one| one.unix("supplementary_gid").is_some()).count();
+    assert_eq!((numbers, left_out), (GROUPS_SHOWN_MAX + 1, 65_536 - GROUPS_SHOWN_MAX - 1));
+    assert!(selectors.contains(&Selector::supplementary_gid(165_535)));
+    let (_, left_out) = attestor.plain_outside(&facts(), &[1, 2, 3], &snapshot).await.unwrap();
+    assert_eq!(left_out, 0);
 }
