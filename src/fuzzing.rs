@@ -62,7 +62,7 @@ pub fn selector(bytes: &[u8]) -> bool {
             assert_eq!(Selector::new(selector.kind(), selector.value()).as_ref(), Ok(&selector));
             assert!(!selector.kind().contains(':') && !selector.value().is_empty());
             assert!(!text.chars().any(char::is_control) && text.len() <= Selector::BYTES_MAX);
-            assert!(!(selector.is_name() && selector.image().is_some()));
+            assert!(selector.unix("supplementary_group").is_none() || selector.image().is_none());
             true
         }
         Err(refusal) => {

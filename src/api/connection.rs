@@ -70,6 +70,13 @@ pub(crate) struct Service {
     pub(crate) tracker: TaskTracker,
 }
 
+/// Who asks, as each request is told.
+#[derive(Clone)]
+enum Asker {
+    Workload(Arc<Caller>),
+    Admin(AdminCaller),
+}
+
 /// How a connection ended.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -94,8 +101,14 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// What may wait to be sent on one stream.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: Arc<ConnectionSlot>, service: Service) -> End {
+/// Serves a connection to its end; an admin's, if it says so.
+pub(crate) async fn serve(
+    stream: Stream,
+    caller: Arc<Caller>,
+    admin: Option<AdminCaller>,
+    slot: Arc<ConnectionSlot>,
+    service: Service,
+) -> End {
     let Ok(exit) = caller.exit() else { return End::Fault(Fault::Gone) };
     let mut builder = http2::Builder::new(Tracked(service.tracker.clone()));
     builder
@@ -106,10 +119,10 @@ pub(crate) async fn serve(stream: Stream, caller: Arc<Caller>, slot: Arc<Connect
     let guard = stream.another();
     let (routes, stopping, terms) = (service.routes.clone(), service.stopping.clone(), service.terms);
     let requests = {
-        let slot = slot.clone();
+        let (slot, asker) = (slot.clone(), admin.map_or(Asker::Workload(caller), Asker::Admin));
         // In a box, which goes when the answer begins: hyper keeps room for the larger of both while a stream is open.
         service_fn(move |request| {
-            Box::pin(answer(request, routes.clone(), caller.clone(), slot.clone(), service.clone()))
+            Box::pin(answer(request, routes.clone(), asker.clone(), slot.clone(), service.clone()))
         })
     };
     let mut connection = pin!(builder.serve_connection(stream, requests));
@@ -200,7 +213,7 @@ const REFLECTION: &str = "/grpc.reflection.";
 async fn answer(
     request: Request<Incoming>,
     mut routes: Routes,
-    caller: Arc<Caller>,
+    asker: Asker,
     slot: Arc<ConnectionSlot>,
     service: Service,
 ) -> Result<Response<Guarded>, Infallible> {
@@ -232,10 +245,9 @@ async fn answer(
     // Who reflects asks one thing after the other.
     let wait = if request.uri().path().starts_with(REFLECTION) { Duration::MAX } else { service.terms.request };
     let mut request = request.map(|body| tonic::body::Body::new(Timely::new(body, wait)));
-    if service.is_admin {
-        request.extensions_mut().insert(AdminCaller::of(caller.peer()));
-    } else {
-        request.extensions_mut().insert(caller);
+    match asker {
+        Asker::Admin(caller) => drop(request.extensions_mut().insert(caller)),
+        Asker::Workload(caller) => drop(request.extensions_mut().insert(caller)),
     }
     keep_few(request.headers_mut());
     let answered = AssertUnwindSafe(turns::take(slot.turns(), routes.call(request))).catch_unwind().await;

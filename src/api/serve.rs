@@ -12,6 +12,7 @@ use std::{
 use tokio::net::UnixStream;
 
 use super::{
+    admin::AdminCaller,
     connection::{self, End, Service},
     limits::{ConnectionSlot, Gate, Over},
 };
@@ -136,8 +137,12 @@ impl Doorkeeper {
         service: Service,
     ) {
         let (keeper, counters) = (self, service.counters.clone());
-        let peer = match peer {
-            Ok(peer) => Arc::new(peer),
+        let known = peer.and_then(|peer| {
+            let admin = service.is_admin.then(|| AdminCaller::of(&peer, &socket)).transpose()?;
+            Ok((Arc::new(peer), admin))
+        });
+        let (peer, admin) = match known {
+            Ok(known) => known,
             Err(fault) => {
                 closer::hang_up(socket);
                 return keeper.refuse(noted, &fault, &counters);
@@ -150,7 +155,7 @@ impl Doorkeeper {
         let caller = Arc::new(Caller::new(line, looks.clone(), keeper.attestor.clone()));
         let (tracker, wait) = (service.tracker.clone(), service.terms.preface);
         tracker.spawn(async move {
-            match connection::serve(stream, caller, Arc::new(slot), service).await {
+            match connection::serve(stream, caller, admin, Arc::new(slot), service).await {
                 // A process that exits is the ordinary end of a connection.
                 End::Closed | End::Fault(Fault::Gone) => {}
                 End::Fault(fault) => {

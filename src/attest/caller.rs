@@ -11,7 +11,7 @@ use std::{
 
 use super::{Attestor, Error};
 use crate::{
-    registry::{ImageSet, Selectors, Snapshot},
+    registry::{ImageSet, Mark, Selectors, Snapshot},
     sys::{
         image::{Image, Lack, Lens, Spot},
         looks::Looks,
@@ -27,7 +27,7 @@ const LOOKS_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Attested {
     pub(crate) facts: Facts,
-    /// All selectors that hold.
+    /// All selectors that hold, as far as the entries could ask.
     pub(crate) selectors: Selectors,
     /// The image that answered; absent when none was asked, or it lacks something.
     pub(crate) image: Option<Image>,
@@ -35,26 +35,14 @@ pub(crate) struct Attested {
     pub(crate) lack: Option<Lack>,
     /// The kinds of image selectors that it has, or is known to have none of.
     known: ImageSet,
-    asked: Asked,
-}
-
-/// What entries ask of a caller beside its ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Asked {
-    groups: bool,
-    names: bool,
-}
-
-impl Asked {
-    fn by(snapshot: &Snapshot) -> Self {
-        Self { groups: snapshot.groups_wanted(), names: snapshot.names_wanted() }
-    }
+    /// What was asked of its groups and names.
+    asked: Mark,
 }
 
 impl Attested {
     /// Whether the entries of `snapshot` ask what was looked at, and nothing more.
     pub(crate) fn is_enough_for(&self, snapshot: &Snapshot) -> bool {
-        self.asked == Asked::by(snapshot)
+        self.asked == snapshot.asked_of(self.facts.uid, self.facts.gid).mark()
             && self.known.is_empty() == snapshot.images_wanted(&self.selectors).is_empty()
             && snapshot.images_wanted_beside(&self.selectors, self.known).is_empty()
     }
@@ -117,20 +105,16 @@ impl Caller {
     }
 
     async fn attest_once(&self, snapshot: &Snapshot) -> Result<Arc<Attested>, Error> {
-        let asked = Asked::by(snapshot);
-        let facts = match self.peer().is_read(asked.groups) {
-            true => self.look(move |_, peer| peer.facts(asked.groups)).await??,
-            false => self.peer().facts(asked.groups)?,
-        };
+        let asked = snapshot.asked_of(self.peer().uid(), self.peer().gid());
         let last = self.memo().last.clone();
         if let Some(last) = last
-            && last.facts == facts
             && last.is_enough_for(snapshot)
+            && last.facts == self.attestor.facts(self.peer(), &self.looks, &asked).await?
             && self.is_as_before(&last).await?
         {
             return Ok(last);
         }
-        let mut selectors = self.attestor.plain(&facts, asked.names).await?;
+        let (facts, mut selectors) = self.attestor.plain(self.peer(), &self.looks, &asked).await?;
         let (mut image, mut lack, mut known) = (None, None, ImageSet::empty());
         if !snapshot.images_wanted(&selectors).is_empty() {
             match self.prove_image().await? {
@@ -146,7 +130,7 @@ impl Caller {
             // The process was found by its number, which may be a successor's: only an answer shows that it is the one.
             self.ask(Question::Writer).await?.ok();
         }
-        let attested = Arc::new(Attested { facts, selectors, image, lack, known, asked });
+        let attested = Arc::new(Attested { facts, selectors, image, lack, known, asked: asked.mark() });
         self.memo().last = Some(attested.clone());
         Ok(attested)
     }
@@ -231,5 +215,43 @@ impl Caller {
 
     fn memo(&self) -> std::sync::MutexGuard<'_, Memo> {
         self.memo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::{
+        registry::{Change, entry},
+        sys::kernel::Kernel,
+    };
+
+    #[test]
+    fn a_group_that_is_newly_asked_for_means_another_look() {
+        let (socket, _other) = UnixStream::pair().unwrap();
+        let facts = Peer::of(&socket, Kernel::probe(&[]).unwrap()).unwrap().facts(true).unwrap();
+        let (uid, other) = (format!("unix:uid:{}", facts.uid), format!("unix:uid:{}", facts.uid + 1));
+        let first = entry(1, "a", &[&uid, "unix:supplementary_gid:7"]);
+        let snapshot = Snapshot::build(1, [Arc::new(first.clone())]);
+        let attested = Attested {
+            asked: snapshot.asked_of(facts.uid, facts.gid).mark(),
+            facts,
+            selectors: Selectors::default(),
+            image: None,
+            lack: None,
+            known: ImageSet::empty(),
+        };
+        let with = |selectors: &[&str]| snapshot.apply(2, &[Change::Create(entry(2, "b", selectors))]).unwrap();
+        assert!(attested.is_enough_for(&snapshot));
+        assert!(attested.is_enough_for(&with(&[&other, "unix:supplementary_gid:8"])));
+        assert!(attested.is_enough_for(&with(&[&uid])));
+        assert!(!attested.is_enough_for(&with(&[&uid, "unix:supplementary_gid:8"])));
+        assert!(!attested.is_enough_for(&with(&["unix:supplementary_group:web"])));
+        assert!(!attested.is_enough_for(&with(&[&uid, "unix:user:web"])));
+        assert!(!attested.is_enough_for(&snapshot.apply(2, &[Change::Delete(first.id)]).unwrap()));
     }
 }

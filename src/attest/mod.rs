@@ -8,6 +8,7 @@ mod caller;
 mod error;
 mod hash;
 mod names;
+mod plain;
 mod queue;
 mod unix;
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Error,
     hash::{Hasher, Limits, Seen, Unhashed, hex},
-    names::{self, Names},
+    names::{Directory, Names},
 };
 use crate::{
     registry::{Image as Kind, ImageSet, Selector, Selectors, Snapshot},
@@ -41,7 +41,7 @@ pub(crate) struct Attestor {
     pub(super) lens: Lens,
     pub(super) waits: Waits,
     kernel: Kernel,
-    names: Names,
+    pub(super) names: Names,
     hasher: Arc<Hasher>,
     /// For looks from outside.
     looks: Looks,
@@ -74,40 +74,13 @@ impl Attestor {
         counters: Arc<Counters>,
     ) -> Self {
         let limits = Limits { bytes_max: waits.hash_bytes_max, wait: waits.hash, at_once: waits.hashes_at_once };
-        let (names, hasher) = (Names::new(waits.attestation), Arc::new(Hasher::new(limits)));
+        let (names, hasher) = (Names::new(Directory::of_node(), waits.attestation), Arc::new(Hasher::new(limits)));
         Self { lens, waits, kernel, names, hasher, looks: looks.own(), clock, counters }
     }
 
     /// How images are looked at.
     pub(crate) fn lens(&self) -> &Lens {
         &self.lens
-    }
-
-    /// The selectors that hold whatever program runs. Names are looked up only where an entry uses one.
-    pub(super) async fn plain(&self, facts: &Facts, with_names: bool) -> Result<Selectors, Error> {
-        let mut selectors = vec![Selector::uid(facts.uid), Selector::gid(facts.gid)];
-        selectors.extend(facts.groups.iter().flatten().copied().map(Selector::supplementary_gid));
-        if with_names {
-            selectors.extend(self.named(facts).await?);
-        }
-        Ok(selectors.into_iter().collect())
-    }
-
-    /// All of them together may take as long as one alone.
-    async fn named(&self, facts: &Facts) -> Result<Vec<Selector>, Error> {
-        let looking_up = async {
-            let mut selectors = Vec::new();
-            selectors.extend(self.names.user(facts.uid).await?.and_then(|name| written("user", &name)));
-            selectors.extend(self.names.group(facts.gid).await?.and_then(|name| written("group", &name)));
-            for gid in facts.groups.iter().flatten() {
-                let name = self.names.group(*gid).await?;
-                selectors.extend(name.and_then(|name| written("supplementary_group", &name)));
-            }
-            Ok(selectors)
-        };
-        let wait = self.waits.attestation;
-        let looked_up = tokio::time::timeout(wait, looking_up).await;
-        looked_up.unwrap_or(Err(names::Error::Late(wait))).map_err(Error::Names)
     }
 
     /// Adds the selectors of an image that entries wait for, cheap ones first: a hash is not taken for an entry that
@@ -198,13 +171,16 @@ impl Attestor {
         let (lens, kernel) = (self.lens.clone(), self.kernel);
         let looking = self.looks.make(pid, move || {
             let peer = Peer::by_number(pid, kernel)?;
-            let (facts, image) = (peer.facts(true)?, lens.image(&peer)?);
-            Ok::<_, Fault>((Arc::new(peer), facts, image))
+            let (seen, image) = (peer.facts_and_groups()?, lens.image(&peer)?);
+            Ok::<_, Fault>((Arc::new(peer), seen, image))
         });
         let looked = tokio::time::timeout(self.waits.attestation, looking).await;
-        let (peer, facts, image) = looked.ok().flatten().ok_or(Error::Looks)??;
-        let plain = self.plain(&facts, true).await?;
+        let (peer, (facts, groups), image) = looked.ok().flatten().ok_or(Error::Looks)??;
+        let (plain, left_out) = self.plain_outside(&facts, &groups, snapshot).await?;
         let mut notes = Vec::new();
+        if left_out > 0 {
+            notes.push(format!("{left_out} more supplementary groups, which no entry asks of it"));
+        }
         let mut imaged = Vec::new();
         match &image {
             Ok(image) => {
@@ -237,6 +213,6 @@ fn see(peer: &Peer, spot: Spot) -> Result<(ProcDir, Seen), Error> {
 }
 
 /// A selector of the process; `None` where the value cannot be written in an entry either.
-fn written(name: &str, value: &str) -> Option<Selector> {
+pub(super) fn written(name: &str, value: &str) -> Option<Selector> {
     Selector::new("unix", &format!("{name}:{value}")).ok()
 }

@@ -13,7 +13,8 @@ use tonic_health::server::HealthReporter;
 
 use super::{
     config::{Config, LogLevel, OpsAddress},
-    evidence, health, settings, standing,
+    evidence, health, settings,
+    standing::{self, Watched},
     telemetry::Telemetry,
 };
 use crate::{
@@ -123,8 +124,15 @@ impl Daemon {
         let (looks, waits) = (AllLooks::default(), settings::waits(&config.limits));
         let attestor = Arc::new(Attestor::new(lens, waits, kernel, &looks, clock.clone(), counters.clone()));
         let gates = settings::gates(&config, descriptors);
-        let stand =
-            standing::stand(owner.listed(), store.clone(), log.clone(), looks.clone(), clock.clone(), loaded.left_out);
+        let stand = standing::stand(Watched {
+            listed: owner.listed(),
+            store: store.clone(),
+            log: log.clone(),
+            looks: looks.clone(),
+            clock: clock.clone(),
+            left_out: loaded.left_out,
+            sockets: listeners.iter().map(|one| one.place().clone()).collect(),
+        });
         let reporter = HealthReporter::new();
         let terms = settings::terms(&config.limits);
         let service = |routes, is_admin| Service {

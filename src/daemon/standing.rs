@@ -13,22 +13,33 @@ use crate::{
     authority::{Listed, ROOT_IS_EARLY},
     issuance::{AuthorityStanding, Stand, Standing},
     store::{self, Behind, Store},
-    sys::{Clock, chain, looks::AllLooks},
+    sys::{Clock, chain, listener::Place, looks::AllLooks},
 };
 
 /// How many processes that hang are named.
 const HANGING_TOLD: usize = 8;
 
-/// How the daemon stands, which left so many rows of entries out at its start. Without an authority that signs, or a log that takes a record, nobody gets anything new.
-pub(super) fn stand(
-    listed: watch::Receiver<Arc<[Listed]>>,
-    store: Store,
-    log: audit::Log,
-    looks: AllLooks,
-    clock: Clock,
-    left_out: usize,
-) -> Stand {
-    Arc::new(move || {
+/// Everything that can stop working while the daemon runs.
+pub(super) struct Watched {
+    pub(super) listed: watch::Receiver<Arc<[Listed]>>,
+    pub(super) store: Store,
+    pub(super) log: audit::Log,
+    pub(super) looks: AllLooks,
+    pub(super) clock: Clock,
+    /// How many rows of entries were left out at the start.
+    pub(super) left_out: usize,
+    /// Where workloads find us.
+    pub(super) sockets: Vec<Place>,
+}
+
+/// How the daemon stands. Without an authority that signs, or a log that takes a record, nobody gets anything new.
+pub(super) fn stand(watched: Watched) -> Stand {
+    Arc::new(move || watched.standing())
+}
+
+impl Watched {
+    fn standing(&self) -> Standing {
+        let Self { listed, store, log, looks, clock, left_out, sockets } = self;
         let authorities: Arc<[Listed]> = listed.borrow().clone();
         let now = clock.now();
         let unsigned = unsigned(&authorities, now);
@@ -46,7 +57,7 @@ pub(super) fn stand(
                 mark.display()
             )
         });
-        let damaged_rows = (left_out > 0).then(|| {
+        let damaged_rows = (*left_out > 0).then(|| {
             format!(
                 "damaged entries in the database are left out: {left_out} (the log names them); restore a \
                  backup, or add them again"
@@ -59,9 +70,16 @@ pub(super) fn stand(
                 wait.as_secs()
             )
         });
+        let gone = sockets.iter().filter(|place| !place.is_ours()).map(|place| {
+            format!(
+                "{} is not our socket any more: nobody new finds the daemon there; restart it",
+                place.path().display()
+            )
+        });
         let problems = [unsigned, unrecorded, unwritten, older, damaged_rows, damaged]
             .into_iter()
             .flatten()
+            .chain(gone)
             .chain(hanging)
             .collect();
         let standing = |one: &Listed| AuthorityStanding {
@@ -78,7 +96,7 @@ pub(super) fn stand(
             audit_records: log.last().0,
             audit_checkpoint: log.checkpoint().map(|checkpoint| checkpoint.to_string()).unwrap_or_default(),
         }
-    })
+    }
 }
 
 /// Why nothing can be signed that anybody believes: the chain is valid only as a whole.
@@ -123,7 +141,11 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::{authority::AuthorityId, spiffe::TrustDomain, sys::scratch::Scratch};
+    use crate::{
+        authority::AuthorityId,
+        spiffe::TrustDomain,
+        sys::{kernel::Kernel, listener::Listener, scratch::Scratch},
+    };
 
     fn time(hours: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3_600)
@@ -165,9 +187,17 @@ mod tests {
         let log = audit::Log::in_test(&dir.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
         let minute = Duration::from_secs(60);
         let (_sender, listed) = watch::channel(fixture::listed(&clock, minute));
-        let stand = stand(listed, store, log, AllLooks::default(), clock, 0);
+        let path = dir.path().join("s");
+        let listener = Listener::bind(&path, 0o600, Kernel::probe(&[]).unwrap()).unwrap();
+        let sockets = vec![listener.place().clone()];
+        let stand = stand(Watched { listed, store, log, looks: AllLooks::default(), clock, left_out: 0, sockets });
         assert_eq!((stand().is_ready, stand().problems), (true, Vec::new()));
+        std::fs::remove_file(&path).unwrap();
+        assert!(stand().is_ready && stand().problems.concat().contains("is not our socket any more"));
+        std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(stand().problems.concat().contains("is not our socket any more"), "another's is not ours");
+        drop(listener);
         tokio::time::advance(2 * minute).await;
-        assert_eq!((stand().is_ready, stand().problems), (false, vec!["no authority can sign".to_owned()]));
+        assert!(!stand().is_ready && stand().problems.contains(&"no authority can sign".to_owned()));
     }
 }

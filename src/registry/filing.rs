@@ -145,21 +145,17 @@ pub(super) struct Cabinet {
     /// Of entries with image selectors alone, how many name each kind: outer, by the kind they are filed
     /// under.
     image_only: [[u32; 3]; 3],
-    /// How many entries name a user or group by name.
-    named: u32,
-    /// How many entries name a supplementary group.
-    grouped: u32,
 }
 
 /// Whether something comes or goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Count {
+pub(super) enum Count {
     Up,
     Down,
 }
 
 impl Count {
-    fn apply(self, number: &mut u32) {
+    pub(super) fn apply(self, number: &mut u32) {
         *number = match self {
             Self::Up => number.saturating_add(1),
             Self::Down => number.saturating_sub(1),
@@ -170,22 +166,12 @@ impl Count {
 impl Cabinet {
     /// With room for about this many entries.
     pub(super) fn with_capacity(entries: usize) -> Self {
-        Self { folders: Shards::with_capacity(entries), image_only: [[0; 3]; 3], named: 0, grouped: 0 }
+        Self { folders: Shards::with_capacity(entries), image_only: [[0; 3]; 3] }
     }
 
     /// What is filed under one of the caller's selectors.
     pub(super) fn filed_under(&self, selector: &Selector) -> std::slice::Iter<'_, Filed> {
         self.folders.at(selector).map_or([].iter(), |(_, folder)| folder.filed.iter())
-    }
-
-    /// Whether an entry names a user or a group by name.
-    pub(super) fn has_names(&self) -> bool {
-        self.named > 0
-    }
-
-    /// Whether an entry names a supplementary group.
-    pub(super) fn has_groups(&self) -> bool {
-        self.grouped > 0
     }
 
     /// The kinds that entries of image selectors alone name, those aside that are filed under a known kind.
@@ -269,12 +255,6 @@ impl Cabinet {
     }
 
     fn count_kinds(&mut self, entry: &Entry, count: Count) {
-        if entry.spec.selectors.iter().any(Selector::is_name) {
-            count.apply(&mut self.named);
-        }
-        if entry.spec.selectors.iter().any(Selector::is_supplementary) {
-            count.apply(&mut self.grouped);
-        }
         if entry.spec.selectors.iter().any(|selector| selector.image().is_none()) {
             return;
         }

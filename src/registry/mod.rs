@@ -6,6 +6,7 @@
 //!
 //! Pure: no file, clock or task is touched; what is kept on disk and who may change it is for others.
 
+mod asked;
 mod draft;
 mod entry;
 mod error;
@@ -19,6 +20,7 @@ mod shards;
 mod snapshot;
 mod unix;
 
+pub(crate) use asked::{Asked, Mark};
 pub(crate) use draft::{Draft, Problem, Problems};
 pub(crate) use entry::{Change, Entry, EntryId, Spec};
 pub(crate) use error::Error;
@@ -30,3 +32,5 @@ pub(crate) use snapshot::Snapshot;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::entry;

@@ -94,9 +94,9 @@ impl Selector {
         unix::image(&self.0)
     }
 
-    /// Whether it is about supplementary groups, which cost more to read than all the other ids together.
-    pub(crate) fn is_supplementary(&self) -> bool {
-        unix::is_supplementary(&self.0)
+    /// Its value, if it is the one of a process that has this name: `1000` of `unix:uid:1000`, for `uid`.
+    pub(crate) fn unix(&self, name: &str) -> Option<&str> {
+        unix::value_of(&self.0, name)
     }
 
     /// Whether it is of a kind that this daemon makes itself.
@@ -107,11 +107,6 @@ impl Selector {
     /// What it says is one value of, where a process has only one: two of the same match nobody.
     pub(super) fn single(&self) -> Option<&str> {
         unix::single(&self.0)
-    }
-
-    /// Whether it names a user or a group by name, which somebody must look up.
-    pub(crate) fn is_name(&self) -> bool {
-        unix::is_name(&self.0)
     }
 }
 

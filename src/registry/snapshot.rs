@@ -10,9 +10,10 @@ use std::{
 };
 
 use super::{
+    asked::{Asked, Questions},
     entry::{Change, Entry, EntryId},
     error::Error,
-    filing::{Cabinet, Sieve},
+    filing::{Cabinet, Count, Sieve},
     image::ImageSet,
     order::{Ordered, place},
     selector::Selector,
@@ -28,6 +29,7 @@ pub(crate) struct Snapshot {
     by_id: Shards<ById, ()>,
     by_content: Shards<ByContent, ()>,
     cabinet: Cabinet,
+    questions: Questions,
     /// Changes since everything was filed anew.
     changes: usize,
 }
@@ -50,12 +52,14 @@ impl Snapshot {
             by_id: Shards::with_capacity(entries.len()),
             by_content: Shards::with_capacity(entries.len()),
             cabinet: Cabinet::with_capacity(entries.len()),
+            questions: Questions::default(),
             changes: 0,
         };
         for entry in &mut entries {
             snapshot.cabinet.count(entry);
         }
         for entry in &entries {
+            snapshot.questions.note(entry, Count::Up, revision);
             snapshot.cabinet.file(entry);
             snapshot.by_id.insert(ById(Arc::clone(entry)), ());
             snapshot.by_content.insert(ByContent(Arc::clone(entry)), ());
@@ -141,14 +145,9 @@ impl Snapshot {
         wanted
     }
 
-    /// Whether any entry names a user or a group by name, so that names must be looked up at all.
-    pub(crate) fn names_wanted(&self) -> bool {
-        self.cabinet.has_names()
-    }
-
-    /// Whether any entry names a supplementary group, so that they must be read at all.
-    pub(crate) fn groups_wanted(&self) -> bool {
-        self.cabinet.has_groups()
+    /// What entries ask of the groups and names of a caller with these ids.
+    pub(crate) fn asked_of(&self, uid: u32, gid: u32) -> Asked {
+        self.questions.of(uid, gid)
     }
 
     /// For people who ask why nothing matches: entries that lack something, and what; those that lack least
@@ -214,6 +213,7 @@ impl Snapshot {
         if let Some(existing) = self.with_same_hint(&entry) {
             return Err(Error::HintTaken { existing: existing.id.clone(), hint: entry.spec.hint.clone() });
         }
+        self.questions.note(&entry, Count::Up, self.revision);
         self.cabinet.count(&mut entry);
         self.cabinet.file(&entry);
         self.by_content.insert(ByContent(Arc::clone(&entry)), ());
@@ -226,6 +226,7 @@ impl Snapshot {
         let entry = Arc::clone(self.entry(id).ok_or_else(|| Error::UnknownEntry(id.clone()))?);
         self.by_id.remove(id);
         self.by_content.remove(&ByContent(Arc::clone(&entry)));
+        self.questions.note(&entry, Count::Down, self.revision);
         self.cabinet.remove(&entry);
         self.ordered.remove(&entry);
         Ok(())

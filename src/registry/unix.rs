@@ -29,15 +29,9 @@ pub(super) fn image(selector: &str) -> Option<Image> {
     }
 }
 
-/// Whether the whole selector is about supplementary groups.
-pub(super) fn is_supplementary(selector: &str) -> bool {
-    selector.starts_with("unix:supplementary_")
-}
-
-/// Whether the whole selector names a user or group by name.
-pub(super) fn is_name(selector: &str) -> bool {
-    let Some(rest) = selector.strip_prefix("unix:") else { return false };
-    matches!(rest.split_once(':'), Some(("user" | "group" | "supplementary_group", _)))
+/// The value of the whole selector, if it is `unix:NAME:…`.
+pub(super) fn value_of<'a>(selector: &'a str, name: &str) -> Option<&'a str> {
+    selector.strip_prefix("unix:")?.strip_prefix(name)?.strip_prefix(':')
 }
 
 /// The part before the value, of those of which a process has one: `unix:uid`.

@@ -58,8 +58,7 @@ pub(crate) enum Error {
 #[derive(Debug)]
 pub(crate) struct Listener {
     inner: UnixListener,
-    path: PathBuf,
-    inode: Option<u64>,
+    place: Place,
     /// Given up when there is no other descriptor left, so that one connection can be accepted and closed.
     reserve: Option<OwnedFd>,
 }
@@ -93,13 +92,17 @@ impl Listener {
             UnixListener::from_std(fd.into())
         })();
         let inner = listening.map_err(failed("served"))?;
-        let inode = fs::symlink_metadata(path).map(|meta| meta.ino()).ok();
-        Ok(Self { inner, path: path.to_owned(), inode, reserve: reserve().ok() })
+        Ok(Self { inner, place: Place::of(path), reserve: reserve().ok() })
     }
 
     /// Its path, as clients' `getpeername` shows it.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        &self.place.path
+    }
+
+    /// Its file.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Lets a group open it too.
@@ -107,8 +110,8 @@ impl Listener {
     /// # Errors
     /// When the daemon may not give files to that group.
     pub(crate) fn give_to_group(&self, gid: u32) -> Result<(), Error> {
-        let failed = |source| Error::Io { path: self.path.clone(), verb: "given to the group", source };
-        std::os::unix::fs::chown(&self.path, None, Some(gid)).map_err(failed)
+        let failed = |source| Error::Io { path: self.place.path.clone(), verb: "given to the group", source };
+        std::os::unix::fs::chown(&self.place.path, None, Some(gid)).map_err(failed)
     }
 
     /// The next connection.
@@ -151,11 +154,38 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let now = fs::symlink_metadata(&self.path).map(|meta| meta.ino()).ok();
-        if now.is_some() && now == self.inode {
-            fs::remove_file(&self.path).ok();
+        if self.place.is_ours() {
+            fs::remove_file(&self.place.path).ok();
         }
     }
+}
+
+/// The file of a socket that listens. Clients come by it: without it nobody new does.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    path: PathBuf,
+    inode: Option<u64>,
+}
+
+impl Place {
+    fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), inode: inode_at(path) }
+    }
+
+    /// Where it is, or was.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether our socket still is there, and nothing else.
+    pub(crate) fn is_ours(&self) -> bool {
+        let now = inode_at(&self.path);
+        now.is_some() && now == self.inode
+    }
+}
+
+fn inode_at(path: &Path) -> Option<u64> {
+    fs::symlink_metadata(path).map(|meta| meta.ino()).ok()
 }
 
 fn reserve() -> io::Result<OwnedFd> {

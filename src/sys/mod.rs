@@ -9,6 +9,7 @@ pub(crate) mod closer;
 pub(crate) mod counters;
 pub(crate) mod files;
 pub(crate) mod frames;
+mod groups;
 pub(crate) mod hpack;
 pub(crate) mod id_map;
 pub(crate) mod image;

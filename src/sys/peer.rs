@@ -3,7 +3,7 @@
 //! A [`Peer`] is made once for a connection from what the kernel noted at connect(2). Everything read later goes
 //! through one `/proc/PID` descriptor, and *afterwards* the pidfd is alive and the ids are as before: then all that
 //! was read was about this process.
-#![expect(unsafe_code, reason = "a socket option that nix does not have")]
+#![expect(unsafe_code, reason = "a watch on a descriptor that the peer owns")]
 
 use std::{
     fs, io,
@@ -21,9 +21,10 @@ use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
+    groups::{GroupsDigest, peer_groups},
     kernel::{Feature, Kernel},
     pidfd::Pidfd,
-    proc::{GROUPS_MAX, ProcDir, Status},
+    proc::{ProcDir, Status},
 };
 
 /// Why a connection is not, or no longer, the process that made it. Each of these closes the connection.
@@ -99,7 +100,7 @@ pub(crate) struct Peer {
     pid: i32,
     uid: u32,
     gid: u32,
-    groups: Vec<u32>,
+    groups: GroupsDigest,
     is_exact: bool,
     kernel: Kernel,
 }
@@ -111,8 +112,8 @@ pub(crate) struct Facts {
     pub(crate) pid: i32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// Supplementary groups, sorted; absent where they were not asked for.
-    pub(crate) groups: Option<Vec<u32>>,
+    /// Supplementary groups; absent where they were not asked for.
+    pub(crate) groups: Option<GroupsDigest>,
     /// Id of its cgroup in the v2 hierarchy; 0 where there is none.
     pub(crate) cgroup: u64,
 }
@@ -168,7 +169,7 @@ impl Peer {
         if unmapped.uid == Some(uid) || unmapped.gid == Some(gid) {
             return Err(Fault::UnmappedId);
         }
-        let groups = unmapped.groups_known(groups);
+        let groups = known(groups, kernel).1;
         let key = if kernel.has(Feature::PidfdInode) {
             ProcessKey::Inode(pidfd.inode().map_err(Fault::Unreadable)?)
         } else {
@@ -195,9 +196,18 @@ impl Peer {
         self.gid
     }
 
-    /// The supplementary groups it connected with, sorted.
-    pub(crate) fn groups(&self) -> &[u32] {
-        &self.groups
+    /// The supplementary groups it connected with, which are not kept.
+    pub(crate) fn groups(&self) -> GroupsDigest {
+        self.groups
+    }
+
+    /// The same, sorted, from its own connection.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub(crate) fn groups_noted(&self, socket: &impl AsFd) -> Result<Vec<u32>, Fault> {
+        let noted = peer_groups(socket).map_err(Fault::Unreadable)?;
+        Ok(known(noted, self.kernel).0)
     }
 
     /// Whether the kernel itself named the process that connected. Otherwise its number was looked up after
@@ -235,23 +245,33 @@ impl Peer {
     /// # Errors
     /// [`Fault::Gone`], or [`Fault::MixedIds`] when its ids are not those it connected with.
     pub(crate) fn facts(&self, with_groups: bool) -> Result<Facts, Fault> {
-        if !self.is_read(with_groups) {
-            let cgroup = self.ids_and_cgroup()?;
-            return self.settle(None, cgroup);
+        if self.is_read(with_groups) {
+            let (facts, _) = self.facts_and_groups()?;
+            return Ok(Facts { groups: facts.groups.filter(|_| with_groups), ..facts });
         }
+        let cgroup = self.ids_and_cgroup()?;
+        self.settle(None, cgroup)
+    }
+
+    /// What is true of it now, and its supplementary groups, sorted: a long list perhaps, of which nobody is to keep
+    /// more than is asked.
+    ///
+    /// # Errors
+    /// As [`Peer::facts`].
+    pub(crate) fn facts_and_groups(&self) -> Result<(Facts, Vec<u32>), Fault> {
         let dir = self.proc_dir()?;
         let status = dir.status().map_err(|error| gone_or(error, true))?;
         self.check_ids(status.uids, status.gids)?;
-        let groups = self.kernel.unmapped().groups_known(status.groups);
-        if groups != self.groups || status.pid != self.pid {
+        let (groups, digest) = known(status.groups, self.kernel);
+        if digest != self.groups || status.pid != self.pid {
             return Err(Fault::MixedIds);
         }
         let cgroup = self.ids_again(&dir)?;
-        self.settle(with_groups.then_some(groups), cgroup)
+        Ok((self.settle(Some(digest), cgroup)?, groups))
     }
 
     /// What was read counts only if the process lives now.
-    fn settle(&self, groups: Option<Vec<u32>>, cgroup: u64) -> Result<Facts, Fault> {
+    fn settle(&self, groups: Option<GroupsDigest>, cgroup: u64) -> Result<Facts, Fault> {
         if !self.is_alive() {
             return Err(Fault::Gone);
         }
@@ -369,6 +389,14 @@ impl Exit {
     }
 }
 
+/// Groups that the daemon's user namespace can tell apart, sorted, and their digest.
+fn known(groups: Vec<u32>, kernel: Kernel) -> (Vec<u32>, GroupsDigest) {
+    let mut groups = kernel.unmapped().groups_known(groups);
+    groups.sort_unstable();
+    let digest = GroupsDigest::of_sorted(&groups);
+    (groups, digest)
+}
+
 /// ESRCH, and for names below `/proc` ENOENT, mean that the process has exited.
 fn gone_or(error: io::Error, in_proc: bool) -> Fault {
     match error.raw_os_error() {
@@ -386,36 +414,6 @@ fn cgroup_id(path: &Path) -> Option<u64> {
     // On hybrid hosts the v2 hierarchy has a folder of its own.
     let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
     roots.iter().find_map(|root| Some(fs::metadata(Path::new(root).join(below)).ok()?.ino()))
-}
-
-/// The supplementary groups that the process had when it connected (`SO_PEERGROUPS`, Linux 4.13).
-fn peer_groups(socket: &impl AsFd) -> io::Result<Vec<u32>> {
-    let mut groups = vec![0_u32; 32];
-    loop {
-        let room = groups.len() * size_of::<u32>();
-        let mut length = libc::socklen_t::try_from(room).map_err(io::Error::other)?;
-        // SAFETY: the buffer has `length` bytes, which the kernel does not exceed, and both outlive the call.
-        let done = unsafe {
-            libc::getsockopt(
-                socket.as_fd().as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_PEERGROUPS,
-                groups.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        let count = usize::try_from(length).map_err(io::Error::other)? / size_of::<u32>();
-        if done == 0 {
-            groups.truncate(count);
-            return Ok(groups);
-        }
-        let error = io::Error::last_os_error();
-        // ERANGE says how many there are.
-        if error.raw_os_error() != Some(libc::ERANGE) || count > GROUPS_MAX || count <= groups.len() {
-            return Err(error);
-        }
-        groups.resize(count, 0);
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod tests;
 mod watch;
 mod wire;
 
-use std::sync::Arc;
+use std::{os::fd::AsFd, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -27,7 +27,10 @@ use crate::{
         desk::{Author, Desk},
     },
     pb::admin::{control_server::ControlServer, entries_server::EntriesServer},
-    sys::{counters::Counters, peer::Peer},
+    sys::{
+        counters::Counters,
+        peer::{Fault, Peer},
+    },
 };
 
 /// The longest request: ten thousand entries in one apply.
@@ -93,9 +96,13 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
 }
 
 impl AdminCaller {
-    /// As the kernel noted it at connect(2).
-    pub(crate) fn of(peer: &Peer) -> Self {
-        Self { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), groups: peer.groups().into() }
+    /// As the kernel noted it at connect(2), for all requests of a connection.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub(crate) fn of(peer: &Peer, socket: &impl AsFd) -> Result<Self, Fault> {
+        let groups = peer.groups_noted(socket)?.into();
+        Ok(Self { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), groups })
     }
 }
 

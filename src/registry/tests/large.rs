@@ -71,7 +71,9 @@ impl Scan {
 fn compare(snapshot: &Snapshot, scan: &Scan, numbers: &mut Numbers) {
     assert_eq!(snapshot.len(), scan.0.len());
     assert!(snapshot.entries().map(Arc::as_ref).eq(scan.sorted()));
-    assert_eq!(snapshot.names_wanted(), scan.0.values().any(|e| e.spec.selectors.iter().any(Selector::is_name)));
+    let names = |name: &str| scan.0.values().any(|e| e.spec.selectors.iter().any(|s| s.unix(name).is_some()));
+    let asked = snapshot.asked_of(1, 1);
+    assert_eq!((asked.user, asked.group), (names("user"), names("group")));
     // The order in which kinds are asked for: each of these sets was known at some step.
     let known = [
         ImageSet::empty(),

@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod asked;
 mod draft;
 mod filing;
 mod large;
@@ -47,7 +48,7 @@ fn id(number: u32) -> EntryId {
 }
 
 /// An entry whose number is its age: the lowest is the oldest.
-fn entry(number: u32, path: &str, selectors: &[&str]) -> Entry {
+pub(crate) fn entry(number: u32, path: &str, selectors: &[&str]) -> Entry {
     let created_at = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(number));
     Entry { id: id(number), spec: spec(path, selectors), revision: 1, created_at }
 }

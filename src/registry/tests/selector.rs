@@ -144,7 +144,7 @@ fn typing_errors_are_met_with_what_was_meant() {
 }
 
 #[test]
-fn selectors_of_the_image_and_of_names_are_known_as_such() {
+fn selectors_of_the_image_are_known_as_such() {
     let selector = |text: &str| Selector::parse(text).unwrap();
     assert_eq!(selector("unix:path:/x").image(), Some(Image::Path));
     assert_eq!(selector(&format!("unix:sha256:{HEX_64}")).image(), Some(Image::Sha256));
@@ -152,11 +152,15 @@ fn selectors_of_the_image_and_of_names_are_known_as_such() {
     for text in ["unix:uid:1", "unix:user:path", "docker:path:/x", "systemd:sha256:x", "x:unix:path:/x"] {
         assert_eq!(selector(text).image(), None, "{text}");
     }
-    for text in ["unix:user:a", "unix:group:a", "unix:supplementary_group:a"] {
-        assert!(selector(text).is_name(), "{text}");
-    }
-    for text in ["unix:uid:1", "unix:gid:1", "unix:supplementary_gid:1", "docker:user:a"] {
-        assert!(!selector(text).is_name(), "{text}");
+}
+
+#[test]
+fn a_value_is_found_by_the_whole_name() {
+    let value = |text: &str, name| Selector::parse(text).unwrap().unix(name).map(str::to_owned);
+    assert_eq!(value("unix:supplementary_group:a:b", "supplementary_group").as_deref(), Some("a:b"));
+    assert_eq!(value("unix:group:uid:1", "group").as_deref(), Some("uid:1"));
+    for (text, name) in [("unix:group:a", "gr"), ("unix:group:uid:1", "uid"), ("docker:user:a", "user")] {
+        assert_eq!(value(text, name), None, "{text} {name}");
     }
 }
 

@@ -114,26 +114,6 @@ fn a_hash_is_not_wanted_where_the_path_has_ruled_it_out() {
 }
 
 #[test]
-fn names_are_wanted_while_an_entry_has_one() {
-    let none = build([entry(1, "a", &["unix:uid:1"])]);
-    assert!(!none.names_wanted());
-    let one = none.apply(2, &[Change::Create(entry(2, "b", &["unix:group:web", "unix:user:web"]))]).unwrap();
-    assert!(one.names_wanted());
-    assert!(!one.apply(3, &[Change::Delete(id(2))]).unwrap().names_wanted());
-}
-
-#[test]
-fn supplementary_groups_are_wanted_while_an_entry_has_one() {
-    let none = build([entry(1, "a", &["unix:uid:1", "unix:gid:2", "unix:group:web"])]);
-    assert!(!none.groups_wanted());
-    for selector in ["unix:supplementary_gid:7", "unix:supplementary_group:web"] {
-        let one = none.apply(2, &[Change::Create(entry(2, "b", &["unix:uid:1", selector]))]).unwrap();
-        assert!(one.groups_wanted(), "{selector}");
-        assert!(!one.apply(3, &[Change::Delete(id(2))]).unwrap().groups_wanted(), "{selector}");
-    }
-}
-
-#[test]
 fn changes_make_the_next_snapshot_and_leave_this_one() {
     let first = build([entry(1, "a", &["unix:uid:1"]), entry(2, "b", &["unix:uid:2"])]);
     let mut moved = entry(1, "moved", &["unix:uid:7"]);

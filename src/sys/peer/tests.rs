@@ -18,7 +18,9 @@ fn our_own_connection_is_ours() {
         let facts = peer.facts(true).unwrap();
         assert_eq!(facts.pid, i32::try_from(std::process::id()).unwrap());
         assert_eq!(facts.uid, nix::unistd::getuid().as_raw());
-        assert_eq!(facts.groups.as_deref(), Some(peer.groups()));
+        assert_eq!(facts.groups, Some(peer.groups()));
+        let (seen, groups) = peer.facts_and_groups().unwrap();
+        assert_eq!((seen, groups), (facts.clone(), peer.groups_noted(&ours).unwrap()));
         assert_eq!(peer.facts(true).unwrap(), facts);
         assert!(peer.still(&facts).unwrap());
         let fewer = peer.facts(false).unwrap();
@@ -95,4 +97,9 @@ fn another_writer_is_told_from_a_child() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn a_peer_is_small_however_many_groups_it_has() {
+    assert!(size_of::<Peer>() <= 128, "{}", size_of::<Peer>());
 }
