@@ -43,7 +43,7 @@ impl Attestor {
         asked: &Asked,
     ) -> Result<(Facts, Selectors), Error> {
         let (wait, begun) = (self.waits.attestation, Instant::now());
-        let sought = self.within(wait, sought(&self.names, asked, peer.groups().count())).await?;
+        let sought = self.within(wait, sought(&self.names, asked, peer.groups_count())).await?;
         // The look has its own time.
         let left = wait.saturating_sub(begun.elapsed());
         let (facts, held) = match asked.has_groups() {

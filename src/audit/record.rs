@@ -19,7 +19,8 @@ pub(super) const RECORD_BYTES_MAX: usize = 128 * 1024;
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Record {
-    /// A credential was issued, and leaves after this.
+    /// A credential was signed. It leaves after this, unless its caller has gone or changed meanwhile: then nobody gets
+    /// it.
     Issued {
         /// Who gets it.
         caller: Caller,

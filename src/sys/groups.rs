@@ -43,38 +43,55 @@ impl GroupsDigest {
 /// Groups that are hashed at once.
 const PIECE: usize = 1_024;
 
-/// The supplementary groups that the process had when it connected (`SO_PEERGROUPS`, Linux 4.13).
+/// What a process had when it connected. To list thousands of groups takes the kernel milliseconds, for each
+/// connection, before anybody has asked for them; of so many only the number is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    Few(GroupsDigest),
+    Many(usize),
+}
+
+/// Groups that are noted one by one when a process connects.
+pub(super) const GROUPS_NOTED_MAX: usize = 64;
+
+/// All supplementary groups that the process had when it connected (`SO_PEERGROUPS`, Linux 4.13).
 pub(super) fn peer_groups(socket: &impl AsFd) -> io::Result<Vec<u32>> {
-    let mut groups = vec![0_u32; 32];
-    loop {
-        let room = groups.len() * size_of::<u32>();
-        let mut length = libc::socklen_t::try_from(room).map_err(io::Error::other)?;
-        // SAFETY: the buffer has `length` bytes, which the kernel does not exceed, and both outlive the call.
-        let done = unsafe {
-            libc::getsockopt(
-                socket.as_fd().as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_PEERGROUPS,
-                groups.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        let count = usize::try_from(length).map_err(io::Error::other)? / size_of::<u32>();
-        if done == 0 {
-            groups.truncate(count);
-            return Ok(groups);
-        }
-        let error = io::Error::last_os_error();
-        // ERANGE says how many there are.
-        if error.raw_os_error() != Some(libc::ERANGE) || count > GROUPS_MAX || count <= groups.len() {
-            return Err(error);
-        }
-        groups.resize(count, 0);
+    match peer_groups_up_to(GROUPS_NOTED_MAX, socket)? {
+        Ok(groups) => Ok(groups),
+        Err(count) => peer_groups_up_to(count, socket)?.map_err(|_| io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The same, if there are no more than that; else how many.
+pub(super) fn peer_groups_up_to(most: usize, socket: &impl AsFd) -> io::Result<Result<Vec<u32>, usize>> {
+    let mut groups = vec![0_u32; most];
+    let mut length = libc::socklen_t::try_from(most * size_of::<u32>()).map_err(io::Error::other)?;
+    // SAFETY: the buffer has `length` bytes, which the kernel does not exceed, and both outlive the call.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    let count = usize::try_from(length).map_err(io::Error::other)? / size_of::<u32>();
+    if done == 0 {
+        groups.truncate(count);
+        return Ok(Ok(groups));
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::ERANGE) if count > most && count <= GROUPS_MAX => Ok(Err(count)),
+        _ => Err(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     #[test]
@@ -89,6 +106,20 @@ mod tests {
         assert_ne!(digest, GroupsDigest::of_sorted(rest));
         assert_ne!(GroupsDigest::of_sorted(&[]), GroupsDigest::of_sorted(&[0]));
         assert_ne!(GroupsDigest::of_sorted(&[0, 1]), GroupsDigest::of_sorted(&[1]));
+    }
+
+    #[test]
+    fn of_too_many_the_kernel_says_how_many() {
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let all = peer_groups(&socket).unwrap();
+        assert_eq!(
+            peer_groups_up_to(GROUPS_NOTED_MAX, &socket).unwrap().map_or_else(|count| count, |few| few.len()),
+            all.len()
+        );
+        match peer_groups_up_to(0, &socket).unwrap() {
+            Ok(none) => assert!(none.is_empty() && all.is_empty()),
+            Err(count) => assert_eq!(count, all.len()),
+        }
     }
 
     #[test]

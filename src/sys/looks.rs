@@ -17,16 +17,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::party::party_of;
 
-/// Looks of one party that are made at the same time.
-pub(crate) const LOOKS_PER_PARTY: usize = 4;
-/// The same of uid 0, as which containers without a user namespace run.
+/// Looks of one user that are made at the same time.
+pub(crate) const LOOKS_PER_USER: usize = 4;
+/// Of all users of one party: of a user namespace, or of a directory service that gives them such numbers.
+pub(crate) const LOOKS_PER_PARTY: usize = 8;
+/// Of uid 0, as which containers without a user namespace run.
 pub(crate) const LOOKS_OF_ROOT: usize = 16;
 /// Of all parties together. Each may be a thread that hangs, of the 512 that the runtime may have.
 pub(crate) const LOOKS_MAX: usize = 256;
 /// A look that takes longer is told of.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
-/// From how many parties on those without a look are forgotten.
-const PARTIES_KEPT: usize = 1_024;
+/// From how many users on those without a connection are forgotten.
+const USERS_KEPT: usize = 1_024;
 
 /// A look that is being made; dropped, it goes on to its end and nobody hears of it. `None` when it broke off.
 pub(crate) type Making<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
@@ -38,6 +40,7 @@ pub(crate) struct AllLooks(Arc<All>);
 #[derive(Debug)]
 struct All {
     places: Arc<Semaphore>,
+    users: Mutex<HashMap<u32, Arc<Semaphore>>>,
     parties: Mutex<HashMap<u32, Arc<Semaphore>>>,
     going_on: Mutex<GoingOn>,
 }
@@ -49,9 +52,10 @@ struct GoingOn {
     looks: BTreeMap<u64, (Instant, i32)>,
 }
 
-/// The right of one party's connections to look at their callers. Cloning shares it.
+/// The right of one user's connections to look at their callers. Cloning shares it.
 #[derive(Clone, Debug)]
 pub(crate) struct Looks {
+    of_user: Arc<Semaphore>,
     of_party: Arc<Semaphore>,
     all: AllLooks,
 }
@@ -60,6 +64,7 @@ pub(crate) struct Looks {
 struct Place {
     number: u64,
     all: AllLooks,
+    _of_user: OwnedSemaphorePermit,
     _of_party: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
 }
@@ -67,25 +72,29 @@ struct Place {
 impl Default for AllLooks {
     fn default() -> Self {
         let places = Arc::new(Semaphore::new(LOOKS_MAX));
-        Self(Arc::new(All { places, parties: Mutex::default(), going_on: Mutex::default() }))
+        let (users, parties) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(All { places, users, parties, going_on: Mutex::default() }))
     }
 }
 
 impl AllLooks {
-    /// The looks of a user, which are those of its party.
+    /// The looks of a user, of which its party has a number too.
     pub(crate) fn of_user(&self, uid: u32) -> Looks {
-        let mut parties = self.0.parties.lock().unwrap_or_else(PoisonError::into_inner);
-        if parties.len() > PARTIES_KEPT {
-            parties.retain(|_, places| Arc::strong_count(places) > 1);
+        let (of_user, of_party) = match uid {
+            0 => (LOOKS_OF_ROOT, LOOKS_OF_ROOT),
+            _ => (LOOKS_PER_USER, LOOKS_PER_PARTY),
+        };
+        Looks {
+            of_user: places(&self.0.users, uid, of_user),
+            of_party: places(&self.0.parties, party_of(uid), of_party),
+            all: self.clone(),
         }
-        let most = if uid == 0 { LOOKS_OF_ROOT } else { LOOKS_PER_PARTY };
-        let of_party = parties.entry(party_of(uid)).or_insert_with(|| Arc::new(Semaphore::new(most))).clone();
-        Looks { of_party, all: self.clone() }
     }
 
     /// Looks that the daemon makes for its admins, which no party can use up.
     pub(crate) fn own(&self) -> Looks {
-        Looks { of_party: Arc::new(Semaphore::new(LOOKS_PER_PARTY)), all: self.clone() }
+        let [of_user, of_party] = [(); 2].map(|()| Arc::new(Semaphore::new(LOOKS_PER_USER)));
+        Looks { of_user, of_party, all: self.clone() }
     }
 
     /// Processes that have kept a look waiting for longer than any does by itself, and for how long.
@@ -101,8 +110,17 @@ impl AllLooks {
     }
 }
 
+/// The places of one of those that have some. Whoever has neither a connection nor a look is forgotten now and then.
+fn places(of: &Mutex<HashMap<u32, Arc<Semaphore>>>, whose: u32, most: usize) -> Arc<Semaphore> {
+    let mut of = of.lock().unwrap_or_else(PoisonError::into_inner);
+    if of.len() > USERS_KEPT && !of.contains_key(&whose) {
+        of.retain(|_, places| Arc::strong_count(places) > 1);
+    }
+    of.entry(whose).or_insert_with(|| Arc::new(Semaphore::new(most))).clone()
+}
+
 impl Looks {
-    /// Looks at process `pid`, as soon as fewer looks of this party go on than it may have.
+    /// Looks at process `pid`, as soon as fewer looks of this user and its party go on than may.
     pub(crate) fn make<T: Send + 'static>(&self, pid: i32, look: impl FnOnce() -> T + Send + 'static) -> Making<T> {
         let looks = self.clone();
         Box::pin(async move {
@@ -119,7 +137,8 @@ impl Looks {
     }
 
     async fn place(self, pid: i32) -> Option<Place> {
-        // Neither is ever closed.
+        // None is ever closed.
+        let of_user = self.of_user.acquire_owned().await.ok()?;
         let of_party = self.of_party.acquire_owned().await.ok()?;
         let of_all = self.all.0.places.clone().acquire_owned().await.ok()?;
         let number = {
@@ -129,7 +148,7 @@ impl Looks {
             going_on.looks.insert(number, (Instant::now(), pid));
             number
         };
-        Some(Place { number, all: self.all, _of_party: of_party, _of_all: of_all })
+        Some(Place { number, all: self.all, _of_user: of_user, _of_party: of_party, _of_all: of_all })
     }
 }
 
@@ -147,11 +166,11 @@ mod tests {
 
     use super::*;
 
-    /// As many looks as a party may have, that hang until the sender goes.
+    /// As many looks as a user may have, that hang until the sender goes.
     fn hanging(looks: &Looks) -> (mpsc::Sender<()>, Vec<tokio::task::JoinHandle<Option<()>>>) {
         let (held, release) = mpsc::channel::<()>();
         let release = Arc::new(Mutex::new(release));
-        let stuck = (0..LOOKS_PER_PARTY).map(|_| {
+        let stuck = (0..LOOKS_PER_USER).map(|_| {
             let release = release.clone();
             tokio::spawn(looks.make(7, move || {
                 release.lock().unwrap().recv().unwrap_err();
@@ -163,15 +182,22 @@ mod tests {
     #[tokio::test]
     async fn looks_that_hang_cost_their_own_party_alone() {
         let all = AllLooks::default();
-        let (one, same, other) = (all.of_user(100_000), all.of_user(100_001), all.of_user(1_000));
-        let (held, stuck) = hanging(&one);
+        let (one, same, other) = (all.of_user(100_000), all.of_user(100_002), all.of_user(1_000));
+        let (held, mut stuck) = hanging(&one);
+        while one.of_user.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(futures_util::poll!(one.make(8, || ())).is_pending(), "its own user waits");
+        assert_eq!(same.make(8, || 6).await, Some(6), "another of the same party looks");
+        let (held_too, stuck_too) = hanging(&all.of_user(100_001));
+        stuck.extend(stuck_too);
         while one.of_party.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
         assert_eq!(other.make(8, || 7).await, Some(7), "another party looks");
         let mut more = same.make(9, || 8);
-        assert!(futures_util::poll!(&mut more).is_pending(), "another uid of the same party waits");
-        drop(held);
+        assert!(futures_util::poll!(&mut more).is_pending(), "all of the same party wait");
+        drop((held, held_too));
         assert_eq!(more.await, Some(8));
         for task in stuck {
             assert_eq!(task.await.unwrap(), Some(()));
@@ -184,7 +210,7 @@ mod tests {
         let all = AllLooks::default();
         let looks = all.of_user(1_000);
         let (held, stuck) = hanging(&looks);
-        while all.going_on().looks.len() < LOOKS_PER_PARTY {
+        while all.going_on().looks.len() < LOOKS_PER_USER {
             tokio::task::yield_now().await;
         }
         stuck.into_iter().for_each(|task| task.abort());
@@ -193,7 +219,7 @@ mod tests {
         let begun = Instant::now().checked_sub(HANGS_AFTER).unwrap();
         all.going_on().looks.values_mut().for_each(|look| look.0 = begun);
         let told: Vec<_> = all.hanging().into_iter().map(|(pid, _)| pid).collect();
-        assert_eq!(told, [7; LOOKS_PER_PARTY]);
+        assert_eq!(told, [7; LOOKS_PER_USER]);
         drop(held);
         assert_eq!(looks.make(8, || 1).await, Some(1));
     }
@@ -202,8 +228,8 @@ mod tests {
     async fn all_parties_together_have_a_bound() {
         let all = AllLooks::default();
         let mut held = Vec::new();
-        for uid in 0..u32::try_from((LOOKS_MAX - LOOKS_OF_ROOT) / LOOKS_PER_PARTY).unwrap() {
-            for _ in 0..LOOKS_PER_PARTY {
+        for uid in 0..u32::try_from((LOOKS_MAX - LOOKS_OF_ROOT) / LOOKS_PER_USER).unwrap() {
+            for _ in 0..LOOKS_PER_USER {
                 held.push(all.of_user(1 + uid).place(1).await.unwrap());
             }
         }
@@ -217,13 +243,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parties_without_a_look_are_forgotten() {
+    async fn users_without_a_connection_are_forgotten() {
         let all = AllLooks::default();
         let kept = all.of_user(1);
-        for uid in 2..u32::try_from(PARTIES_KEPT).unwrap() + 10 {
+        for uid in 2..u32::try_from(USERS_KEPT).unwrap() + 10 {
             all.of_user(uid);
         }
-        assert!(all.0.parties.lock().unwrap().len() <= PARTIES_KEPT + 1);
-        assert!(Arc::ptr_eq(&kept.of_party, &all.of_user(1).of_party));
+        assert!(all.0.users.lock().unwrap().len() <= USERS_KEPT + 1);
+        let again = all.of_user(1);
+        assert!(Arc::ptr_eq(&kept.of_user, &again.of_user) && Arc::ptr_eq(&kept.of_party, &again.of_party));
     }
 }

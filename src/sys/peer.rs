@@ -21,7 +21,7 @@ use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    groups::{GroupsDigest, peer_groups},
+    groups::{GROUPS_NOTED_MAX, GroupsDigest, Noted, peer_groups, peer_groups_up_to},
     kernel::{Feature, Kernel},
     pidfd::Pidfd,
     proc::{ProcDir, Status},
@@ -100,7 +100,7 @@ pub(crate) struct Peer {
     pid: i32,
     uid: u32,
     gid: u32,
-    groups: GroupsDigest,
+    groups: Noted,
     is_exact: bool,
     kernel: Kernel,
 }
@@ -133,15 +133,11 @@ impl Peer {
         let is_exact = kernel.has(Feature::PeerPidfd);
         let pidfd =
             if is_exact { Pidfd::of_peer(socket) } else { Pidfd::open(pid) }.map_err(|error| gone_or(error, false))?;
-        Self::new(
-            pidfd,
-            pid,
-            noted.uid(),
-            noted.gid(),
-            peer_groups(socket).map_err(Fault::Unreadable)?,
-            is_exact,
-            kernel,
-        )
+        let groups = match peer_groups_up_to(GROUPS_NOTED_MAX, socket).map_err(Fault::Unreadable)? {
+            Ok(groups) => Noted::Few(known(groups, kernel).1),
+            Err(count) => Noted::Many(count),
+        };
+        Self::new(pidfd, pid, noted.uid(), noted.gid(), groups, is_exact, kernel)
     }
 
     /// A process by its number, for a look from outside (`explain`): who had the number a moment ago is not said,
@@ -153,7 +149,8 @@ impl Peer {
         let pidfd = Pidfd::open(pid).map_err(|error| gone_or(error, true))?;
         let status = ProcDir::open(pid).and_then(|dir| dir.status()).map_err(|error| gone_or(error, true))?;
         let ([uid, ..], [gid, ..]) = (status.uids, status.gids);
-        Self::new(pidfd, pid, uid, gid, status.groups, false, kernel)
+        let groups = Noted::Few(known(status.groups, kernel).1);
+        Self::new(pidfd, pid, uid, gid, groups, false, kernel)
     }
 
     fn new(
@@ -161,7 +158,7 @@ impl Peer {
         pid: i32,
         uid: u32,
         gid: u32,
-        groups: Vec<u32>,
+        groups: Noted,
         is_exact: bool,
         kernel: Kernel,
     ) -> Result<Self, Fault> {
@@ -169,7 +166,6 @@ impl Peer {
         if unmapped.uid == Some(uid) || unmapped.gid == Some(gid) {
             return Err(Fault::UnmappedId);
         }
-        let groups = known(groups, kernel).1;
         let key = if kernel.has(Feature::PidfdInode) {
             ProcessKey::Inode(pidfd.inode().map_err(Fault::Unreadable)?)
         } else {
@@ -196,12 +192,15 @@ impl Peer {
         self.gid
     }
 
-    /// The supplementary groups it connected with, which are not kept.
-    pub(crate) fn groups(&self) -> GroupsDigest {
-        self.groups
+    /// How many supplementary groups it connected with.
+    pub(crate) fn groups_count(&self) -> usize {
+        match self.groups {
+            Noted::Few(digest) => digest.count(),
+            Noted::Many(count) => count,
+        }
     }
 
-    /// The same, sorted, from its own connection.
+    /// All of them, sorted, from its own connection.
     ///
     /// # Errors
     /// When the kernel does not say.
@@ -262,8 +261,15 @@ impl Peer {
         let dir = self.proc_dir()?;
         let status = dir.status().map_err(|error| gone_or(error, true))?;
         self.check_ids(status.uids, status.gids)?;
+        let count = status.groups.len();
         let (groups, digest) = known(status.groups, self.kernel);
-        if digest != self.groups || status.pid != self.pid {
+        // Of very many only the number is compared with what it connected with: who can change his own groups may take
+        // any (`CAP_SETGID`), and what counts are those that he has now.
+        let as_noted = match self.groups {
+            Noted::Few(noted) => noted == digest,
+            Noted::Many(noted) => noted == count,
+        };
+        if !as_noted || status.pid != self.pid {
             return Err(Fault::MixedIds);
         }
         let cgroup = self.ids_again(&dir)?;

@@ -18,7 +18,7 @@ fn our_own_connection_is_ours() {
         let facts = peer.facts(true).unwrap();
         assert_eq!(facts.pid, i32::try_from(std::process::id()).unwrap());
         assert_eq!(facts.uid, nix::unistd::getuid().as_raw());
-        assert_eq!(facts.groups, Some(peer.groups()));
+        assert_eq!(facts.groups.unwrap().count(), peer.groups_count());
         let (seen, groups) = peer.facts_and_groups().unwrap();
         assert_eq!((seen, groups), (facts.clone(), peer.groups_noted(&ours).unwrap()));
         assert_eq!(peer.facts(true).unwrap(), facts);

@@ -194,6 +194,8 @@ impl Stream {
         let mut state = self.0.state();
         state.ended = true;
         state.waiters.clear();
+        // A look that has not begun is not made for a connection that is over.
+        state.phase = Phase::Idle;
         state.fault.take()
     }
 
