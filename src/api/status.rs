@@ -36,8 +36,10 @@ impl From<desk::Error> for Status {
             Error::Drafts(_) | Error::Past | Error::Twice(_) | Error::TooManyChanges(_) => invalid(&error.to_string()),
             Error::Registry(error) => error.into(),
             Error::Stale { .. } => Self::new(Code::Aborted, error.to_string()),
-            Error::TooManyEntries(_) => Self::new(Code::Unavailable, error.to_string()),
-            Error::Busy => over("admin_orders"),
+            Error::TooManyEntries(_) => Self::new(Code::Unavailable, format!("{error}; nothing was changed")),
+            Error::Busy => {
+                Self::new(Code::Unavailable, "over the limit admin_orders; nothing was changed, try again later")
+            }
             _ if error.is_disk_full() => fault("the disk is full; nothing was changed", &error),
             Error::Store(_) => fault("the change could not be written; nothing was changed", &error),
             Error::Unsure(_) => {

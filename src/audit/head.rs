@@ -4,7 +4,7 @@
 //! Records that it knows of and that are not there were taken away.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Error,
     chain::{Hash, Link},
+    segment,
 };
 
 /// A place in the log.
@@ -54,6 +55,11 @@ impl Head {
     /// Opens or makes the file and locks it; says what it knows.
     pub(super) fn open(dir: &Path) -> Result<(Self, Option<Mark>), Error> {
         let path = path(dir);
+        if !is_file_or_absent(&path).map_err(Error::io(&path, "read"))? {
+            // As if it were missing, which the log says of itself. One daemon is kept from another's log by the lock of
+            // its state, too.
+            segment::set_aside(&path).map_err(Error::io(&path, "renamed"))?;
+        }
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -90,11 +96,24 @@ impl Head {
     }
 }
 
-/// What the file knows, for those who only read the log; `None` when there is none.
+/// What the file knows, for those who only read the log; `None` when there is none, or something else in its place.
 pub(super) fn read(dir: &Path) -> io::Result<Option<Mark>> {
-    match File::open(path(dir)) {
+    let path = path(dir);
+    if !is_file_or_absent(&path)? {
+        return Ok(None);
+    }
+    match File::open(path) {
         Ok(file) => parse(&file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A folder, a link or a pipe may be there: nobody is to follow it or wait for it.
+fn is_file_or_absent(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) => Ok(meta.is_file()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error),
     }
 }

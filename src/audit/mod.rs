@@ -42,6 +42,7 @@ pub(crate) use limits::{Durability, Limits};
 pub(crate) use log::{Log, Outside};
 pub(crate) use record::{Caller, Record, Urgency};
 pub(crate) use report::{Fault, Finding, Known, Report};
+pub(crate) use segment::segments;
 pub(crate) use verify::verify;
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Oldest {
 
     /// The oldest segment, when all together have more bytes than these.
     pub(super) fn over(&self, bytes_max: u64) -> Option<Leaving> {
-        let kept: u64 = self.older.iter().map(|older| older.length).sum();
+        let kept = self.older.iter().fold(0_u64, |kept, older| kept.saturating_add(older.length));
         let Older { number, end, .. } = *self.older.front().filter(|_| kept > bytes_max)?;
         let after = (self.beginning.segment == number).then_some(self.beginning.after);
         Some(Leaving { number, path: segment::path(&self.dir, number), after, end })

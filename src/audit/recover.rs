@@ -27,7 +27,7 @@ use super::{
     oldest::{Older, Oldest},
     record::Own,
     seal::Sealer,
-    segment::{self, Segment},
+    segment::{self, Listing, Segment},
     signed,
     writer::{Start, Writer},
 };
@@ -51,7 +51,9 @@ pub(super) fn open(
     files::check_writable(dir)?;
     let (head, mark) = Head::open(dir)?;
     let sealer = Arc::new(Sealer::open(key)?);
-    let numbers = numbers_with_lines(dir)?;
+    let reached = known.map_or(0, |known| known.segment);
+    let mark = mark.filter(|mark| mark.segment <= segment::number_max(reached));
+    let numbers = numbers_with_lines(dir, reached)?;
     if numbers.is_empty() && mark.is_none() {
         head.begin().map_err(Error::io(dir, "written"))?;
     }
@@ -165,8 +167,11 @@ fn missing(mark: Mark, last: u64) -> (End, Vec<Own>) {
 }
 
 /// The segments that have at least one line. A last one without was made just before the daemon ended; it goes.
-fn numbers_with_lines(dir: &Path) -> Result<Vec<u64>, Error> {
-    let mut numbers = segment::list(dir).map_err(Error::io(dir, "read"))?;
+fn numbers_with_lines(dir: &Path, known: u64) -> Result<Vec<u64>, Error> {
+    let Listing { mut numbers, foreign } = segment::list(dir, known).map_err(Error::io(dir, "read"))?;
+    for name in foreign {
+        tracing::warn!(?name, "audit folder has a file that is no segment of the log; it is left alone");
+    }
     if let Some(last) = numbers.last() {
         let path = segment::path(dir, *last);
         let mut line = Vec::new();

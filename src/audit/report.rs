@@ -29,6 +29,8 @@ pub(crate) struct Report {
     pub(crate) key: String,
     /// What the log says of its own past.
     pub(crate) findings: Vec<Finding>,
+    /// The names of some files in the folder that look like segments and are none. They were not read.
+    pub(crate) foreign: Vec<String>,
 }
 
 /// What is known of a log beside what is in its folder.

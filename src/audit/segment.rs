@@ -46,7 +46,13 @@ impl Segment {
     /// Makes a new file with its reserve; nothing is left of it after an error.
     pub(super) fn create(dir: &Path, number: u64, reserve: u64) -> Result<Self, Error> {
         let path = path(dir, number);
-        let file = options().create_new(true).open(&path).map_err(Error::io(&path, "created"))?;
+        let create = || options().create_new(true).open(&path);
+        let file = match create() {
+            // Whoever may write the folder has taken the place: no reason to serve nobody.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => set_aside(&path).and_then(|()| create()),
+            created => created,
+        };
+        let file = file.map_err(Error::io(&path, "created"))?;
         let mut segment = Self::new(path, number, file, 0, reserve);
         match segment.allocate(FIRST_BYTES) {
             Ok(()) => Ok(segment),
@@ -224,20 +230,60 @@ pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:08}.jsonl"))
 }
 
-/// The numbers of all segments, in order. Other files are nobody's business.
-pub(super) fn list(dir: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
+/// What a folder has.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// The numbers of all segments, in order.
+    pub(super) numbers: Vec<u64>,
+    /// The names of some files that look like segments and are none: of another kind, of a name that is not written as
+    /// ours are, or of a number that the log cannot have come to.
+    pub(super) foreign: Vec<String>,
+}
+
+/// Looks through the folder of a log that is known to have come to this segment, 0 where nothing is known. Files of
+/// other names are nobody's business.
+pub(super) fn list(dir: &Path, known: u64) -> io::Result<Listing> {
+    let most = number_max(known);
+    let mut listing = Listing::default();
     for file in fs::read_dir(dir)? {
-        let name = file?.file_name();
+        let file = file?;
+        let name = file.file_name();
         let number = name.to_str().and_then(|name| name.strip_suffix(".jsonl")).and_then(|stem| stem.parse().ok());
-        if let Some(number) = number
-            && path(dir, number).file_name() == Some(&name)
-        {
-            numbers.push(number);
+        match number.filter(|number| (1..=most).contains(number) && path(dir, *number).file_name() == Some(&name)) {
+            Some(number) if file.file_type()?.is_file() => listing.numbers.push(number),
+            _ if listing.foreign.len() >= FOREIGN_TOLD => {}
+            _ => {
+                let name = name.to_string_lossy();
+                listing.foreign.extend(name.contains(".jsonl").then(|| name.into_owned()));
+            }
         }
     }
-    numbers.sort_unstable();
-    Ok(numbers)
+    listing.numbers.sort_unstable();
+    listing.foreign.sort_unstable();
+    Ok(listing)
+}
+
+/// The segment files, oldest first, for those who only show what is in them.
+pub(crate) fn segments(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(list(dir, 0)?.numbers.into_iter().map(|number| path(dir, number)).collect())
+}
+
+/// The highest number that a segment may have. Whoever can write the folder must not bring the log to the end of all
+/// numbers: behind the highest one there is always another, once a checkpoint that is kept outside knows of it.
+pub(super) fn number_max(known: u64) -> u64 {
+    known.saturating_add(NUMBERS_AHEAD)
+}
+
+/// Gives what stands in the place of a file of ours another name, loudly.
+pub(super) fn set_aside(path: &Path) -> io::Result<()> {
+    let mut random = [0; 8];
+    // A name that is not random may be taken; then the system says so.
+    aws_lc_rs::rand::fill(&mut random).ok();
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".foreign-{:016x}", u64::from_be_bytes(random)));
+    fs::rename(path, &aside)?;
+    tracing::error!(path = %path.display(), aside = %aside.display(), "audit folder had a foreign file in this place");
+    Ok(())
 }
 
 fn options() -> OpenOptions {
@@ -245,6 +291,12 @@ fn options() -> OpenOptions {
     options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
     options
 }
+
+/// How far beyond the segment that is known outside the folder the log may come: it never writes so many in between.
+const NUMBERS_AHEAD: u64 = 100_000_000;
+
+/// How many foreign files are named.
+const FOREIGN_TOLD: usize = 8;
 
 /// How long a full disk is believed to be full.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -261,6 +313,25 @@ mod tests {
 
     use super::*;
     use crate::sys::scratch::Scratch;
+
+    #[test]
+    fn only_what_we_would_have_written_is_a_segment() {
+        let dir = Scratch::new();
+        let files = ["00000001", "00000007", "100000000", "100000001", "00000000", "1", "+0000002", "000000003"];
+        let others = ["18446744073709551614", "18446744073709551615", "18446744073709551616", "x"];
+        for stem in files.iter().chain(&others) {
+            fs::write(dir.path().join(format!("{stem}.jsonl")), b"").unwrap();
+        }
+        fs::create_dir(path(dir.path(), 2)).unwrap();
+        std::os::unix::fs::symlink(path(dir.path(), 1), path(dir.path(), 3)).unwrap();
+        nix::unistd::mkfifo(&path(dir.path(), 4), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        fs::write(dir.path().join("head"), b"").unwrap();
+        let found = list(dir.path(), 0).unwrap();
+        assert_eq!(found.numbers, [1, 7, 100_000_000]);
+        assert_eq!(found.foreign.len(), FOREIGN_TOLD);
+        assert!(!found.foreign.contains(&"head".to_owned()));
+        assert_eq!(list(dir.path(), 1).unwrap().numbers, [1, 7, 100_000_000, 100_000_001]);
+    }
 
     #[test]
     fn a_file_that_takes_nothing_is_told_until_it_does() {

@@ -18,7 +18,7 @@ use super::{
     header::LINE_BYTES_MAX,
     report::{Fault, Finding, Known, Report},
     seal::Seal,
-    segment,
+    segment::{self, Listing},
 };
 
 /// Reads the whole log and checks every record, every link and every signature.
@@ -46,24 +46,28 @@ const ROUNDS_MAX: u32 = 64;
 fn verify_once(dir: &Path, known: &Known) -> Result<Report, Fault> {
     // The head first: what it knows is in the segments, whatever is written meanwhile.
     let mark = head::read(dir).map_err(|source| Fault::Io { path: dir.join("head"), source })?;
-    let numbers = segment::list(dir).map_err(|source| Fault::Io { path: dir.to_owned(), source })?;
+    let reached = known.checkpoint.map_or(0, |checkpoint| checkpoint.segment);
+    let listing = segment::list(dir, reached).map_err(|source| Fault::Io { path: dir.to_owned(), source })?;
+    let Listing { numbers, foreign } = listing;
     let checkpoint = known.checkpoint.map_or(0, |checkpoint| checkpoint.link.seq);
     let reached = mark.map_or(0, |mark| mark.link.seq).max(checkpoint);
     let (Some(first), Some(last)) = (numbers.first().copied(), numbers.last().copied()) else {
         return match reached {
-            0 => Ok(Report::default()),
+            0 => Ok(Report { foreign, ..Report::default() }),
             known => Err(Fault::EndMissing { last: 0, known }),
         };
     };
     let mark = mark.ok_or(Fault::HeadMissing)?;
     let mut walk = Walk::new(mark, *known);
-    for (number, expected) in numbers.iter().copied().zip(first..) {
+    let mut expected = first;
+    for number in numbers.iter().copied() {
         if number != expected {
             return Err(Fault::SegmentMissing { segment: expected });
         }
         walk.segment(dir, number, number == last)?;
+        expected = number.saturating_add(1);
     }
-    walk.finish(numbers.len())
+    walk.finish(numbers.len()).map(|report| Report { foreign, ..report })
 }
 
 /// What was seen so far.

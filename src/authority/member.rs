@@ -43,8 +43,6 @@ pub(crate) struct Listed {
     pub(crate) kind: &'static str,
     /// `prepared`, `active` or `retired`.
     pub(crate) slot: &'static str,
-    /// Whether it is the one that signs leaves. An active root of two tiers signs none.
-    pub(crate) signs_leaves: bool,
     pub(crate) not_before: SystemTime,
     pub(crate) not_after: SystemTime,
 }
@@ -121,8 +119,8 @@ impl Authority {
         Held { id: id.clone(), slot: self.slot, not_before: *not_before, not_after: *not_after }
     }
 
-    /// As status shows it, beside `signer`, who signs leaves.
-    pub(super) fn listed(&self, signer: &Signer) -> Listed {
+    /// As status shows it.
+    pub(super) fn listed(&self) -> Listed {
         let Held { id, not_before, not_after, .. } = self.held();
         let kind = match self.kind {
             AuthorityKind::Root => "root",
@@ -133,7 +131,7 @@ impl Authority {
             Slot::Active => "active",
             Slot::Retired => "retired",
         };
-        Listed { signs_leaves: id == signer.id, id, kind, slot, not_before, not_after }
+        Listed { id, kind, slot, not_before, not_after }
     }
 
     fn event(&self, event: &'static str) -> Event {

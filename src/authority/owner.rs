@@ -345,7 +345,7 @@ struct Outlet {
 impl Outlet {
     fn new(roster: &Roster) -> Result<Self, Error> {
         let signer = roster.signer().ok_or(Error::NoSigner)?;
-        let (listed, _) = watch::channel(roster.authorities.iter().map(|one| one.listed(&signer)).collect());
+        let (listed, _) = watch::channel(roster.authorities.iter().map(Authority::listed).collect());
         let (keyring, _) = watch::channel(Arc::new(Keyring::new(signer, roster.bundle()?)));
         Ok(Self { keyring, listed })
     }
@@ -353,7 +353,7 @@ impl Outlet {
     /// Nobody hears of what is as it was.
     fn publish(&self, roster: &Roster) -> Result<(), Error> {
         let (signer, bundle) = (roster.signer().ok_or(Error::NoSigner)?, roster.bundle()?);
-        self.listed.send_replace(roster.authorities.iter().map(|one| one.listed(&signer)).collect());
+        self.listed.send_replace(roster.authorities.iter().map(Authority::listed).collect());
         self.keyring.send_if_modified(|keyring| {
             if *keyring.issuer() == signer.id && *keyring.bundle() == bundle {
                 return false;

@@ -109,7 +109,8 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
                 .hint("copy the folder before anything else writes to it")
         }
     })?;
-    let Report { segments, records, first, last, since, until, hash, signed, signed_at, key, findings } = report;
+    let Report { segments, records, first, last, since, until, hash, signed, signed_at, key, findings, foreign } =
+        report;
     if print.is_json() {
         return print.json(&json!({
             "is_whole": true,
@@ -124,6 +125,7 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
             "signed_at": signed_at,
             "key": key,
             "findings": findings.iter().map(finding).collect::<Vec<_>>(),
+            "foreign": foreign,
         }));
     }
     print.pairs([
@@ -143,6 +145,9 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
                 from.saturating_add(count).saturating_sub(1)
             )),
         }
+    }
+    for name in foreign {
+        print.warn(format_args!("the folder has a file that is no segment of the log, and was not read: {name:?}"));
     }
     if first > 1 {
         print.warn(format_args!("records 1 to {} were removed for space, which is recorded and signed; what was done by admins, authorities and \
@@ -247,11 +252,7 @@ async fn follow(context: &Context, dir: &Path) -> Result<(), Failure> {
 
 /// The segment files, oldest first.
 fn segments(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let entries = fs::read_dir(dir).map_err(|error| unreadable(dir, &error))?;
-    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
-    paths.sort();
-    Ok(paths)
+    audit::segments(dir).map_err(|error| unreadable(dir, &error))
 }
 
 /// Whole lines of a segment, and where they end.

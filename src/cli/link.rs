@@ -226,7 +226,8 @@ pub(crate) fn admin_refusal(status: &Status) -> Failure {
             Failure::new(Exit::Refused, format!("the daemon refused: {said}")).hint(WHO_MAY)
         }
         Code::Unavailable => Failure::new(Exit::Unreachable, format!("the daemon cannot do it now: {said}"))
-            .hint("nothing was changed; `dayfly status` tells its problems"),
+            // Whether anything was changed only the daemon knows, and says so where it does.
+            .hint("`dayfly status` tells its problems"),
         Code::Unimplemented => Failure::new(Exit::Failed, "this daemon does not know that verb")
             .hint("it is older than this program: `dayfly status` tells its version"),
         Code::ResourceExhausted | Code::OutOfRange => Failure::new(Exit::Failed, format!("too much at once: {said}")),
@@ -288,6 +289,18 @@ mod tests {
             assert_eq!(failure.exit(), exit, "{code:?}");
             assert!(!failure.words().is_empty(), "{code:?}");
         }
+    }
+
+    #[test]
+    fn whether_something_was_changed_is_the_daemons_to_say() {
+        let unsure = "the disk does not answer; the change may be made or not, look before you try again";
+        for said in [unsure, "the request did not end in time; try again", "internal fault; try again"] {
+            let failure = admin_refusal(&Status::new(Code::Unavailable, said));
+            let told = format!("{failure:?}");
+            assert!(told.contains(said) && !told.contains("nothing was changed"), "{told}");
+        }
+        let failure = admin_refusal(&Status::new(Code::Unavailable, "the disk is full; nothing was changed"));
+        assert!(failure.words().ends_with("the disk is full; nothing was changed"));
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Watched {
 }
 
 /// Why nothing can be signed that anybody believes: the chain is valid only as a whole.
-fn unsigned(authorities: &[Listed], now: SystemTime) -> Option<String> {
+pub(super) fn unsigned(authorities: &[Listed], now: SystemTime) -> Option<String> {
     let early_root = authorities.iter().find(|one| one.is_early_root(now));
     if let Some(left) = early_root.and_then(|root| root.not_before.duration_since(now).ok()) {
         let left = duration_text(Duration::from_secs(left.as_secs().max(1)));
@@ -124,15 +124,14 @@ pub(super) mod fixture {
 
     /// A root that lives for long, and an issuing CA that lives so long.
     pub(in crate::daemon) fn listed(clock: &Clock, issuing: Duration) -> Arc<[Listed]> {
-        let one = |kind, signs_leaves, life| Listed {
+        let one = |kind, life| Listed {
             id: AuthorityId::parse(&"0".repeat(32)).unwrap(),
             kind,
             slot: "active",
-            signs_leaves,
             not_before: clock.now(),
             not_after: clock.now() + life,
         };
-        [one("root", false, Duration::from_secs(86_400)), one("issuing", true, issuing)].into()
+        [one("root", Duration::from_secs(86_400)), one("issuing", issuing)].into()
     }
 }
 
@@ -153,7 +152,7 @@ mod tests {
 
     fn listed(kind: &'static str, slot: &'static str, from: u64, until: u64) -> Listed {
         let id = AuthorityId::parse(&format!("{from:032x}")).unwrap();
-        Listed { id, kind, slot, signs_leaves: kind == "issuing", not_before: time(from), not_after: time(until) }
+        Listed { id, kind, slot, not_before: time(from), not_after: time(until) }
     }
 
     #[test]

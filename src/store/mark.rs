@@ -28,11 +28,14 @@ pub(crate) struct Behind {
     pub(crate) mark: PathBuf,
 }
 
-/// The open mark.
+/// The mark of an open database.
 #[derive(Debug)]
 pub(super) struct Mark {
-    /// `None` where there can be none; that is said once.
+    path: PathBuf,
+    /// `None` where there is none yet, or can be none; the latter is said once.
     file: Option<File>,
+    /// How many changes the database had when it was opened.
+    count: u64,
     behind: Option<Behind>,
 }
 
@@ -53,27 +56,26 @@ struct Written {
 }
 
 impl Mark {
-    /// Compares a database that has `count` with what was noted of it. Of a fresh one nothing was. Where no mark can be
-    /// kept the database is used all the same: it only looks after what should never happen.
-    pub(super) fn open(state: &Path, count: u64, is_fresh: bool) -> Self {
+    /// Compares a database that has `count` with what was noted of it. Of a fresh one nothing was. Nothing is written
+    /// before [`Mark::begin`]: a database that is refused after all has no part in what its mark says.
+    pub(super) fn compare(state: &Path, count: u64, is_fresh: bool) -> Self {
         let path = path(state);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
-            .open(&path);
-        let file = file.inspect_err(not_kept).ok();
+        // What cannot be opened now is tried once more, and told, when it is to be written.
+        let file = options().open(&path).ok();
         let noted = file.as_ref().filter(|_| !is_fresh).and_then(|file| read(file, &path));
         let behind = match noted {
             Some(Noted { acknowledged, behind }) if count < acknowledged => behind.or(Some((acknowledged, count))),
             Some(Noted { behind, .. }) => behind,
             None => None,
         };
-        let behind = behind.map(|(acknowledged, found)| Behind { acknowledged, found, mark: path });
-        if let Some(Behind { acknowledged, found, mark }) = &behind {
+        let behind = behind.map(|(acknowledged, found)| Behind { acknowledged, found, mark: path.clone() });
+        Self { path, file, count, behind }
+    }
+
+    /// Begins to note, and says what was found out. Where no mark can be kept the database is used all the same: it
+    /// only looks after what should never happen.
+    pub(super) fn begin(&mut self) {
+        if let Some(Behind { acknowledged, found, mark }) = &self.behind {
             tracing::error!(
                 acknowledged,
                 found,
@@ -81,14 +83,15 @@ impl Mark {
                 "database is older than what was acknowledged: changes are lost"
             );
         }
-        let mut mark = Self { file, behind };
-        mark.note(count);
-        if mark.behind.is_some()
-            && let Some(Err(error)) = mark.file.as_ref().map(File::sync_all)
+        if self.file.is_none() {
+            self.file = options().create(true).open(&self.path).inspect_err(not_kept).ok();
+        }
+        self.note(self.count);
+        if self.behind.is_some()
+            && let Some(Err(error)) = self.file.as_ref().map(File::sync_all)
         {
             not_kept(&error);
         }
-        mark
     }
 
     /// What it has found out.
@@ -110,6 +113,12 @@ impl Mark {
 /// Where it is.
 pub(super) fn path(state: &Path) -> PathBuf {
     state.join("dayfly.mark")
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK);
+    options
 }
 
 fn not_kept(error: &io::Error) {

@@ -109,7 +109,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Compares what was opened with its mark. Nothing else was written then.
+    /// Compares what was opened with its mark. Nothing is written before [`Writer::run`].
     pub(super) fn of(
         opened: database::Opened,
         state: &Path,
@@ -119,12 +119,14 @@ impl Writer {
         let database::Opened { connection, is_fresh } = opened;
         let path = database::path(state);
         let count = database::change_count(&connection).map_err(Error::of_file(&path))?;
-        let mark = Mark::open(state, count, is_fresh);
+        let mark = Mark::compare(state, count, is_fresh);
         Ok(Self { connection, path, trust_domain, fault, mark })
     }
 
-    /// Works until nobody can ask for anything any more, then closes the database.
+    /// Works until nobody can ask for anything any more, then closes the database. It runs once the database was
+    /// accepted, so only now its mark is written.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        self.mark.begin();
         while let Some(first) = self.next(jobs) {
             let begun = Instant::now();
             let mut group = vec![first];

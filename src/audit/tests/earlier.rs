@@ -10,7 +10,7 @@ use super::{
 fn earlier(state: &State) {
     let sealer = seal::Sealer::open(&state.dir.path().join("keys/audit.key")).unwrap();
     let (mut link, mut mark, mut kept) = (None, None, String::new());
-    for number in segment::list(&state.log()).unwrap() {
+    for number in segment::list(&state.log(), 0).unwrap().numbers {
         let path = segment::path(&state.log(), number);
         let (mut whole, mut line) = (Vec::new(), Vec::new());
         for text in fs::read_to_string(&path).unwrap().lines() {

@@ -110,7 +110,12 @@ fn what_a_checkpoint_says_cannot_be_changed() {
         let (head, _) = head::Head::open(&state.log()).unwrap();
         let link = chain::read(line.strip_suffix(b"\n").unwrap()).unwrap().link;
         let offset = u64::try_from(before.len() + 1 + line.len()).unwrap();
-        head.write(&head::Mark { segment: segment::list(&state.log()).unwrap().pop().unwrap(), offset, link }).unwrap();
+        head.write(&head::Mark {
+            segment: segment::list(&state.log(), 0).unwrap().numbers.pop().unwrap(),
+            offset,
+            link,
+        })
+        .unwrap();
         drop(head);
         assert!(state.verify().is_err(), "{to}");
         assert!(matches!(verify(&state.log()), Err(Fault::Forged { .. })), "{to}");

@@ -80,7 +80,7 @@ fn written(dir: &Path, records: u32) {
 
 /// All segment files, in order.
 fn segments(dir: &Path) -> Vec<PathBuf> {
-    segment::list(dir).unwrap().into_iter().map(|number| segment::path(dir, number)).collect()
+    segment::list(dir, 0).unwrap().numbers.into_iter().map(|number| segment::path(dir, number)).collect()
 }
 
 /// All records, as JSON.

@@ -2,7 +2,7 @@
 
 use std::{fs::OpenOptions, io::Write as _};
 
-use super::*;
+use super::{state::State, *};
 
 /// Puts bytes behind the last segment's end, as a write that the power failure cut short.
 fn add_tail(dir: &Path, tail: &[u8]) {
@@ -137,4 +137,97 @@ fn a_damaged_end_without_a_head_is_refused_with_words() {
     fs::write(&path, text.replacen("segment", "sediment", 1)).unwrap();
     let error = Log::in_test(dir.path(), small(), Clock::system()).unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
+}
+
+/// Opens the log, writes through several rotations, and says what is wrong with it then.
+fn used_on(state: &State) -> Result<Report, Fault> {
+    let log = state.open();
+    (0..30).for_each(|serial| assert!(append(&log, &serial.to_string()).is_ok()));
+    log.close();
+    state.verify()
+}
+
+#[test]
+fn a_file_that_is_named_as_no_segment_of_ours_stops_nothing() {
+    for stem in ["18446744073709551615", "18446744073709551614", "200000000", "7", "00000000"] {
+        let state = State::written(20);
+        let name = format!("{stem}.jsonl");
+        fs::write(state.log().join(&name), "no record\n").unwrap();
+        for report in [state.verify(), used_on(&state), used_on(&state)] {
+            assert_eq!(report.unwrap().foreign, [name.as_str()]);
+        }
+    }
+}
+
+#[test]
+fn a_file_of_the_highest_number_that_is_ours_does_not_end_the_log() {
+    for (content, has_head) in [("", true), ("no record\n", true), ("no record\n", false)] {
+        let state = State::written(20);
+        for _ in 0..3 {
+            let most = segment::number_max(state.kept().unwrap().segment);
+            fs::write(segment::path(&state.log(), most), content).unwrap();
+            if !has_head {
+                fs::remove_file(state.log().join("head")).unwrap();
+            }
+            let killed = state.killed();
+            assert!(used_on(&killed).is_ok() == content.is_empty(), "it is told, and nothing is refused");
+            assert!(used_on(&state).is_ok() == content.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_file_of_the_highest_number_alone_is_no_panic() {
+    for stem in ["18446744073709551615", "100000000"] {
+        let (dir, whole) = (Scratch::new(), Scratch::new());
+        written(whole.path(), 3);
+        fs::copy(whole.path().join("head"), dir.path().join("head")).unwrap();
+        fs::copy(segment::path(whole.path(), 1), dir.path().join(format!("{stem}.jsonl"))).unwrap();
+        assert!(verify(dir.path()).is_err());
+    }
+}
+
+#[test]
+fn what_stands_in_the_place_of_the_next_segment_is_set_aside() {
+    for kind in ["file", "folder", "link"] {
+        let state = State::written(1);
+        let log = state.open();
+        let next = segment::path(&state.log(), 2);
+        match kind {
+            "file" => fs::write(&next, b"mine").unwrap(),
+            "folder" => fs::create_dir(&next).unwrap(),
+            _ => std::os::unix::fs::symlink("/dev/null", &next).unwrap(),
+        }
+        (0..30).for_each(|serial| assert!(append(&log, &serial.to_string()).is_ok(), "{kind}"));
+        log.close();
+        let report = state.verify().unwrap();
+        assert!(report.segments > 2 && report.foreign.len() == 1, "{kind}: {report:?}");
+    }
+}
+
+#[test]
+fn a_forged_head_brings_no_number_to_its_end() {
+    let state = State::written(20);
+    let (head, mark) = head::Head::open(&state.log()).unwrap();
+    head.write(&head::Mark { segment: u64::MAX, ..mark.unwrap() }).unwrap();
+    drop(head);
+    let findings = used_on(&state).unwrap().findings;
+    assert!(findings.iter().any(|found| found.kind == "head_missing"), "{findings:?}");
+}
+
+#[test]
+fn a_head_that_is_no_file_is_a_missing_one() {
+    for kind in ["folder", "link", "pipe"] {
+        let state = State::written(20);
+        let path = state.log().join("head");
+        fs::rename(&path, state.dir.path().join("old")).unwrap();
+        match kind {
+            "folder" => fs::create_dir(&path).unwrap(),
+            "link" => std::os::unix::fs::symlink(state.dir.path().join("old"), &path).unwrap(),
+            _ => nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        }
+        assert!(matches!(state.verify(), Err(Fault::HeadMissing)), "{kind}");
+        let findings = used_on(&state).unwrap().findings;
+        assert!(findings.iter().any(|found| found.kind == "head_missing"), "{kind}: {findings:?}");
+    }
 }

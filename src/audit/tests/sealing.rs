@@ -9,7 +9,7 @@ use super::{state::State, *};
 fn rewrite(dir: &Path, change: impl Fn(&str, String) -> Option<String>) {
     let mut link = Link::START;
     let mut end = (0, 0);
-    for number in segment::list(dir).unwrap() {
+    for number in segment::list(dir, 0).unwrap().numbers {
         let path = segment::path(dir, number);
         let (mut whole, mut line) = (Vec::new(), Vec::new());
         for text in fs::read_to_string(&path).unwrap().lines() {

@@ -94,7 +94,7 @@ pub(super) fn forge(dir: &Path, body: &[u8]) {
 
 /// Says that all segments but the last were removed for space, and removes them.
 pub(super) fn forge_removal(dir: &Path) {
-    let (mut before, last) = (segments(dir), segment::list(dir).unwrap().pop().unwrap());
+    let (mut before, last) = (segments(dir), segment::list(dir, 0).unwrap().numbers.pop().unwrap());
     let through = header::first_line(dir, last).map(|line| line.after.seq);
     before.pop();
     forge(dir, &record::body(&Own::Removed { segment: last - 1, through, kept: 0, dropped: 0 }).unwrap());

@@ -105,3 +105,40 @@ async fn a_mark_that_is_damaged_missing_or_behind_is_no_loss() {
     fs::create_dir(mark::path(dir.path())).unwrap();
     assert_eq!(open(dir.path()).1.entries.len(), 3);
 }
+
+#[tokio::test]
+async fn a_start_that_is_refused_leaves_the_mark_as_it_is() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    store.commit_entries(1, vec![Change::Create(entry(1))]).await.unwrap();
+    store.close();
+    let old = fs::read(database::path(dir.path())).unwrap();
+    let (store, _) = open(dir.path());
+    let root = authority(dir.path(), 1, AuthorityKind::Root, AuthoritySlot::Active);
+    let key = keys::dir(dir.path()).join(format!("{}.key", root.id));
+    store.save_authorities(vec![root]).await.unwrap();
+    store.close();
+    let whole = fs::read(database::path(dir.path())).unwrap();
+    let mark = fs::read(mark::path(dir.path())).unwrap();
+
+    // An older copy that is damaged, too; and the whole one without its key.
+    let mut damaged = old.clone();
+    damaged[old.len() - 4096..][..200].fill(0xa5);
+    fs::write(database::path(dir.path()), damaged).unwrap();
+    let error = Store::open(dir.path(), &domain()).map(drop).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    assert_eq!(fs::read(mark::path(dir.path())).unwrap(), mark);
+    fs::write(database::path(dir.path()), &whole).unwrap();
+    fs::rename(&key, key.with_extension("away")).unwrap();
+    fs::remove_file(mark::path(dir.path())).unwrap();
+    let error = Store::open(dir.path(), &domain()).map(drop).unwrap_err();
+    assert!(matches!(error, Error::KeysMissingBesideDatabase { .. }), "{error}");
+    assert!(!mark::path(dir.path()).exists(), "none is made");
+
+    fs::write(mark::path(dir.path()), &mark).unwrap();
+    fs::rename(key.with_extension("away"), &key).unwrap();
+    assert_eq!(lost(dir.path()), 0, "a whole backup is no loss");
+    assert_eq!(fs::read(mark::path(dir.path())).unwrap(), mark);
+    fs::write(database::path(dir.path()), old).unwrap();
+    assert_eq!(lost(dir.path()), 1, "an older one that is accepted is");
+}
