@@ -28,6 +28,7 @@ use crate::{
         peer::{Fault, Peer},
         process,
         stream::guard,
+        threads,
     },
 };
 
@@ -253,7 +254,7 @@ impl Memory {
         tokio::spawn(async move {
             // Those that are still leaving leave first.
             tokio::time::sleep(TRIM_EVERY).await;
-            tokio::task::spawn_blocking(process::give_memory_back).await.ok();
+            threads::aside(process::give_memory_back).await.ok();
             trimming.store(false, Ordering::Release);
         });
     }

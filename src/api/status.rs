@@ -46,6 +46,7 @@ impl From<desk::Error> for Status {
                 fault("the disk does not answer; the change may be made or not, look before you try again", &error)
             }
             Error::Audit(_) => fault("the change could not be recorded; nothing was changed", &error),
+            Error::NoThread => fault("the system gives no thread; nothing was changed, try again", &error),
             Error::Random | Error::Fault => fault("internal fault; nothing was changed", &error),
             Error::Stopping => stopping(),
         }
@@ -161,6 +162,7 @@ mod tests {
             desk::Error::Audit(audit()).into(),
             desk::Error::TooManyEntries(1).into(),
             desk::Error::Random.into(),
+            desk::Error::NoThread.into(),
             desk::Error::Fault.into(),
             desk::Error::Stopping.into(),
             Unexplained::Failed(Box::new(audit())).into(),

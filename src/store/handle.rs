@@ -4,11 +4,13 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+        mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     registry::{Change, Entry},
@@ -17,7 +19,7 @@ use crate::{
 
 use super::{
     AuthorityRow, Behind, Error, database, keys,
-    writer::{Fault, Job, Turn, Work, Writer},
+    writer::{Fault, Job, Outcome, Reply, Turn, Work, Writer},
 };
 
 /// How many changes wait for the disk at most.
@@ -52,8 +54,6 @@ struct Open {
     behind: Option<Behind>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
-
-type Reply = Receiver<Result<Option<Loaded>, Error>>;
 
 impl Store {
     /// Opens the database in the state folder and reads everything; makes it where nothing was before. Blocks.
@@ -111,7 +111,8 @@ impl Store {
         text: String,
     ) -> impl FnMut(Duration) -> Option<Result<(), Error>> + Send + use<> {
         let (reply, answer) = sync_channel(1);
-        let mut sent = Some(self.0.send(Job { work: Work::AuditCheckpoint(text), turn: Arc::default(), reply }));
+        let (work, turn, reply) = (Work::AuditCheckpoint(text), Arc::default(), Reply::Thread(reply));
+        let mut sent = Some(self.0.send(Job { work, turn, reply }));
         move |most| match (sent.take(), answer.recv_timeout(most)) {
             (Some(Err(error)), _) => Some(Err(error)),
             (_, Ok(outcome)) => Some(outcome.map(drop)),
@@ -143,13 +144,14 @@ impl Store {
         self.0.close();
     }
 
-    async fn ask(&self, work: Work) -> Result<Option<Loaded>, Error> {
+    /// No thread waits here: where the system has none to give, what is on the disk would be told to nobody.
+    async fn ask(&self, work: Work) -> Outcome {
+        #[cfg(test)]
+        let _held = crate::sys::threads::clock_stands();
         let turn = Arc::new(Turn::default());
-        let (reply, answer) = sync_channel(1);
-        self.0.send(Job { work, turn: turn.clone(), reply })?;
-        // A thread waits, not the runtime's clock: a test's clock that jumps must not end a wait for a real disk.
-        let waited = tokio::task::spawn_blocking(move || wait(&turn, &answer, WAIT_MAX)).await;
-        waited.unwrap_or(Err(Error::Closed))
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Job { work, turn: turn.clone(), reply: Reply::Task(reply) })?;
+        wait(&turn, answer, WAIT_MAX).await
     }
 }
 
@@ -162,18 +164,26 @@ pub(crate) fn audit_checkpoint(state: &Path) -> Result<Option<String>, Error> {
 }
 
 /// Waits for the turn, and once it has come, for the disk.
-pub(super) fn wait(turn: &Turn, answer: &Reply, most: Duration) -> Result<Option<Loaded>, Error> {
-    let answered = match answer.recv_timeout(most) {
-        Err(RecvTimeoutError::Timeout) if turn.give_up() => {
-            return Err(Error::TimedOut { seconds: most.as_secs() });
-        }
-        Err(RecvTimeoutError::Timeout) => answer.recv_timeout(most),
+pub(super) async fn wait(turn: &Turn, mut answer: oneshot::Receiver<Outcome>, most: Duration) -> Outcome {
+    let answered = match within(most, &mut answer).await {
+        None if turn.give_up() => return Err(Error::TimedOut { seconds: most.as_secs() }),
+        None => within(most, &mut answer).await,
         answered => answered,
     };
-    match answered {
-        Ok(outcome) => outcome,
-        Err(RecvTimeoutError::Timeout) => Err(Error::Unconfirmed { seconds: 2 * most.as_secs() }),
-        Err(RecvTimeoutError::Disconnected) => Err(Error::Closed),
+    answered.unwrap_or(Err(Error::Unconfirmed { seconds: 2 * most.as_secs() }))
+}
+
+/// The answer, unless it takes longer. The real clock is looked at too: a test's clock that jumps must not end a wait
+/// for a real disk.
+async fn within(most: Duration, answer: &mut oneshot::Receiver<Outcome>) -> Option<Outcome> {
+    let begun = Instant::now();
+    loop {
+        let left = most.saturating_sub(begun.elapsed());
+        match timeout(left, &mut *answer).await {
+            Ok(answered) => return Some(answered.unwrap_or(Err(Error::Closed))),
+            Err(_) if begun.elapsed() >= most => return None,
+            Err(_) => {}
+        }
     }
 }
 

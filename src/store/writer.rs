@@ -14,6 +14,7 @@ use std::{
 };
 
 use rusqlite::Connection;
+use tokio::sync::oneshot;
 
 use crate::{registry::Change, spiffe::TrustDomain, sys::files};
 
@@ -58,7 +59,26 @@ impl Work {
 pub(super) struct Job {
     pub(super) work: Work,
     pub(super) turn: Arc<Turn>,
-    pub(super) reply: SyncSender<Result<Option<Loaded>, Error>>,
+    pub(super) reply: Reply,
+}
+
+/// What a job came to.
+pub(super) type Outcome = Result<Option<Loaded>, Error>;
+
+/// Where somebody waits for it.
+pub(super) enum Reply {
+    Task(oneshot::Sender<Outcome>),
+    Thread(SyncSender<Outcome>),
+}
+
+impl Reply {
+    /// Whoever waits no more has been told so.
+    fn tell(self, outcome: Outcome) {
+        match self {
+            Self::Task(reply) => drop(reply.send(outcome)),
+            Self::Thread(reply) => drop(reply.try_send(outcome)),
+        }
+    }
 }
 
 /// Whose turn it is: a change that nobody waits for any more is not begun, and one that has begun is waited for.
@@ -209,8 +229,7 @@ impl Writer {
                 (Ok(_), None) => Err(Error::Closed),
                 (Err(error), _) => Err(error.share()),
             };
-            // Whoever waits no more has been told so.
-            job.reply.try_send(outcome).ok();
+            job.reply.tell(outcome);
         }
     }
 

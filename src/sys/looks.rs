@@ -7,7 +7,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -15,7 +14,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::party::party_of;
+use super::{party::party_of, threads};
 
 /// Looks of one user that are made at the same time.
 pub(crate) const LOOKS_PER_USER: usize = 4;
@@ -130,9 +129,7 @@ impl Looks {
                 drop(place);
                 seen
             };
-            // It panics when the system has no thread for us (a limit on pids).
-            let begun = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(looking)));
-            begun.ok()?.await.ok()
+            threads::aside(looking).await.ok()
         })
     }
 
@@ -222,6 +219,17 @@ mod tests {
         assert_eq!(told, [7; LOOKS_PER_USER]);
         drop(held);
         assert_eq!(looks.make(8, || 1).await, Some(1));
+    }
+
+    #[test]
+    fn a_look_that_gets_no_thread_gives_its_place_back() {
+        let looks = AllLooks::default().of_user(1_000);
+        let runtime = threads::runtime_without();
+        for _ in 0..2 * LOOKS_PER_PARTY {
+            assert_eq!(runtime.block_on(looks.make(7, || ())), None);
+        }
+        assert!(looks.all.going_on().looks.is_empty());
+        assert_eq!(looks.of_party.available_permits(), LOOKS_PER_PARTY);
     }
 
     #[tokio::test]

@@ -28,6 +28,7 @@ pub(crate) mod rights;
 pub(crate) mod scratch;
 pub(crate) mod secret;
 pub(crate) mod stream;
+pub(crate) mod threads;
 pub(crate) mod verity;
 mod words;
 

@@ -15,7 +15,11 @@ use crate::{
     audit::{self, Record, Urgency},
     registry::{self, Change, Entry, EntryId, Snapshot, Spec},
     store::{self, Store},
-    sys::{Clock, chain, counters::Counters},
+    sys::{
+        Clock, chain,
+        counters::Counters,
+        threads::{self, Undone},
+    },
 };
 
 /// The owner task of the registry.
@@ -71,14 +75,18 @@ impl Clerk {
         let (present, log, now) = (self.registry.borrow().clone(), self.log.clone(), self.now());
         let (dry_run, most) = (order.dry_run, self.entries_max);
         // Filing many entries takes milliseconds, and so does a strict log: not on a thread that serves.
-        let planned = tokio::task::spawn_blocking(move || {
+        let planned = threads::aside(move || {
             let plan = Plan::of(&present, order, now, most)?;
             if !dry_run {
                 plan.record(&log, author)?;
             }
             Ok(plan)
         });
-        let mut plan = planned.await.unwrap_or(Err(Error::Fault)).inspect_err(|error| {
+        let planned = planned.await.unwrap_or_else(|undone| match undone {
+            Undone::NoThread => Err(Error::NoThread),
+            Undone::Broken => Err(Error::Fault),
+        });
+        let mut plan = planned.inspect_err(|error| {
             if let Error::Audit(_) = error {
                 tracing::error!(error = %chain(error), "audit log takes no record, so nothing is changed");
                 self.counters.audit_failed();
@@ -261,7 +269,7 @@ mod tests {
     use crate::{
         issuance::desk::{
             Desk, Order,
-            fixture::{ADMIN, draft, trust_domain},
+            fixture::{self, ADMIN, draft, trust_domain},
             open,
         },
         sys::scratch::Scratch,
@@ -294,6 +302,25 @@ mod tests {
         let order = Order { create: vec![draft("three", 3)], delete: vec![first.id.clone()], ..Order::default() };
         desk.apply(ADMIN, order).await.unwrap();
         assert_eq!(desk.registry().borrow().len(), 2);
+    }
+
+    #[test]
+    fn without_a_thread_nothing_is_changed_or_recorded_and_the_clerk_goes_on() {
+        let home = Scratch::new();
+        threads::runtime_without().block_on(async {
+            let (desk, clerk) = desk(&home);
+            let (log, stopping) = (clerk.log.clone(), CancellationToken::new());
+            let clerk = tokio::spawn(clerk.run(stopping.clone()));
+            for _ in 0..2 {
+                let error = desk.create(ADMIN, draft("one", 1)).await.unwrap_err();
+                assert!(matches!(error, Error::NoThread), "{error}");
+            }
+            assert_eq!(desk.registry().borrow().len(), 0);
+            stopping.cancel();
+            clerk.await.unwrap();
+            log.close();
+        });
+        assert!(fixture::records(&home.path().join("audit"), "admin").is_empty());
     }
 
     #[tokio::test]

@@ -56,6 +56,9 @@ pub(crate) enum Error {
     /// A new entry has no name without them.
     #[error("there are no random bytes")]
     Random,
+    /// It was not begun, and will not be.
+    #[error("the system gives no thread for it")]
+    NoThread,
     /// A fault of ours.
     #[error("the change met a fault")]
     Fault,

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, mpsc::sync_channel};
 
+use tokio::sync::oneshot;
+
 use super::{
     handle::{QUEUE_MAX, wait},
-    writer::{GROUP_MAX, Job, Turn, Work},
+    writer::{GROUP_MAX, Job, Reply, Turn, Work},
     *,
 };
 
@@ -102,45 +104,54 @@ async fn changes_that_wait_are_written_together_and_each_stands_for_itself() {
 fn beyond_the_queue_changes_are_turned_away_at_once() {
     let dir = Scratch::new();
     let (jobs, waiting) = sync_channel::<Job>(QUEUE_MAX);
+    let job = || Job { work: Work::Load, turn: Arc::default(), reply: Reply::Task(oneshot::channel().0) };
     for _ in 0..QUEUE_MAX {
-        let (reply, _) = sync_channel(1);
-        jobs.try_send(Job { work: Work::Load, turn: Arc::default(), reply }).unwrap();
+        jobs.try_send(job()).unwrap();
     }
-    let (reply, _) = sync_channel(1);
-    assert!(jobs.try_send(Job { work: Work::Load, turn: Arc::default(), reply }).is_err());
+    assert!(jobs.try_send(job()).is_err());
     // Nobody waits for any of them; the writer works them off in groups and ends.
     drop(jobs);
     writer(dir.path()).run(&waiting);
     const { assert!(QUEUE_MAX > GROUP_MAX) };
 }
 
-#[test]
-fn a_change_that_was_given_up_is_never_made() {
+#[tokio::test]
+async fn a_change_that_was_given_up_is_never_made() {
     let dir = Scratch::new();
     let writer = writer(dir.path());
     let (jobs, waiting) = sync_channel(2);
     let send = |revision, number| {
-        let (turn, (reply, answer)) = (Arc::new(Turn::default()), sync_channel(1));
+        let (turn, (reply, answer)) = (Arc::new(Turn::default()), oneshot::channel());
         let work = Work::Entries { revision, changes: vec![Change::Create(entry(number))] };
-        jobs.try_send(Job { work, turn: turn.clone(), reply }).unwrap();
+        jobs.try_send(Job { work, turn: turn.clone(), reply: Reply::Task(reply) }).unwrap();
         (turn, answer)
     };
     let (turn, answer) = send(1, 1);
-    let outcome = wait(&turn, &answer, Duration::ZERO);
+    let outcome = wait(&turn, answer, Duration::ZERO).await;
     assert!(matches!(outcome, Err(Error::TimedOut { .. })), "{outcome:?}");
     let (turn, answer) = send(2, 2);
     drop(jobs);
     writer.run(&waiting);
-    wait(&turn, &answer, Duration::from_secs(10)).unwrap();
+    wait(&turn, answer, Duration::from_secs(10)).await.unwrap();
     assert_eq!(open(dir.path()).1.entries, [entry(2)]);
 }
 
-#[test]
-fn a_change_that_has_begun_and_is_not_confirmed_says_so() {
-    let (turn, (_reply, answer)) = (Turn::default(), sync_channel(1));
+#[tokio::test]
+async fn a_change_that_has_begun_and_is_not_confirmed_says_so() {
+    let (turn, (_reply, answer)) = (Turn::default(), oneshot::channel());
     assert!(turn.give_up(), "as if it had left the queue");
-    let outcome = wait(&turn, &answer, Duration::ZERO);
+    let outcome = wait(&turn, answer, Duration::ZERO).await;
     assert!(matches!(outcome, Err(Error::Unconfirmed { .. })), "{outcome:?}");
+}
+
+#[test]
+fn a_change_is_made_and_told_where_there_is_no_thread_to_wait() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    let made = store.commit_entries(1, vec![Change::Create(entry(1))]);
+    crate::sys::threads::runtime_without().block_on(made).unwrap();
+    drop(store);
+    assert_eq!(open(dir.path()).1.entries, [entry(1)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::{fs, sync::mpsc::sync_channel};
 
 use super::{
-    writer::{Job, Work},
+    writer::{Job, Reply, Work},
     *,
 };
 use crate::sys::scratch::SmallDisk;
@@ -41,7 +41,7 @@ async fn on_a_full_disk_a_change_fails_whole_and_the_handle_heals() {
 /// Writes entries as one change, as the thread would; answers the writer's word on the disk.
 fn written(writer: &mut Writer, revision: u64, numbers: std::ops::Range<u32>) -> Option<Error> {
     let work = Work::Entries { revision, changes: numbers.map(|number| Change::Create(entry(number))).collect() };
-    writer.write(vec![Job { work, turn: Arc::default(), reply: sync_channel(1).0 }]);
+    writer.write(vec![Job { work, turn: Arc::default(), reply: Reply::Thread(sync_channel(1).0) }]);
     writer.fault.present()
 }
 
@@ -52,7 +52,7 @@ fn a_full_disk_is_told_until_there_is_space_and_needs_no_change_to_be_seen() {
     assert!(written(&mut writer, 1, 0..1).is_none());
     disk.fill();
     assert!(matches!(written(&mut writer, 2, 1..1_000), Some(Error::Full)));
-    writer.write(vec![Job { work: Work::Load, turn: Arc::default(), reply: sync_channel(1).0 }]);
+    writer.write(vec![Job { work: Work::Load, turn: Arc::default(), reply: Reply::Thread(sync_channel(1).0) }]);
     assert!(matches!(writer.fault.present(), Some(Error::Full)), "to read says nothing of the disk");
     // Blocks that the change in vain has taken are there for a small one. That is no space.
     writer.try_again();

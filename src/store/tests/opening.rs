@@ -9,7 +9,7 @@ use super::*;
 /// A state folder with an entry, an authority and its key, closed.
 fn used() -> Scratch {
     let dir = Scratch::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let (store, _) = open(dir.path());
         store.commit_entries(1, vec![Change::Create(entry(1))]).await.unwrap();
@@ -192,7 +192,7 @@ fn an_entry_that_breaks_todays_rules_takes_nothing_from_the_others() {
     let dir = used();
     edit(dir.path(), "UPDATE entry SET spiffe_id = 'spiffe://example.org/A/../b'");
     edit(dir.path(), AS_SCHEMA_1);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let (store, loaded) = open(dir.path());
     assert_eq!((loaded.entries.len(), loaded.left_out), (0, 1));
     runtime.block_on(store.commit_entries(2, vec![Change::Create(entry(2))])).unwrap();
