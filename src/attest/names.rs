@@ -2,13 +2,15 @@
 //!
 //! Only asked where an entry uses one, and remembered briefly. A directory service may be slow, or never answer: it is
 //! asked on threads that may wait, for each id or name once at a time, and for only so many at once. What does not come
-//! back keeps its place, as its thread is gone until it does; when all of them are such, nobody is asked any more.
+//! back keeps its place, as its thread is gone until it does; when all of them are such, nobody is asked any more. What
+//! one party's callers bring may wait only so far, and what nobody is called gives way to the names of others.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fmt,
     hash::Hash,
     io,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -19,8 +21,12 @@ use std::{
 use nix::unistd::{Gid, Group, Uid, User};
 use tokio::{
     sync::{Semaphore, watch},
-    task,
     time::{Instant, timeout},
+};
+
+use crate::sys::{
+    party::party_of,
+    threads::{self, Undone},
 };
 
 /// How long a name is believed.
@@ -31,6 +37,8 @@ pub(crate) const NAMES_MAX: usize = 4_096;
 pub(crate) const LOOKUPS_MAX: usize = 8;
 /// How many ids of a kind may wait for that, or be looked up.
 pub(crate) const ASKED_MAX: usize = 1_024;
+/// Of those, how many one party's callers bring.
+pub(crate) const ASKED_PER_PARTY: usize = 64;
 
 /// Why there is no name now. The caller may ask again.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -41,12 +49,15 @@ pub(crate) enum Error {
     /// It did not answer in time.
     #[error("the directory service did not answer within {} s", .0.as_secs())]
     Late(Duration),
-    /// [`ASKED_MAX`] others are waited for.
+    /// [`ASKED_MAX`] others are waited for, or [`ASKED_PER_PARTY`] of the same party.
     #[error("too many names wait for the directory service")]
     Busy,
     /// It did not answer to as many questions as may be put at once, so it is asked no more.
     #[error("the directory service hangs")]
     Hangs,
+    /// No thread can ask it, or the one that did has failed.
+    #[error("the directory service could not be asked")]
+    Unasked(#[source] Undone),
 }
 
 /// `None` when there is no such user or group.
@@ -96,23 +107,24 @@ impl Names {
     /// # Errors
     /// When the directory does not answer.
     pub(crate) async fn user(&self, uid: u32) -> Outcome<Arc<str>> {
-        self.users.look(uid).await
+        self.users.look(uid, Some(uid)).await
     }
 
-    /// The name of a group; `None` when there is none.
+    /// The name of a group that a caller with this uid brings; `None` when there is none.
     ///
     /// # Errors
     /// When the directory does not answer.
-    pub(crate) async fn group(&self, gid: u32) -> Outcome<Arc<str>> {
-        self.groups.look(gid).await
+    pub(crate) async fn group(&self, gid: u32, uid: u32) -> Outcome<Arc<str>> {
+        self.groups.look(gid, Some(uid)).await
     }
 
-    /// The group of a name, which may be another name than the group's own; `None` when there is none.
+    /// The group of a name, which may be another name than the group's own; `None` when there is none. Names come from
+    /// entries, so no party is charged.
     ///
     /// # Errors
     /// When the directory does not answer.
     pub(crate) async fn gid(&self, name: &str) -> Outcome<u32> {
-        self.gids.look(name.into()).await
+        self.gids.look(name.into(), None).await
     }
 }
 
@@ -130,7 +142,14 @@ struct Book<K, V> {
     desk: Arc<Desk>,
     ask: Ask<K, V>,
     known: Mutex<HashMap<K, (Instant, Option<V>)>>,
-    asking: Mutex<HashMap<K, Asking<V>>>,
+    asking: Mutex<Waiting<K, V>>,
+}
+
+/// What is being asked, and how much of it for whom. A party of which nothing is asked is not there.
+#[derive(Debug)]
+struct Waiting<K, V> {
+    ids: HashMap<K, Asking<V>>,
+    of_parties: HashMap<u32, usize>,
 }
 
 /// Tells the answer to whoever waits for it.
@@ -145,7 +164,8 @@ where
         Arc::new(Self { desk, ask, known: Mutex::default(), asking: Mutex::default() })
     }
 
-    async fn look(self: &Arc<Self>, id: K) -> Outcome<V> {
+    /// The answer, for a caller with this uid if it is one's.
+    async fn look(self: &Arc<Self>, id: K, uid: Option<u32>) -> Outcome<V> {
         if let Some(name) = self.known(&id) {
             return Ok(name);
         }
@@ -153,7 +173,7 @@ where
             return Err(Error::Hangs);
         }
         let late = || Err(Error::Late(self.desk.wait));
-        let mut outcome = self.join_or_ask(id)?;
+        let mut outcome = self.join_or_ask(id, uid.map(party_of))?;
         match timeout(self.desk.wait, outcome.wait_for(Option::is_some)).await {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(late),
             Ok(Err(_)) | Err(_) => late(),
@@ -161,22 +181,27 @@ where
     }
 
     /// One question for each id at a time; whoever comes meanwhile waits for the same answer.
-    fn join_or_ask(self: &Arc<Self>, id: K) -> Result<Asking<V>, Error> {
+    fn join_or_ask(self: &Arc<Self>, id: K, party: Option<u32>) -> Result<Asking<V>, Error> {
         let mut asking = lock(&self.asking);
-        if let Some(outcome) = asking.get(&id) {
+        if let Some(outcome) = asking.ids.get(&id) {
             return Ok(outcome.clone());
         }
-        if asking.len() >= ASKED_MAX {
+        let of_party = party.and_then(|party| asking.of_parties.get(&party)).copied().unwrap_or(0);
+        if asking.ids.len() >= ASKED_MAX || of_party >= ASKED_PER_PARTY {
             return Err(Error::Busy);
         }
         let (done, outcome) = watch::channel(None);
-        asking.insert(id.clone(), outcome.clone());
-        let book = self.clone();
+        asking.ids.insert(id.clone(), outcome.clone());
+        if let Some(party) = party {
+            asking.of_parties.insert(party, of_party + 1);
+        }
+        let asked = Asked { book: self.clone(), id, party, done };
+        // A runtime that ends drops it at once, and with it what takes the lock.
+        drop(asking);
         tokio::spawn(async move {
-            let answer = book.look_up(id.clone()).await;
+            let answer = asked.book.look_up(asked.id.clone()).await;
             // First remembered, then forgotten as asked, so that nobody asks again between the two.
-            done.send_replace(Some(answer));
-            lock(&book.asking).remove(&id);
+            asked.done.send_replace(Some(answer));
         });
         Ok(outcome)
     }
@@ -186,7 +211,7 @@ where
         let late = Error::Late(desk.wait);
         let Ok(Ok(_place)) = timeout(desk.wait, desk.places.acquire()).await else { return Err(late) };
         let asked_at = Instant::now();
-        let mut answer = task::spawn_blocking(move || (book.ask)(asked));
+        let mut answer = pin!(threads::aside(move || (book.ask)(asked)));
         let answer = match timeout(desk.wait, &mut answer).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -196,7 +221,7 @@ where
                 answer
             }
         };
-        let name = answer.map_err(|_| late)?.map_err(|error| Error::Directory(Arc::new(error)))?;
+        let name = answer.map_err(Error::Unasked)?.map_err(|error| Error::Directory(Arc::new(error)))?;
         self.remember(id, asked_at, name.clone());
         Ok(name)
     }
@@ -211,9 +236,41 @@ where
         if known.len() >= NAMES_MAX {
             known.retain(|_, (since, _)| since.elapsed() < FRESH);
         }
-        if known.len() < NAMES_MAX {
-            known.insert(id, (since, name));
+        if known.len() >= NAMES_MAX && !known.contains_key(&id) {
+            // Anybody can bring ids without a name: the oldest of these goes first.
+            let first = known.iter().min_by_key(|(_, (since, name))| (name.is_some(), *since));
+            if let Some(first) = first.map(|(id, _)| id.clone()) {
+                known.remove(&first);
+            }
         }
+        known.insert(id, (since, name));
+    }
+}
+
+/// A question that is being asked; when dropped, in whatever way, it may be asked again.
+struct Asked<K: Eq + Hash, V> {
+    book: Arc<Book<K, V>>,
+    id: K,
+    party: Option<u32>,
+    done: watch::Sender<Option<Outcome<V>>>,
+}
+
+impl<K: Eq + Hash, V> Drop for Asked<K, V> {
+    fn drop(&mut self) {
+        let mut asking = lock(&self.book.asking);
+        asking.ids.remove(&self.id);
+        if let Some(Entry::Occupied(mut count)) = self.party.map(|party| asking.of_parties.entry(party)) {
+            *count.get_mut() = count.get().saturating_sub(1);
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+impl<K, V> Default for Waiting<K, V> {
+    fn default() -> Self {
+        Self { ids: HashMap::new(), of_parties: HashMap::new() }
     }
 }
 
@@ -274,7 +331,7 @@ mod tests {
         let (book, _held, asked) = book();
         for questions in 1..3 {
             for _ in 0..3 {
-                assert_eq!(book.look(1).await.unwrap().as_deref(), Some("name-1"));
+                assert_eq!(book.look(1, None).await.unwrap().as_deref(), Some("name-1"));
                 assert_eq!(asked.load(Ordering::Relaxed), questions);
             }
             tokio::time::advance(FRESH).await;
@@ -284,7 +341,7 @@ mod tests {
     #[tokio::test]
     async fn callers_at_once_share_one_question() {
         let (book, held, asked) = book();
-        let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(book.look(FIRST_HANGING))).collect();
+        let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(book.look(FIRST_HANGING, None))).collect();
         for one in &mut waiting {
             assert!(poll!(one).is_pending());
         }
@@ -296,54 +353,54 @@ mod tests {
     #[tokio::test]
     async fn more_ids_than_places_are_looked_up_one_after_the_other() {
         let (book, _held, _) = book();
-        let names = join_all((0..FIRST_HANGING).map(|id| book.look(id))).await;
+        let names = join_all((0..FIRST_HANGING).map(|id| book.look(id, None))).await;
         assert!(names.into_iter().all(|name| name.is_ok()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_directory_that_hangs_costs_so_many_threads_and_nobody_waits_for_it_twice() {
         let (book, held, asked) = book();
-        book.look(1).await.unwrap();
-        let mut waiting: Vec<_> = (0..50).map(|more| Box::pin(book.look(FIRST_HANGING + more))).collect();
+        book.look(1, None).await.unwrap();
+        let mut waiting: Vec<_> = (0..50).map(|more| Box::pin(book.look(FIRST_HANGING + more, None))).collect();
         for one in &mut waiting {
             assert!(poll!(one).is_pending());
         }
         while asked.load(Ordering::Relaxed) < 1 + LOOKUPS_MAX {
-            task::yield_now().await;
+            tokio::task::yield_now().await;
         }
         // While threads work, a paused clock moves only when it is told to.
         tokio::time::advance(WAIT).await;
         assert!(join_all(waiting).await.into_iter().all(|name| matches!(name, Err(Error::Late(WAIT)))));
         while book.desk.hanging.load(Ordering::Relaxed) < LOOKUPS_MAX {
-            task::yield_now().await;
+            tokio::task::yield_now().await;
         }
         assert_eq!(asked.load(Ordering::Relaxed), 1 + LOOKUPS_MAX);
         let before = Instant::now();
-        assert!(matches!(book.look(2).await, Err(Error::Hangs)));
+        assert!(matches!(book.look(2, None).await, Err(Error::Hangs)));
         assert_eq!(before.elapsed(), Duration::ZERO, "at once");
-        assert!(book.look(1).await.is_ok(), "what is known is known");
+        assert!(book.look(1, None).await.is_ok(), "what is known is known");
 
         drop(held);
         while book.desk.hanging.load(Ordering::Relaxed) > 0 {
-            task::yield_now().await;
+            tokio::task::yield_now().await;
         }
-        assert_eq!(book.look(2).await.unwrap().as_deref(), Some("name-2"));
-        assert_eq!(book.look(FIRST_HANGING).await.unwrap().as_deref(), Some("name-1000"), "and what came late");
+        assert_eq!(book.look(2, None).await.unwrap().as_deref(), Some("name-2"));
+        assert_eq!(book.look(FIRST_HANGING, None).await.unwrap().as_deref(), Some("name-1000"), "and what came late");
     }
 
     #[tokio::test]
     async fn more_ids_than_may_wait_are_refused_at_once() {
         let (book, held, _) = book();
         let ids = FIRST_HANGING..FIRST_HANGING + u32::try_from(ASKED_MAX).unwrap();
-        let mut waiting: Vec<_> = ids.map(|id| Box::pin(book.look(id))).collect();
+        let mut waiting: Vec<_> = ids.map(|id| Box::pin(book.look(id, None))).collect();
         for one in &mut waiting {
             assert!(poll!(one).is_pending());
         }
-        assert!(matches!(book.look(1).await, Err(Error::Busy)));
-        assert!(poll!(Box::pin(book.look(FIRST_HANGING))).is_pending(), "one that waits already");
+        assert!(matches!(book.look(1, None).await, Err(Error::Busy)));
+        assert!(poll!(Box::pin(book.look(FIRST_HANGING, None))).is_pending(), "one that waits already");
         drop(held);
         assert!(join_all(waiting).await.into_iter().all(|name| name.is_ok()));
-        assert!(book.look(1).await.is_ok());
+        assert!(book.look(1, None).await.is_ok());
     }
 
     #[tokio::test]
@@ -355,16 +412,79 @@ mod tests {
             _ => Ok(None),
         };
         let book = Known::new(Arc::new(desk), Box::new(ask));
-        assert!(matches!(book.look(1).await, Err(Error::Directory(_))));
-        assert_eq!(book.look(1).await.unwrap(), None);
+        assert!(matches!(book.look(1, None).await, Err(Error::Directory(_))));
+        assert_eq!(book.look(1, None).await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_its_limit_what_has_no_name_gives_way_first_and_then_the_oldest() {
+        let (book, _held, _) = book();
+        let most = u32::try_from(NAMES_MAX).unwrap();
+        let tick = || tokio::time::advance(Duration::from_millis(1));
+        book.remember(0, Instant::now(), Some("oldest".into()));
+        tick().await;
+        for id in 1..most {
+            book.remember(id, Instant::now(), None);
+        }
+        for id in most..2 * most - 1 {
+            book.remember(id, Instant::now(), Some("honest".into()));
+            assert_eq!(lock(&book.known).len(), NAMES_MAX);
+            assert!(book.known(&id).is_some() && book.known(&0).is_some(), "a name is kept");
+        }
+        tick().await;
+        book.remember(2 * most, Instant::now(), None);
+        assert_eq!(lock(&book.known).len(), NAMES_MAX);
+        assert_eq!(book.known(&0), None);
+        assert!(book.known(&(2 * most)).is_some());
     }
 
     #[tokio::test]
-    async fn beyond_its_limit_nothing_more_is_remembered() {
-        let (book, _held, _) = book();
-        for id in 0..=u32::try_from(NAMES_MAX).unwrap() {
-            book.remember(id, Instant::now(), None);
+    async fn a_party_that_brings_many_ids_keeps_nobody_else_from_asking() {
+        let (book, held, _) = book();
+        let (one, same, other) = (Some(100_000), Some(165_535), Some(1_000));
+        let most = u32::try_from(ASKED_PER_PARTY).unwrap();
+        let mut waiting: Vec<_> = (0..most).map(|more| Box::pin(book.look(FIRST_HANGING + more, one))).collect();
+        for one in &mut waiting {
+            assert!(poll!(one).is_pending());
         }
-        assert_eq!(lock(&book.known).len(), NAMES_MAX);
+        assert!(matches!(book.look(1, same).await, Err(Error::Busy)), "another uid of the same party");
+        assert!(poll!(Box::pin(book.look(FIRST_HANGING, same))).is_pending(), "what is asked already costs nothing");
+        let mut others = Box::pin(book.look(1, other));
+        assert!(poll!(&mut others).is_pending(), "another party asks");
+        drop(held);
+        assert!(others.await.is_ok());
+        assert!(join_all(waiting).await.into_iter().all(|name| name.is_ok()));
+        while !lock(&book.asking).ids.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert!(lock(&book.asking).of_parties.is_empty(), "a party of which nothing is asked is forgotten");
+        assert!(book.look(2, same).await.is_ok());
+    }
+
+    #[test]
+    fn an_id_that_could_not_be_asked_for_may_be_asked_again() {
+        let (book, _held, asked) = book();
+        let runtime = threads::runtime_without();
+        for _ in 0..2 {
+            let name = runtime.block_on(book.look(1, Some(1)));
+            assert!(matches!(name, Err(Error::Unasked(Undone::NoThread))), "{name:?}");
+        }
+        // A runtime that ends drops what is being asked half-way.
+        let _place = book.desk.places.try_acquire_many(u32::try_from(LOOKUPS_MAX).unwrap()).unwrap();
+        runtime.block_on(async { assert!(poll!(Box::pin(book.look(2, Some(1)))).is_pending()) });
+        assert_eq!(lock(&book.asking).ids.len(), 1);
+        drop(runtime);
+        assert!(lock(&book.asking).ids.is_empty());
+        assert!(lock(&book.asking).of_parties.is_empty());
+        assert_eq!(asked.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_panics_may_be_asked_again() {
+        let desk = Desk { wait: WAIT, places: Semaphore::new(LOOKUPS_MAX), hanging: AtomicUsize::new(0) };
+        let book = Known::new(Arc::new(desk), Box::new(|_| std::panic::resume_unwind(Box::new(()))));
+        for _ in 0..2 {
+            assert!(matches!(book.look(1, None).await, Err(Error::Unasked(Undone::Broken))));
+        }
     }
 }

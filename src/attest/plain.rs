@@ -80,7 +80,7 @@ impl Attestor {
             shown.extend(groups.iter().take(GROUPS_SHOWN_MAX));
             let mut selectors = own_names(&self.names, &asked, facts).await?;
             for gid in &shown {
-                selectors.extend(group_selector(&self.names, *gid).await?);
+                selectors.extend(group_selector(&self.names, *gid, facts.uid).await?);
             }
             shown.extend(groups.iter().filter(|gid| asked.has_gid(**gid)));
             Ok((selectors, shown))
@@ -147,7 +147,7 @@ async fn named_selectors(
 ) -> Result<Vec<Selector>, names::Error> {
     let mut selectors = own_names(names, asked, facts).await?;
     for gid in groups {
-        selectors.extend(group_selector(names, gid).await?.filter(|selector| asked.has_named(selector)));
+        selectors.extend(group_selector(names, gid, facts.uid).await?.filter(|selector| asked.has_named(selector)));
     }
     Ok(selectors)
 }
@@ -159,13 +159,13 @@ async fn own_names(names: &Names, asked: &Asked, facts: &Facts) -> Result<Vec<Se
         selectors.extend(names.user(facts.uid).await?.and_then(|name| written("user", &name)));
     }
     if asked.group {
-        selectors.extend(names.group(facts.gid).await?.and_then(|name| written("group", &name)));
+        selectors.extend(names.group(facts.gid, facts.uid).await?.and_then(|name| written("group", &name)));
     }
     Ok(selectors)
 }
 
-async fn group_selector(names: &Names, gid: u32) -> Result<Option<Selector>, names::Error> {
-    Ok(names.group(gid).await?.and_then(|name| written("supplementary_group", &name)))
+async fn group_selector(names: &Names, gid: u32, uid: u32) -> Result<Option<Selector>, names::Error> {
+    Ok(names.group(gid, uid).await?.and_then(|name| written("supplementary_group", &name)))
 }
 
 fn ids(facts: &Facts) -> [Selector; 2] {
