@@ -5,11 +5,12 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::{Instant, timeout};
 
 use super::{
     Attestor, Error,
-    names::{self, Names},
+    names::{self, LOOKUPS_MAX, Names},
     unix::written,
 };
 use crate::{
@@ -130,11 +131,10 @@ async fn sought(names: &Names, asked: &Asked, groups: usize) -> Result<Sought, n
     if groups <= GROUPS_NAMED_MAX && asked.names().nth(groups).is_some() {
         return Ok(Sought::All);
     }
-    let mut gids = BTreeSet::new();
-    for name in asked.names() {
-        gids.extend(names.gid(name).await?);
-    }
-    Ok(Sought::Gids(gids))
+    // As many at once as may be looked up: a directory may take its time for each.
+    let asking: Vec<_> = asked.names().map(|name| names.gid(name)).collect();
+    let found: Vec<Option<u32>> = stream::iter(asking).buffered(LOOKUPS_MAX).try_collect().await?;
+    Ok(Sought::Gids(found.into_iter().flatten().collect()))
 }
 
 /// Selectors with names that entries ask for, of a caller with these groups of those that are sought. As SPIRE means

@@ -15,6 +15,7 @@ use crate::{
         id_map,
         kernel::{Feature, Kernel},
         memory,
+        threads::aside,
     },
 };
 
@@ -111,7 +112,7 @@ impl control_server::Control for Control {
         let seen = (self.explain)(pid).await?;
         let snapshot = self.desk.registry().borrow().clone();
         // The nearest are found by walking over all entries.
-        let compared = tokio::task::spawn_blocking(move || (seen.against(&snapshot), seen)).await;
+        let compared = aside(move || (seen.against(&snapshot), seen)).await;
         let ((matching, near), seen) = compared.map_err(|_| status::panicked())?;
         let selectors = seen.selectors.into_iter().map(|(selector, condition)| pb::ExplainedSelector {
             selector: selector.to_string(),

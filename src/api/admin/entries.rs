@@ -12,7 +12,7 @@ use crate::{
     issuance::desk::{Desk, Order},
     pb::admin::{self as pb, entries_server},
     registry,
-    sys::counters::Counters,
+    sys::{counters::Counters, threads::aside},
 };
 
 /// Watches at once.
@@ -70,7 +70,7 @@ impl entries_server::Entries for Entries {
     ) -> Result<Response<pb::ListEntriesResponse>, Status> {
         let list = List::of(request.into_inner())?;
         let snapshot = self.desk.registry().borrow().clone();
-        let answer = tokio::task::spawn_blocking(move || list.answer(&snapshot)).await;
+        let answer = aside(move || list.answer(&snapshot)).await;
         answer.map(Response::new).map_err(|_| status::panicked())
     }
 
