@@ -51,6 +51,9 @@ def fork():
     child goes on with the inherited connection, as clients of other libraries do."""
     client = WorkloadApiClient(default_timeout=10)
     print("before", client.fetch_x509_svid().spiffe_id, flush=True)
+    # A thread of gRPC's that is at work when the process forks leaves the child a lock that nobody opens: it would
+    # write nothing, and there would be nothing to refuse.
+    time.sleep(0.5)
     child = os.fork()
     if child == 0:
         try:
