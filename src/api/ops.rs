@@ -29,7 +29,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::metrics::{self, Metrics};
 use crate::{
     issuance::Stand,
-    sys::{counters::Counters, listener::Listener},
+    sys::{
+        counters::Counters,
+        listener::{Listener, registered},
+    },
 };
 
 /// The most connections at once. For one more the oldest that has not sent a whole request makes room; where all have,
@@ -224,7 +227,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 async fn accept(socket: &mut Socket) -> io::Result<Box<dyn Duplex>> {
     match socket {
         Socket::Tcp(listener) => Ok(Box::new(listener.accept().await?.0)),
-        Socket::Unix(listener) => Ok(Box::new(listener.accept().await?)),
+        Socket::Unix(listener) => Ok(Box::new(registered(listener.accept().await?)?)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::unix::net::UnixStream,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::net::UnixStream;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::{
     admin::AdminCaller,
@@ -23,7 +24,7 @@ use crate::{
         chain, closer,
         counters::Counters,
         kernel::{Feature, Kernel},
-        listener::Listener,
+        listener::{Listener, registered},
         looks::Looks,
         peer::{Fault, Peer},
         process,
@@ -50,6 +51,9 @@ pub(crate) struct Door {
 /// How long to wait when there is no descriptor left. Connections that end meanwhile make room.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
+/// After so many connections those who are connected have their turn.
+const AT_ONCE: usize = 32;
+
 impl Door {
     /// Accepts until the daemon stops, or until the socket breaks.
     ///
@@ -57,7 +61,10 @@ impl Door {
     /// When the socket cannot be accepted from at all.
     pub(crate) async fn run(mut self, keeper: Arc<Doorkeeper>) -> io::Result<()> {
         let stopping = self.service.stopping.clone();
-        loop {
+        for number in 1_usize.. {
+            if number.is_multiple_of(AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
             self.gate.settle().await;
             let accepted = tokio::select! {
                 () = stopping.cancelled() => return Ok(()),
@@ -78,6 +85,7 @@ impl Door {
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     /// Limits first, then who it is: neither reads a byte. Where to know it means to read `/proc`, others wait no
@@ -149,6 +157,10 @@ impl Doorkeeper {
                 return keeper.refuse(noted, &fault, &counters);
             }
         };
+        let socket = match registered(socket) {
+            Ok(socket) => socket,
+            Err(error) => return keeper.refuse(noted, &Fault::Unreadable(error), &counters),
+        };
         counters.connected();
         keeper.memory.opened();
         let (stream, line) = guard(socket, peer.clone(), keeper.attestor.lens().clone(), slot.looks().clone());
@@ -218,8 +230,8 @@ fn recorded(peer: &Peer) -> audit::Caller {
 
 /// What SO_PEERCRED alone says, for a caller that could not be pinned down.
 fn noted(socket: &UnixStream) -> audit::Caller {
-    let (pid, uid, gid) =
-        socket.peer_cred().map_or((0, u32::MAX, u32::MAX), |cred| (cred.pid().unwrap_or(0), cred.uid(), cred.gid()));
+    let (pid, uid, gid) = getsockopt(socket, PeerCredentials)
+        .map_or((0, u32::MAX, u32::MAX), |noted| (noted.pid(), noted.uid(), noted.gid()));
     audit::Caller { pid, uid, gid, exe: None }
 }
 

@@ -121,7 +121,6 @@ impl Log {
     /// then the record may be there.
     pub(crate) fn append(&self, record: &Record, urgency: Urgency) -> Result<Sequence, Error> {
         let shared = &self.0.shared;
-        let body = record::body(record)?;
         let mut state = shared.lock();
         let now = shared.clock.now();
         state.check()?;
@@ -140,7 +139,7 @@ impl Log {
             }
             return Ok(Sequence(state.writer.last()));
         }
-        let appended = state.writer.append(&body, urgency, now);
+        let appended = record::body(record).and_then(|body| state.writer.append(&body, urgency, now));
         if let (Err(_), Some((uid, reasons))) = (&appended, refused) {
             state.refusals.count(uid, reasons, now);
         }

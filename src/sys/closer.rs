@@ -5,7 +5,10 @@
 //! connection on which messages lie unread: what they carry is closed with it.
 
 use std::{
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    os::{
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -16,7 +19,6 @@ use std::{
 };
 
 use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt::Linger};
-use tokio::net::UnixStream;
 
 use super::{rights, stream::queued};
 
@@ -42,9 +44,7 @@ struct Queue {
 pub(crate) fn hang_up(socket: UnixStream) {
     // From here on nothing more can be sent, so what is counted below is all there is.
     shutdown(socket.as_raw_fd(), Shutdown::Both).ok();
-    if !queued(&socket).is_ok_and(|count| count == 0)
-        && let Ok(socket) = socket.into_std()
-    {
+    if !queued(&socket).is_ok_and(|count| count == 0) {
         close(socket.into());
     }
 }
@@ -119,7 +119,6 @@ mod tests {
     use std::{
         io::{IoSlice, Read as _, Write as _},
         net::{TcpListener, TcpStream},
-        os::unix::net::UnixStream,
         time::Instant,
     };
 
@@ -150,7 +149,6 @@ mod tests {
         let mut others = Vec::new();
         for nested in [false, true] {
             let (ours, mut theirs) = UnixStream::pair().unwrap();
-            ours.set_nonblocking(true).unwrap();
             let (socket, other) = lingering();
             if nested {
                 let (inner, outer) = UnixStream::pair().unwrap();
@@ -161,7 +159,7 @@ mod tests {
             }
             drop(socket);
             others.push(other);
-            hang_up(super::UnixStream::from_std(ours).unwrap());
+            hang_up(ours);
             assert_eq!(theirs.read(&mut [0; 1]).unwrap_or_default(), 0);
         }
         // The lingering sockets are closed as well: their peers are told.

@@ -1,4 +1,5 @@
 //! Unix sockets that workloads connect to.
+#![expect(unsafe_code, reason = "a watch on a descriptor that the listener owns")]
 
 use std::{
     fs, io,
@@ -7,7 +8,7 @@ use std::{
         unix::{
             ffi::OsStrExt as _,
             fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-            net::UnixStream as StdStream,
+            net::{UnixListener, UnixStream},
         },
     },
     path::{Path, PathBuf},
@@ -22,7 +23,7 @@ use nix::{
         stat::{Mode, fchmod},
     },
 };
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     closer, files,
@@ -57,7 +58,7 @@ pub(crate) enum Error {
 /// A listening Unix socket. Its file is removed when it is dropped, unless another has taken its place.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    inner: UnixListener,
+    inner: AsyncFd<UnixListener>,
     place: Place,
     /// Given up when there is no other descriptor left, so that one connection can be accepted and closed.
     reserve: Option<OwnedFd>,
@@ -76,7 +77,7 @@ impl Listener {
         }
         check_folder(path)?;
         clear_dead(path)?;
-        let listening = (|| {
+        let listening = (|| -> io::Result<_> {
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
             let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
             // Before listen(2): connections in the backlog have them from the start.
@@ -89,7 +90,8 @@ impl Listener {
             bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
             fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
             listen(&fd, Backlog::new(BACKLOG).unwrap_or(Backlog::MAXCONN))?;
-            UnixListener::from_std(fd.into())
+            // SAFETY: a UnixListener has the same descriptor, open, as long as it lives.
+            Ok(unsafe { AsyncFd::register_with_interest(fd.into(), Interest::READABLE) }?)
         })();
         let inner = listening.map_err(failed("served"))?;
         Ok(Self { inner, place: Place::of(path), reserve: reserve().ok() })
@@ -114,15 +116,15 @@ impl Listener {
         std::os::unix::fs::chown(&self.place.path, None, Some(gid)).map_err(failed)
     }
 
-    /// The next connection.
+    /// The next connection, before the runtime knows it ([`registered`]): turning one away costs little.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE`: there was no descriptor left, and one waiting connection was closed instead. The
     /// caller backs off.
     pub(crate) async fn accept(&mut self) -> io::Result<UnixStream> {
         loop {
-            match self.inner.accept().await {
-                Ok((stream, _)) => {
+            match self.next().await {
+                Ok(stream) => {
                     if self.reserve.is_none() {
                         self.reserve = reserve().ok();
                     }
@@ -131,7 +133,7 @@ impl Listener {
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                     if self.reserve.take().is_some() {
                         // Somebody waits; better a closed door than no answer at all.
-                        if let Ok((stream, _)) = self.inner.accept().await {
+                        if let Ok(stream) = self.next().await {
                             closer::hang_up(stream);
                         }
                         self.reserve = reserve().ok();
@@ -143,6 +145,10 @@ impl Listener {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        self.inner.async_io(Interest::READABLE, |inner| Ok(inner.accept()?.0)).await
     }
 }
 
@@ -158,6 +164,15 @@ impl Drop for Listener {
             fs::remove_file(&self.place.path).ok();
         }
     }
+}
+
+/// A connection that is to be served, as the runtime's.
+///
+/// # Errors
+/// When the system has no room to watch it.
+pub(crate) fn registered(accepted: UnixStream) -> io::Result<tokio::net::UnixStream> {
+    accepted.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(accepted)
 }
 
 /// The file of a socket that listens. Clients come by it: without it nobody new does.
@@ -208,7 +223,7 @@ fn clear_dead(path: &Path) -> Result<(), Error> {
     if !meta.file_type().is_socket() {
         return Err(Error::NotASocket { path: path.to_owned() });
     }
-    match StdStream::connect(path) {
+    match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         // Answered, or full, or not for us to try: somebody lives there.
@@ -246,7 +261,7 @@ mod tests {
         let first = Listener::bind(&path, 0o600, kernel()).unwrap();
         assert!(matches!(Listener::bind(&path, 0o600, kernel()), Err(Error::InUse { .. })));
         drop(first);
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "a dead process leaves its socket");
         Listener::bind(&path, 0o600, kernel()).unwrap();
     }

@@ -15,7 +15,7 @@ mod receive;
 use std::{
     io::{self, IoSlice},
     mem::{self, ManuallyDrop},
-    os::fd::{AsFd as _, AsRawFd as _},
+    os::fd::{AsFd as _, AsRawFd},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
@@ -319,7 +319,7 @@ impl Wire {
 
     /// Makes the PING, if nothing is queued; else all begins again.
     fn ask(&self, state: &mut State, before: Before) {
-        match queued(&self.socket) {
+        match queued(&*self.socket) {
             Ok(0) => {
                 let mut nonce: Nonce = [0; 8];
                 if aws_lc_rs::rand::fill(&mut nonce).is_err() {
@@ -376,7 +376,10 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         // SAFETY: nobody uses it after this: it is being dropped.
-        closer::hang_up(unsafe { ManuallyDrop::take(&mut self.socket) });
+        let socket = unsafe { ManuallyDrop::take(&mut self.socket) };
+        if let Ok(socket) = socket.into_std() {
+            closer::hang_up(socket);
+        }
     }
 }
 
@@ -394,7 +397,7 @@ fn broken_off() -> Fault {
 }
 
 /// Bytes queued for us on the socket (`SIOCINQ`).
-pub(super) fn queued(socket: &UnixStream) -> io::Result<libc::c_int> {
+pub(super) fn queued(socket: &impl AsRawFd) -> io::Result<libc::c_int> {
     let mut count = 0;
     // SAFETY: FIONREAD (SIOCINQ on sockets) writes one int, which outlives the call.
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) };

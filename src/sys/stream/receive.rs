@@ -87,7 +87,7 @@ impl Wire {
         }
         // A byte out of band is skipped by recvmsg, so its writer is never seen: nothing to read, yet something is
         // queued. A busy client's next bytes may just have come between the two, hence the third look.
-        if queued(&self.socket)? == 0 {
+        if queued(&*self.socket)? == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         match self.receive_once(scratch) {

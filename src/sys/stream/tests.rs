@@ -14,7 +14,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use super::{receive::READ_BYTES, *};
 use crate::sys::{
     kernel::{Feature, Kernel},
-    listener::Listener,
+    listener::{Listener, registered},
     looks::AllLooks,
     scratch::Scratch,
 };
@@ -34,7 +34,7 @@ async fn pair(kernel: Kernel) -> Pair {
     let path = dir.path().join("s");
     let mut listener = Listener::bind(&path, 0o600, kernel).unwrap();
     let client = Client::connect(&path).unwrap();
-    let socket = listener.accept().await.unwrap();
+    let socket = registered(listener.accept().await.unwrap()).unwrap();
     let peer = Arc::new(Peer::of(&socket, kernel).unwrap());
     let address = path.as_os_str().as_encoded_bytes().to_vec();
     let (stream, line) =
