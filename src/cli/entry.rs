@@ -57,6 +57,9 @@ pub(crate) struct Add {
     /// How long its JWT-SVIDs live, as 5m; 0 or nothing is the daemon's default
     #[arg(long, value_name = "D", value_parser = moment::ttl)]
     jwt_ttl: Option<u64>,
+    /// How long its WIT-SVIDs live, as 5m; 0 or nothing is the daemon's default
+    #[arg(long, value_name = "D", value_parser = moment::ttl)]
+    wit_ttl: Option<u64>,
     /// A DNS name for its certificates; may be given several times
     #[arg(long = "dns", value_name = "NAME")]
     dns_names: Vec<String>,
@@ -120,6 +123,9 @@ pub(crate) struct Update {
     /// How long its JWT-SVIDs live; 0 is the daemon's default
     #[arg(long, value_name = "D", value_parser = moment::ttl)]
     jwt_ttl: Option<u64>,
+    /// How long its WIT-SVIDs live; 0 is the daemon's default
+    #[arg(long, value_name = "D", value_parser = moment::ttl)]
+    wit_ttl: Option<u64>,
     /// DNS names in the place of all that were there
     #[arg(long = "dns", value_name = "NAME")]
     dns_names: Vec<String>,
@@ -173,6 +179,7 @@ async fn add(context: &Context, add: Add) -> Result<(), Failure> {
         selectors: add.selectors,
         x509_ttl_seconds: add.x509_ttl.unwrap_or(0),
         jwt_ttl_seconds: add.jwt_ttl.unwrap_or(0),
+        wit_ttl_seconds: add.wit_ttl.unwrap_or(0),
         dns_names: add.dns_names,
         hint: add.hint,
         federates_with: add.federates_with,
@@ -269,6 +276,7 @@ impl Update {
         entry.hint = self.hint.unwrap_or_else(|| std::mem::take(&mut entry.hint));
         entry.x509_ttl_seconds = self.x509_ttl.unwrap_or(entry.x509_ttl_seconds);
         entry.jwt_ttl_seconds = self.jwt_ttl.unwrap_or(entry.jwt_ttl_seconds);
+        entry.wit_ttl_seconds = self.wit_ttl.unwrap_or(entry.wit_ttl_seconds);
         entry.expires_at = self.expires.unwrap_or(entry.expires_at);
     }
 }
@@ -342,6 +350,7 @@ pub(crate) fn draft(entry: Entry) -> Draft {
         selectors: entry.selectors,
         x509_ttl_seconds: entry.x509_ttl_seconds,
         jwt_ttl_seconds: entry.jwt_ttl_seconds,
+        wit_ttl_seconds: entry.wit_ttl_seconds,
         dns_names: entry.dns_names,
         hint: entry.hint,
         federates_with: entry.federates_with,
@@ -380,6 +389,7 @@ mod tests {
             selectors: Vec::new(),
             x509_ttl: None,
             jwt_ttl: None,
+            wit_ttl: None,
             dns_names: Vec::new(),
             no_dns: false,
             hint: None,

@@ -26,6 +26,8 @@ pub(crate) struct Draft {
     pub(crate) x509_ttl_seconds: u64,
     /// Seconds; 0 is the daemon's default.
     pub(crate) jwt_ttl_seconds: u64,
+    /// Seconds; 0 is the daemon's default.
+    pub(crate) wit_ttl_seconds: u64,
     /// Names for the subject alternative name.
     pub(crate) dns_names: Vec<String>,
     /// Any text, or none.
@@ -81,6 +83,7 @@ impl Draft {
         }
         let x509_ttl = check_ttl("x509", self.x509_ttl_seconds, &mut problems);
         let jwt_ttl = check_ttl("jwt", self.jwt_ttl_seconds, &mut problems);
+        let wit_ttl = check_ttl("wit", self.wit_ttl_seconds, &mut problems);
         check_dns_names(&self.dns_names, &mut problems);
         if self.hint.len() > Self::HINT_BYTES_MAX {
             problems.push(Problem::HintTooLong(self.hint.len()));
@@ -95,6 +98,7 @@ impl Draft {
                 selectors,
                 x509_ttl,
                 jwt_ttl,
+                wit_ttl,
                 dns_names: self.dns_names,
                 hint: self.hint,
                 federates_with,
@@ -118,6 +122,7 @@ impl From<&Spec> for Draft {
             selectors: spec.selectors.iter().map(Selector::to_string).collect(),
             x509_ttl_seconds: seconds(spec.x509_ttl),
             jwt_ttl_seconds: seconds(spec.jwt_ttl),
+            wit_ttl_seconds: seconds(spec.wit_ttl),
             dns_names: spec.dns_names.clone(),
             hint: spec.hint.clone(),
             federates_with: spec.federates_with.iter().map(TrustDomain::to_string).collect(),
@@ -316,7 +321,7 @@ pub(crate) enum Problem {
         max = Draft::TTL_SECONDS_MAX
     )]
     Ttl {
-        /// `x509` or `jwt`.
+        /// `x509`, `jwt` or `wit`.
         kind: &'static str,
         /// What was given.
         seconds: u64,

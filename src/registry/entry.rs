@@ -35,6 +35,8 @@ pub(crate) struct Spec {
     pub(crate) x509_ttl: Option<Duration>,
     /// How long its JWT-SVIDs live; whole seconds; `None` is the daemon's default.
     pub(crate) jwt_ttl: Option<Duration>,
+    /// How long its WIT-SVIDs live; whole seconds; `None` is the daemon's default.
+    pub(crate) wit_ttl: Option<Duration>,
     /// DNS names for its X.509-SVIDs, in lower case, in the operator's order.
     pub(crate) dns_names: Vec<String>,
     /// Tells one identity of a caller from the others; may be empty.

@@ -9,7 +9,7 @@ use crate::spiffe::TrustDomain;
 pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 
 /// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
-const MIGRATIONS: [&str; 2] = [FIRST, SUMS];
+const MIGRATIONS: [&str; 3] = [FIRST, SUMS, WIT_TTL];
 
 /// The schema that this release writes.
 pub(super) fn version() -> u32 {
@@ -80,6 +80,11 @@ const SUMS: &str = "
 ALTER TABLE entry ADD COLUMN sum BLOB NOT NULL DEFAULT x'';
 ";
 const SUMS_SINCE: u32 = 2;
+
+/// How long an entry's WIT-SVIDs live.
+const WIT_TTL: &str = "
+ALTER TABLE entry ADD COLUMN wit_ttl_seconds INTEGER NOT NULL DEFAULT 0;
+";
 
 #[cfg(test)]
 mod tests {

@@ -75,6 +75,9 @@ struct Record {
     x509_ttl_seconds: u64,
     #[serde(default, alias = "jwt_svid_ttl", deserialize_with = "seconds")]
     jwt_ttl_seconds: u64,
+    /// Ours alone: SPIRE makes no WIT-SVIDs.
+    #[serde(default, deserialize_with = "seconds")]
+    wit_ttl_seconds: u64,
     #[serde(default)]
     dns_names: Vec<String>,
     #[serde(default)]
@@ -119,6 +122,7 @@ impl Record {
             selectors: self.selectors,
             x509_ttl_seconds: self.x509_ttl_seconds,
             jwt_ttl_seconds: self.jwt_ttl_seconds,
+            wit_ttl_seconds: self.wit_ttl_seconds,
             dns_names: self.dns_names,
             hint: self.hint,
             federates_with: self.federates_with,
@@ -270,6 +274,7 @@ mod tests {
         let entry = Entry {
             spiffe_id: "spiffe://e.org/a".into(),
             selectors: vec!["unix:uid:1".into()],
+            wit_ttl_seconds: 90,
             revision: 4,
             ..Entry::default()
         };

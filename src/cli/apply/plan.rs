@@ -76,6 +76,7 @@ pub(super) fn differences(before: &Entry, after: &Entry) -> Vec<(&'static str, S
         [
             ("x509 ttl", moment::ttl_text(entry.x509_ttl_seconds)),
             ("jwt ttl", moment::ttl_text(entry.jwt_ttl_seconds)),
+            ("wit ttl", moment::ttl_text(entry.wit_ttl_seconds)),
             ("dns names", list(&entry.dns_names)),
             ("hint", text(&entry.hint)),
             ("federates with", list(&entry.federates_with)),

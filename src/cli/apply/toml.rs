@@ -83,6 +83,7 @@ fn set(entry: &mut Entry, key: &str, value: &DeValue<'_>) -> Option<Result<(), S
         "selectors" => list(value).map(|selectors| entry.selectors = selectors),
         "x509_ttl" => ttl(value).map(|seconds| entry.x509_ttl_seconds = seconds),
         "jwt_ttl" => ttl(value).map(|seconds| entry.jwt_ttl_seconds = seconds),
+        "wit_ttl" => ttl(value).map(|seconds| entry.wit_ttl_seconds = seconds),
         "dns_names" => list(value).map(|names| entry.dns_names = names),
         "hint" => text(value).map(|hint| entry.hint = hint),
         "federates_with" => list(value).map(|names| entry.federates_with = names),
@@ -132,6 +133,7 @@ spiffe_id = "spiffe://example.org/web"
 selectors = ["unix:uid:1000", "unix:path:/usr/bin/web"]
 x509_ttl = "1h"
 jwt_ttl = "5m"
+wit_ttl = "4m"
 dns_names = ["web.example.org"]
 hint = "internal"
 federates_with = ["other.org"]
@@ -145,6 +147,7 @@ expires_at = 2026-07-01T12:00:00Z
             selectors: vec!["unix:uid:1000".into(), "unix:path:/usr/bin/web".into()],
             x509_ttl_seconds: 3600,
             jwt_ttl_seconds: 300,
+            wit_ttl_seconds: 240,
             dns_names: vec!["web.example.org".into()],
             hint: "internal".into(),
             federates_with: vec!["other.org".into()],

@@ -46,6 +46,7 @@ fn entry(number: u32) -> Entry {
         selectors: vec![format!("unix:uid:{number}"), "unix:path:/opt/a b\"c,d".to_owned()],
         x509_ttl_seconds: 3600,
         jwt_ttl_seconds: 300,
+        wit_ttl_seconds: 240,
         dns_names: vec!["b.example.org".to_owned(), "a.example.org".to_owned()],
         hint: "the 'main' one; --".to_owned(),
         federates_with: vec!["other.test".to_owned()],
