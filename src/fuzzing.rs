@@ -240,6 +240,10 @@ fn compare(ours: &Leaf, certificate: &Bytes) {
         _ => None,
     });
     assert_eq!(uris.collect::<Vec<_>>(), [ours.id.as_str()]);
+    if let Some(name) = &ours.common_name {
+        let first = theirs.subject().iter_common_name().next().expect("there is one");
+        assert_eq!(first.as_slice(), name.as_bytes());
+    }
     assert!(!theirs.is_ca());
 }
 

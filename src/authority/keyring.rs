@@ -79,11 +79,14 @@ impl Keyring {
         }
         let (not_before, not_after) = self.lifetime(&permit, now)?;
         let (key, serial) = (Key::generate(Algorithm::P256)?, Serial::random()?);
-        let params = leaf(permit.id().as_str(), permit.dns_names(), serial, not_before, not_after)?;
+        let params = leaf(&permit, serial, not_before, not_after)?;
         let certificate = params.signed_by(&key, &self.active.issuer)?;
         let found = check_profile(certificate.der()).map_err(Error::Profile)?;
         if found.id != *permit.id() {
             return Err(Error::Profile(crate::spiffe::x509::Error::Profile("its name is not the permit's")));
+        }
+        if found.common_name.as_deref() != permit.common_name() {
+            return Err(Error::Profile(crate::spiffe::x509::Error::Profile("its subject is not the permit's")));
         }
         let mut chain = certificate.der().to_vec();
         if !self.active.is_anchor {
@@ -128,6 +131,10 @@ impl Keyring {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod subjects;
+
+#[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -141,9 +148,9 @@ mod tests {
         spiffe::TrustDomain,
     };
 
-    const HOUR: Duration = Duration::from_secs(3_600);
+    pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 
-    fn now() -> SystemTime {
+    pub(super) fn now() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
     }
 
@@ -151,7 +158,7 @@ mod tests {
         TrustDomain::parse("example.org").unwrap()
     }
 
-    fn rooted(algorithm: Algorithm, issuing_life: Duration) -> Keyring {
+    pub(super) fn rooted(algorithm: Algorithm, issuing_life: Duration) -> Keyring {
         let (root, issuing) = (Key::generate(algorithm).unwrap(), Key::generate(algorithm).unwrap());
         let anchor = root_certificate(&domain(), &root, 1, now(), 1_000 * HOUR).unwrap();
         let root = Signer::new(root, anchor.clone(), true).unwrap();
@@ -161,13 +168,17 @@ mod tests {
     }
 
     fn permit(id: &str, ttl: Duration) -> Permit {
+        let dns_names = vec!["db.example.org".to_owned()];
+        permit_of(Draft { spiffe_id: id.to_owned(), dns_names, ..Draft::default() }, ttl)
+    }
+
+    /// For an entry like this; it need not say whose it is.
+    pub(super) fn permit_of(mut draft: Draft, ttl: Duration) -> Permit {
         let rules = Rules { trust_domain: domain(), x509_ttl_default: ttl, x509_ttl_max: ttl };
-        let draft = Draft {
-            spiffe_id: id.to_owned(),
-            selectors: vec!["unix:uid:1".to_owned()],
-            dns_names: vec!["db.example.org".to_owned()],
-            ..Draft::default()
-        };
+        draft.selectors = vec!["unix:uid:1".to_owned()];
+        if draft.spiffe_id.is_empty() {
+            draft.spiffe_id = "spiffe://example.org/a".to_owned();
+        }
         let spec = draft.check(&domain()).unwrap();
         let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: 1, created_at: now() };
         match judge(&Request { entry: &entry }, &rules, now()) {

@@ -10,6 +10,7 @@ use crate::{registry::Entry, spiffe::Id};
 #[must_use = "a permit is spent by signing"]
 pub(crate) struct Permit {
     id: Id,
+    common_name: Option<String>,
     dns_names: Vec<String>,
     ttl: Duration,
     expires_at: Option<SystemTime>,
@@ -20,6 +21,7 @@ impl Permit {
     pub(super) fn new(entry: &Entry, ttl: Duration) -> Self {
         Self {
             id: entry.spec.spiffe_id.clone(),
+            common_name: entry.spec.common_name().map(str::to_owned),
             dns_names: entry.spec.dns_names.clone(),
             ttl,
             expires_at: entry.spec.expires_at,
@@ -29,6 +31,11 @@ impl Permit {
     /// Whose SVID it is.
     pub(crate) fn id(&self) -> &Id {
         &self.id
+    }
+
+    /// The one name in its subject, if it has any.
+    pub(crate) fn common_name(&self) -> Option<&str> {
+        self.common_name.as_deref()
     }
 
     /// The DNS names it may carry, and no others.

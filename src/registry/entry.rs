@@ -51,6 +51,9 @@ pub(crate) struct Spec {
     pub(crate) expires_at: Option<SystemTime>,
 }
 
+/// The longest common name, in bytes. X.520 counts characters (ub-common-name); bytes are never fewer.
+pub(crate) const COMMON_NAME_BYTES_MAX: usize = 64;
+
 impl Entry {
     /// Whether it gives nothing any more at this time.
     pub(crate) fn is_expired(&self, now: SystemTime) -> bool {
@@ -59,6 +62,12 @@ impl Entry {
 }
 
 impl Spec {
+    /// The common name in the subject of its certificates: its first DNS name, as SPIRE has it. One that is too long for
+    /// the place stands in the alternative name alone.
+    pub(crate) fn common_name(&self) -> Option<&str> {
+        self.dns_names.first().map(String::as_str).filter(|name| name.len() <= COMMON_NAME_BYTES_MAX)
+    }
+
     /// Which kinds of image selectors it names.
     pub(crate) fn images(&self) -> ImageSet {
         self.selectors.iter().filter_map(Selector::image).collect()
