@@ -60,9 +60,15 @@ pub(crate) struct Add {
     /// How long its WIT-SVIDs live, as 5m; 0 or nothing is the daemon's default
     #[arg(long, value_name = "D", value_parser = moment::ttl)]
     wit_ttl: Option<u64>,
-    /// A DNS name for its certificates; may be given several times
+    /// A DNS name for its certificates; may be given several times. The first is the common name too
     #[arg(long = "dns", value_name = "NAME")]
     dns_names: Vec<String>,
+    /// What its certificates are for: `database` has a common name of your choice, for accounts of PostgreSQL and MySQL
+    #[arg(long, value_name = "PROFILE", value_parser = PROFILES, default_value = "spiffe")]
+    certificate_profile: String,
+    /// The common name of a certificate for a database
+    #[arg(long, value_name = "NAME", default_value = "")]
+    common_name: String,
     /// Tells this identity from others of the same caller
     #[arg(long, value_name = "TEXT", default_value = "")]
     hint: String,
@@ -129,6 +135,12 @@ pub(crate) struct Update {
     /// DNS names in the place of all that were there
     #[arg(long = "dns", value_name = "NAME")]
     dns_names: Vec<String>,
+    /// Another certificate profile; `spiffe` takes the chosen common name away
+    #[arg(long, value_name = "PROFILE", value_parser = PROFILES)]
+    certificate_profile: Option<String>,
+    /// Another common name for certificates of the profile `database`
+    #[arg(long, value_name = "NAME")]
+    common_name: Option<String>,
     /// Take all DNS names away
     #[arg(long, conflicts_with = "dns_names")]
     no_dns: bool,
@@ -181,6 +193,8 @@ async fn add(context: &Context, add: Add) -> Result<(), Failure> {
         jwt_ttl_seconds: add.jwt_ttl.unwrap_or(0),
         wit_ttl_seconds: add.wit_ttl.unwrap_or(0),
         dns_names: add.dns_names,
+        certificate_profile: add.certificate_profile,
+        common_name: add.common_name,
         hint: add.hint,
         federates_with: add.federates_with,
         expires_at: add.expires.unwrap_or(0),
@@ -274,6 +288,15 @@ impl Update {
         replace(&mut entry.federates_with, self.federates_with, self.no_federates_with);
         entry.spiffe_id = self.spiffe_id.unwrap_or_else(|| std::mem::take(&mut entry.spiffe_id));
         entry.hint = self.hint.unwrap_or_else(|| std::mem::take(&mut entry.hint));
+        if let Some(profile) = self.certificate_profile {
+            // As answers have it, so that what is as it was is not sent.
+            let is_default = profile == DEFAULT_PROFILE;
+            entry.certificate_profile = if is_default { String::new() } else { profile };
+            if is_default {
+                entry.common_name.clear();
+            }
+        }
+        entry.common_name = self.common_name.unwrap_or_else(|| std::mem::take(&mut entry.common_name));
         entry.x509_ttl_seconds = self.x509_ttl.unwrap_or(entry.x509_ttl_seconds);
         entry.jwt_ttl_seconds = self.jwt_ttl.unwrap_or(entry.jwt_ttl_seconds);
         entry.wit_ttl_seconds = self.wit_ttl.unwrap_or(entry.wit_ttl_seconds);
@@ -352,6 +375,8 @@ pub(crate) fn draft(entry: Entry) -> Draft {
         jwt_ttl_seconds: entry.jwt_ttl_seconds,
         wit_ttl_seconds: entry.wit_ttl_seconds,
         dns_names: entry.dns_names,
+        certificate_profile: entry.certificate_profile,
+        common_name: entry.common_name,
         hint: entry.hint,
         federates_with: entry.federates_with,
         admin: entry.admin,
@@ -360,6 +385,9 @@ pub(crate) fn draft(entry: Entry) -> Draft {
     }
 }
 
+/// The certificate profiles.
+const PROFILES: [&str; 2] = [DEFAULT_PROFILE, "database"];
+pub(crate) const DEFAULT_PROFILE: &str = "spiffe";
 /// The most entries in one answer.
 pub(crate) const PAGE_MAX: u32 = 1000;
 const FOREIGN_HINT: &str =
@@ -391,6 +419,8 @@ mod tests {
             jwt_ttl: None,
             wit_ttl: None,
             dns_names: Vec::new(),
+            certificate_profile: None,
+            common_name: None,
             no_dns: false,
             hint: None,
             federates_with: Vec::new(),
@@ -406,6 +436,12 @@ mod tests {
         assert_eq!(changed, entry());
         Update { x509_ttl: Some(0), hint: Some(String::new()), no_dns: true, ..nothing() }.change(&mut changed);
         assert_eq!(changed, Entry { x509_ttl_seconds: 0, hint: String::new(), dns_names: Vec::new(), ..entry() });
+        let database = Entry { certificate_profile: "database".into(), common_name: "web".into(), ..entry() };
+        let mut changed = database.clone();
+        Update { common_name: Some("db".into()), ..nothing() }.change(&mut changed);
+        assert_eq!(changed, Entry { common_name: "db".into(), ..database });
+        Update { certificate_profile: Some("spiffe".into()), ..nothing() }.change(&mut changed);
+        assert_eq!(changed, entry());
     }
 
     #[test]

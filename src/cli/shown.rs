@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::pb::admin::Entry;
 
-use super::{failure::Failure, moment, print::Printer};
+use super::{entry::DEFAULT_PROFILE, failure::Failure, moment, print::Printer};
 
 /// An entry in JSON. `apply -f` reads it again.
 #[derive(Debug, Serialize)]
@@ -16,6 +16,8 @@ pub(crate) struct EntryView<'e> {
     jwt_ttl_seconds: u64,
     wit_ttl_seconds: u64,
     dns_names: &'e [String],
+    certificate_profile: &'e str,
+    common_name: &'e str,
     hint: &'e str,
     federates_with: &'e [String],
     admin: bool,
@@ -43,6 +45,8 @@ impl<'e> From<&'e Entry> for EntryView<'e> {
             expires_at,
             revision,
             created_at,
+            certificate_profile,
+            common_name,
         } = entry;
         Self {
             id,
@@ -57,6 +61,8 @@ impl<'e> From<&'e Entry> for EntryView<'e> {
             admin: *admin,
             downstream: *downstream,
             expires_at: *expires_at,
+            certificate_profile: if certificate_profile.is_empty() { DEFAULT_PROFILE } else { certificate_profile },
+            common_name,
             revision: *revision,
             created_at: *created_at,
         }
@@ -109,6 +115,8 @@ pub(crate) fn card(print: &Printer, entry: &Entry) -> Result<(), Failure> {
         ("jwt ttl", moment::ttl_text(entry.jwt_ttl_seconds)),
         ("wit ttl", moment::ttl_text(entry.wit_ttl_seconds)),
         ("dns names", entry.dns_names.join("\n")),
+        ("certificate profile", entry.certificate_profile.clone()),
+        ("common name", entry.common_name.clone()),
         ("hint", entry.hint.clone()),
         ("federates with", entry.federates_with.join("\n")),
         ("expires", end(entry)),

@@ -283,6 +283,7 @@ impl Held {
         self.entry.revision == entry.revision
             || (then.spiffe_id == now.spiffe_id
                 && then.dns_names == now.dns_names
+                && then.profile == now.profile
                 && then.x509_ttl == now.x509_ttl
                 && then.expires_at == now.expires_at)
     }

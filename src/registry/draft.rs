@@ -12,6 +12,7 @@ use crate::spiffe::{Id, IdError, TrustDomain};
 
 use super::{
     entry::Spec,
+    profile::{Profile, ProfileError},
     selector::{Selector, SelectorError},
 };
 
@@ -30,6 +31,10 @@ pub(crate) struct Draft {
     pub(crate) wit_ttl_seconds: u64,
     /// Names for the subject alternative name.
     pub(crate) dns_names: Vec<String>,
+    /// `spiffe`, as nothing is too, or `database`.
+    pub(crate) certificate_profile: String,
+    /// For the subject, with the profile `database`.
+    pub(crate) common_name: String,
     /// Any text, or none.
     pub(crate) hint: String,
     /// Names of foreign trust domains; `spiffe://NAME` is read too, as SPIRE shows them so.
@@ -85,6 +90,9 @@ impl Draft {
         let jwt_ttl = check_ttl("jwt", self.jwt_ttl_seconds, &mut problems);
         let wit_ttl = check_ttl("wit", self.wit_ttl_seconds, &mut problems);
         check_dns_names(&self.dns_names, &mut problems);
+        let profile = Profile::check(&self.certificate_profile, &self.common_name)
+            .map_err(|reason| problems.push(Problem::Profile(reason)))
+            .unwrap_or_default();
         if self.hint.len() > Self::HINT_BYTES_MAX {
             problems.push(Problem::HintTooLong(self.hint.len()));
         }
@@ -100,6 +108,7 @@ impl Draft {
                 jwt_ttl,
                 wit_ttl,
                 dns_names: self.dns_names,
+                profile,
                 hint: self.hint,
                 federates_with,
                 admin: self.admin,
@@ -124,6 +133,8 @@ impl From<&Spec> for Draft {
             jwt_ttl_seconds: seconds(spec.jwt_ttl),
             wit_ttl_seconds: seconds(spec.wit_ttl),
             dns_names: spec.dns_names.clone(),
+            certificate_profile: spec.profile.word().to_owned(),
+            common_name: spec.profile.chosen().unwrap_or_default().to_owned(),
             hint: spec.hint.clone(),
             federates_with: spec.federates_with.iter().map(TrustDomain::to_string).collect(),
             admin: spec.admin,
@@ -261,7 +272,7 @@ fn check_federates(names: &[String], own: &TrustDomain, problems: &mut Vec<Probl
 }
 
 /// A given text for an error: short enough to be read, and without control characters.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 120;
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
@@ -340,6 +351,9 @@ pub(crate) enum Problem {
     /// A DNS name twice.
     #[error("the DNS name `{0}` is there twice")]
     RepeatedDnsName(String),
+    /// A certificate profile is none, or its common name.
+    #[error("the certificate profile is not valid: {0}")]
+    Profile(ProfileError),
     /// Longer than [`Draft::HINT_BYTES_MAX`].
     #[error("the hint has {0} bytes, at most {max} are allowed", max = Draft::HINT_BYTES_MAX)]
     HintTooLong(usize),

@@ -8,7 +8,7 @@ use std::{
 
 use crate::spiffe::{Id, TrustDomain};
 
-use super::{error::Error, image::ImageSet, selector::Selector};
+use super::{error::Error, image::ImageSet, profile::Profile, selector::Selector};
 
 /// One registered identity: who has all of these selectors is this SPIFFE ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(crate) struct Spec {
     pub(crate) wit_ttl: Option<Duration>,
     /// DNS names for its X.509-SVIDs, in lower case, in the operator's order.
     pub(crate) dns_names: Vec<String>,
+    /// What stands in the subject of its certificates.
+    pub(crate) profile: Profile,
     /// Tells one identity of a caller from the others; may be empty.
     pub(crate) hint: String,
     /// The foreign trust domains whose bundles its callers get; sorted.
@@ -51,9 +53,6 @@ pub(crate) struct Spec {
     pub(crate) expires_at: Option<SystemTime>,
 }
 
-/// The longest common name, in bytes. X.520 counts characters (ub-common-name); bytes are never fewer.
-pub(crate) const COMMON_NAME_BYTES_MAX: usize = 64;
-
 impl Entry {
     /// Whether it gives nothing any more at this time.
     pub(crate) fn is_expired(&self, now: SystemTime) -> bool {
@@ -62,10 +61,11 @@ impl Entry {
 }
 
 impl Spec {
-    /// The common name in the subject of its certificates: its first DNS name, as SPIRE has it. One that is too long for
-    /// the place stands in the alternative name alone.
+    /// The common name in the subject of its certificates: the one that its profile has, or its first DNS name. A DNS
+    /// name that is too long for the place stands in the alternative name alone.
     pub(crate) fn common_name(&self) -> Option<&str> {
-        self.dns_names.first().map(String::as_str).filter(|name| name.len() <= COMMON_NAME_BYTES_MAX)
+        let first = self.dns_names.first().map(String::as_str);
+        self.profile.chosen().or(first.filter(|name| name.len() <= Profile::COMMON_NAME_BYTES_MAX))
     }
 
     /// Which kinds of image selectors it names.

@@ -14,6 +14,7 @@ mod filing;
 mod granted;
 mod image;
 mod order;
+mod profile;
 mod selector;
 mod selectors;
 mod shards;
@@ -30,6 +31,8 @@ pub(crate) use selector::Selector;
 pub(crate) use selectors::Selectors;
 pub(crate) use snapshot::Snapshot;
 
+#[cfg(test)]
+pub(crate) use profile::Profile;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -67,6 +67,8 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         downstream: row.get(9)?,
         expires_at: natural(row, 10)?,
         wit_ttl_seconds: natural(row, 14)?,
+        certificate_profile: row.get(15)?,
+        common_name: row.get(16)?,
     };
     let lists = [row.get(2)?, row.get(5)?, row.get(7)?];
     Ok(Raw {
@@ -100,7 +102,7 @@ impl Raw {
         let Self { id, draft, lists: [selectors, dns_names, federates_with], revision, created_at, written_sum: _ } =
             self;
         let Draft { spiffe_id, hint, x509_ttl_seconds, jwt_ttl_seconds, admin, downstream, expires_at, .. } = draft;
-        let Draft { wit_ttl_seconds, .. } = draft;
+        let Draft { wit_ttl_seconds, certificate_profile, common_name, .. } = draft;
         let mut context = Context::new(&SHA256);
         for text in [id, spiffe_id, selectors, dns_names, hint, federates_with] {
             sum_text(&mut context, text);
@@ -114,6 +116,11 @@ impl Raw {
         for (name, number) in later.into_iter().filter(|(_, number)| *number != 0) {
             sum_text(&mut context, name);
             context.update(&integer(number).to_be_bytes());
+        }
+        let later = [("certificate_profile", certificate_profile), ("common_name", common_name)];
+        for (name, text) in later.into_iter().filter(|(_, text)| !text.is_empty()) {
+            sum_text(&mut context, name);
+            sum_text(&mut context, text);
         }
         context.finish().as_ref().get(..SUM_BYTES).unwrap_or_default().to_vec()
     }
@@ -200,6 +207,8 @@ fn write(connection: &Connection, sql: &str, entry: &Entry) -> rusqlite::Result<
         nanos_of(raw.created_at),
         raw.sum(),
         integer(draft.wit_ttl_seconds),
+        draft.certificate_profile,
+        draft.common_name,
     ])
 }
 
@@ -219,14 +228,17 @@ fn integer(value: u64) -> i64 {
 }
 
 const COLUMNS: &str = "id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, federates_with, \
-                       admin, downstream, expires_at, revision, created_at_nanos, sum, wit_ttl_seconds";
+                       admin, downstream, expires_at, revision, created_at_nanos, sum, wit_ttl_seconds, \
+                       certificate_profile, common_name";
 
 /// A taken id changes nothing.
 const INSERT: &str = "INSERT INTO entry (id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, \
-                      federates_with, admin, downstream, expires_at, revision, created_at_nanos, sum, wit_ttl_seconds) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
+                      federates_with, admin, downstream, expires_at, revision, created_at_nanos, sum, wit_ttl_seconds, \
+                      certificate_profile, common_name) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
                       ON CONFLICT (id) DO NOTHING";
 
 const UPDATE: &str = "UPDATE entry SET spiffe_id = ?2, selectors = ?3, x509_ttl_seconds = ?4, jwt_ttl_seconds = ?5, \
                       dns_names = ?6, hint = ?7, federates_with = ?8, admin = ?9, downstream = ?10, expires_at = ?11, \
-                      revision = ?12, created_at_nanos = ?13, sum = ?14, wit_ttl_seconds = ?15 WHERE id = ?1";
+                      revision = ?12, created_at_nanos = ?13, sum = ?14, wit_ttl_seconds = ?15, \
+                      certificate_profile = ?16, common_name = ?17 WHERE id = ?1";

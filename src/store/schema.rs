@@ -9,7 +9,7 @@ use crate::spiffe::TrustDomain;
 pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 
 /// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
-const MIGRATIONS: [&str; 3] = [FIRST, SUMS, WIT_TTL];
+const MIGRATIONS: [&str; 4] = [FIRST, SUMS, WIT_TTL, PROFILES];
 
 /// The schema that this release writes.
 pub(super) fn version() -> u32 {
@@ -84,6 +84,12 @@ const SUMS_SINCE: u32 = 2;
 /// How long an entry's WIT-SVIDs live.
 const WIT_TTL: &str = "
 ALTER TABLE entry ADD COLUMN wit_ttl_seconds INTEGER NOT NULL DEFAULT 0;
+";
+
+/// What stands in the subject of an entry's certificates.
+const PROFILES: &str = "
+ALTER TABLE entry ADD COLUMN certificate_profile TEXT NOT NULL DEFAULT '';
+ALTER TABLE entry ADD COLUMN common_name TEXT NOT NULL DEFAULT '';
 ";
 
 #[cfg(test)]

@@ -14,6 +14,10 @@ fn draft(dns_names: &[&str]) -> Draft {
     Draft { dns_names: dns_names.iter().map(|name| (*name).to_owned()).collect(), ..Draft::default() }
 }
 
+fn database(common_name: &str, dns_names: &[&str]) -> Draft {
+    Draft { certificate_profile: "database".into(), common_name: common_name.into(), ..draft(dns_names) }
+}
+
 /// The leaf of an entry like this, DER.
 fn signed(draft: Draft) -> Vec<u8> {
     let svid = rooted(Algorithm::P256, 24 * HOUR).sign_x509(permit_of(draft, HOUR), now()).unwrap();
@@ -46,6 +50,19 @@ fn the_first_dns_name_is_the_common_name_and_without_one_the_subject_is_empty() 
 }
 
 #[test]
+fn a_certificate_for_a_database_has_the_chosen_common_name_and_still_one_spiffe_id() {
+    assert_eq!(read(&signed(database("orders_rw", &[]))), ("CN=orders_rw".into(), false));
+    assert_eq!(read(&signed(database("orders", &["b.test"]))), ("CN=orders".into(), false));
+    let widest = "木".repeat(21);
+    let leaf = check_profile(&signed(database(&widest, &[]))).unwrap();
+    assert_eq!((leaf.common_name, leaf.id.as_str()), (Some(widest), "spiffe://example.org/a"));
+    // A comma ends nothing, and a name that looks like one with several parts is one.
+    let leaf = signed(database("a,O=b", &[]));
+    let (_, certificate) = X509Certificate::from_der(&leaf).unwrap();
+    assert_eq!(certificate.subject().iter_attributes().count(), 1);
+}
+
+#[test]
 fn our_own_reading_of_the_subject_is_the_same() {
     for (names, common) in [(&[][..], None), (&["b.test", "a.test"], Some("b.test"))] {
         assert_eq!(check_profile(&signed(draft(names))).unwrap().common_name.as_deref(), common);
@@ -61,7 +78,12 @@ fn openssl_believes_the_chain_and_reads_the_subject() {
         let words = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
         (output.status.success(), words)
     };
-    for (draft, subject) in [(draft(&[]), "subject="), (draft(&["db.test"]), "subject=CN=db.test")] {
+    let rows = [
+        (draft(&[]), "subject="),
+        (draft(&["db.test"]), "subject=CN=db.test"),
+        (database("orders_rw", &["db.test"]), "subject=CN=orders_rw"),
+    ];
+    for (draft, subject) in rows {
         let keyring = rooted(Algorithm::P256, 24 * HOUR);
         let svid = keyring.sign_x509(permit_of(draft, HOUR), now()).unwrap();
         let roots = split(keyring.bundle().der()).unwrap();

@@ -81,6 +81,10 @@ struct Record {
     #[serde(default)]
     dns_names: Vec<String>,
     #[serde(default)]
+    certificate_profile: String,
+    #[serde(default)]
+    common_name: String,
+    #[serde(default)]
     hint: String,
     #[serde(default)]
     federates_with: Vec<String>,
@@ -124,6 +128,8 @@ impl Record {
             jwt_ttl_seconds: self.jwt_ttl_seconds,
             wit_ttl_seconds: self.wit_ttl_seconds,
             dns_names: self.dns_names,
+            certificate_profile: self.certificate_profile,
+            common_name: self.common_name,
             hint: self.hint,
             federates_with: self.federates_with,
             admin: self.admin,
@@ -275,6 +281,8 @@ mod tests {
             spiffe_id: "spiffe://e.org/a".into(),
             selectors: vec!["unix:uid:1".into()],
             wit_ttl_seconds: 90,
+            certificate_profile: "database".into(),
+            common_name: "orders".into(),
             revision: 4,
             ..Entry::default()
         };

@@ -85,6 +85,8 @@ fn set(entry: &mut Entry, key: &str, value: &DeValue<'_>) -> Option<Result<(), S
         "jwt_ttl" => ttl(value).map(|seconds| entry.jwt_ttl_seconds = seconds),
         "wit_ttl" => ttl(value).map(|seconds| entry.wit_ttl_seconds = seconds),
         "dns_names" => list(value).map(|names| entry.dns_names = names),
+        "certificate_profile" => text(value).map(|profile| entry.certificate_profile = profile),
+        "common_name" => text(value).map(|name| entry.common_name = name),
         "hint" => text(value).map(|hint| entry.hint = hint),
         "federates_with" => list(value).map(|names| entry.federates_with = names),
         "admin" => flag(value).map(|admin| entry.admin = admin),
@@ -135,6 +137,8 @@ x509_ttl = "1h"
 jwt_ttl = "5m"
 wit_ttl = "4m"
 dns_names = ["web.example.org"]
+certificate_profile = "database"
+common_name = "orders"
 hint = "internal"
 federates_with = ["other.org"]
 admin = true
@@ -149,6 +153,8 @@ expires_at = 2026-07-01T12:00:00Z
             jwt_ttl_seconds: 300,
             wit_ttl_seconds: 240,
             dns_names: vec!["web.example.org".into()],
+            certificate_profile: "database".into(),
+            common_name: "orders".into(),
             hint: "internal".into(),
             federates_with: vec!["other.org".into()],
             admin: true,

@@ -22,7 +22,7 @@ pub(super) fn difference(before: &Spec, after: &Spec) -> Vec<String> {
         .collect()
 }
 
-fn fields(draft: &Draft) -> [(&'static str, String); 11] {
+fn fields(draft: &Draft) -> [(&'static str, String); 13] {
     [
         ("spiffe_id", draft.spiffe_id.clone()),
         ("selectors", draft.selectors.join(" ")),
@@ -30,6 +30,8 @@ fn fields(draft: &Draft) -> [(&'static str, String); 11] {
         ("jwt_ttl_seconds", draft.jwt_ttl_seconds.to_string()),
         ("wit_ttl_seconds", draft.wit_ttl_seconds.to_string()),
         ("dns_names", draft.dns_names.join(" ")),
+        ("certificate_profile", draft.certificate_profile.clone()),
+        ("common_name", draft.common_name.clone()),
         ("hint", draft.hint.clone()),
         ("federates_with", draft.federates_with.join(" ")),
         ("admin", draft.admin.to_string()),

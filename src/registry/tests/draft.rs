@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{draft, id, own, spec};
-use crate::registry::{Draft, EntryId, Error, draft::Problem, selector::SelectorError};
+use crate::registry::{Draft, EntryId, Error, Profile, draft::Problem, selector::SelectorError};
 use crate::spiffe::{IdError, TrustDomain};
 
 fn problems(draft: Draft) -> Vec<Problem> {
@@ -29,6 +29,8 @@ fn a_good_draft_becomes_what_it_says() {
         jwt_ttl_seconds: 0,
         wit_ttl_seconds: 90,
         dns_names: texts(&["web.example.org", "*.web.example.org", "localhost", "x-1.2a"]),
+        certificate_profile: "database".into(),
+        common_name: "orders".into(),
         hint: "internal".into(),
         federates_with: texts(&["spiffe://other.test", "b.test"]),
         admin: true,
@@ -41,6 +43,7 @@ fn a_good_draft_becomes_what_it_says() {
     assert_eq!((spec.x509_ttl, spec.jwt_ttl), (Some(Duration::from_secs(600)), None));
     assert_eq!(spec.wit_ttl, Some(Duration::from_secs(90)));
     assert_eq!(spec.dns_names, full.dns_names);
+    assert_eq!(spec.profile, Profile::Database("orders".into()));
     assert_eq!(spec.federates_with.iter().map(TrustDomain::as_str).collect::<Vec<_>>(), ["b.test", "other.test"]);
     assert_eq!((spec.admin, spec.downstream), (true, false));
     assert_eq!(spec.expires_at, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000)));
@@ -77,6 +80,8 @@ fn all_problems_are_told_at_once_in_the_order_of_the_fields() {
         jwt_ttl_seconds: u64::MAX,
         wit_ttl_seconds: 1,
         dns_names: texts(&["Web.example.org", "a", "a"]),
+        certificate_profile: "spiffe".into(),
+        common_name: "a".into(),
         hint: "ü".repeat(513),
         federates_with: texts(&["example.org", "other.test", "other.test", "Other.test"]),
         admin: false,
@@ -93,6 +98,7 @@ the jwt ttl of 18446744073709551615 s is out of range: 2 to 31622400 s, or 0 for
 the wit ttl of 1 s is out of range: 2 to 31622400 s, or 0 for the default
 the DNS name `Web.example.org` is not valid: it must be in lower case
 the DNS name `a` is there twice
+the certificate profile is not valid: a common name can be chosen with the profile `database` only
 the hint has 1026 bytes, at most 1024 are allowed
 it federates with example.org, which is this daemon's own trust domain
 the trust domain other.test to federate with is there twice

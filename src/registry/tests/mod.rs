@@ -13,6 +13,7 @@ mod asked;
 mod draft;
 mod filing;
 mod large;
+mod profile;
 mod selector;
 mod snapshot;
 

@@ -48,6 +48,8 @@ fn entry(number: u32) -> Entry {
         jwt_ttl_seconds: 300,
         wit_ttl_seconds: 240,
         dns_names: vec!["b.example.org".to_owned(), "a.example.org".to_owned()],
+        certificate_profile: "database".to_owned(),
+        common_name: "orders".to_owned(),
         hint: "the 'main' one; --".to_owned(),
         federates_with: vec!["other.test".to_owned()],
         admin: true,
