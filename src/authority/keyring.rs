@@ -144,7 +144,7 @@ mod tests {
     use crate::{
         authority::{issuing_certificate, root_certificate},
         policy::{Judgement, Request, Rules, judge},
-        registry::{Draft, Entry, EntryId},
+        registry::{Draft, Entry, EntryId, grant},
         spiffe::TrustDomain,
     };
 
@@ -181,7 +181,7 @@ mod tests {
         }
         let spec = draft.check(&domain()).unwrap();
         let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: 1, created_at: now() };
-        match judge(&Request { entry: &entry }, &rules, now()) {
+        match judge(&Request { entry: &grant(&entry) }, &rules, now()) {
             Judgement::Permit(permit) => permit,
             Judgement::Refuse(reasons) => panic!("{reasons:?}"),
         }

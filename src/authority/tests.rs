@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     policy::{Judgement, Permit, Request, Rules, judge},
-    registry::{Draft, Entry, EntryId},
+    registry::{Draft, Entry, EntryId, grant},
     spiffe::{
         TrustDomain,
         x509::{self, Bundle, Bundles, Purpose},
@@ -70,7 +70,7 @@ fn permit(now: SystemTime) -> Permit {
     };
     let spec = draft.check(&domain()).unwrap();
     let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: 1, created_at: now };
-    match judge(&Request { entry: &entry }, &rules, now) {
+    match judge(&Request { entry: &grant(&entry) }, &rules, now) {
         Judgement::Permit(permit) => permit,
         Judgement::Refuse(reasons) => panic!("{reasons:?}"),
     }

@@ -10,7 +10,7 @@ use crate::{
     attest::{self, Attested, Caller},
     authority::Keyring,
     policy::Reason,
-    registry::Snapshot,
+    registry::{Snapshot, granted},
 };
 
 /// How often a caller that changes between attestation and release is attested again for one message.
@@ -64,7 +64,8 @@ impl BundleFeed {
     fn is_concerned(&self) -> bool {
         let snapshot = self.registry.borrow().clone();
         self.attested.as_ref().is_none_or(|attested| {
-            !attested.is_enough_for(&snapshot) || snapshot.matching(&attested.selectors).is_empty()
+            let now = self.issuer.clock().now();
+            !attested.is_enough_for(&snapshot) || granted(&snapshot, &attested.selectors, now).given.is_empty()
         })
     }
 
@@ -74,11 +75,12 @@ impl BundleFeed {
             let snapshot = self.registry.borrow_and_update().clone();
             let keyring = self.keyring.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
-            if snapshot.matching(&attested.selectors).is_empty() {
+            let granted = granted(&snapshot, &attested.selectors, self.issuer.clock().now());
+            if granted.given.is_empty() {
                 if !self.issuer.holds(&self.caller, &attested).await? {
                     continue;
                 }
-                return Err(self.issuer.refuse(&self.caller, &attested, vec![Reason::NoEntry]));
+                return Err(self.issuer.refuse(&self.caller, &attested, Reason::of_nothing(granted.withheld)));
             }
             self.attested = Some(attested.clone());
             let bundle = keyring.bundle();

@@ -17,7 +17,7 @@ use crate::{
     attest::{Attested, Caller},
     authority::{Keyring, Svid},
     policy::Reason,
-    registry::{Entry, EntryId, IDENTITIES_MAX, Snapshot, granted},
+    registry::{EntryId, Grant, Granted, Snapshot, granted},
 };
 
 /// How often a caller that changes between attestation and release is attested again for one message.
@@ -40,7 +40,7 @@ pub(crate) struct Update {
 
 /// What a stream holds of one entry.
 struct Held {
-    entry: Arc<Entry>,
+    entry: Grant,
     svid: Arc<Svid>,
     /// Its end, where a new one could not end later.
     renew_at: SystemTime,
@@ -107,9 +107,13 @@ impl X509Feed {
         if !attested.is_enough_for(&snapshot) {
             return true;
         }
-        let now = granted(snapshot.matching(&attested.selectors));
+        let now = granted(&snapshot, &attested.selectors, self.issuer.clock().now()).given;
         now.len() != self.held.len()
-            || now.iter().any(|entry| self.held(&entry.id).is_none_or(|held| held.entry.revision != entry.revision))
+            || now.iter().any(|entry| {
+                self.held(&entry.id).is_none_or(|held| {
+                    held.entry.revision != entry.revision || held.entry.spiffe_id() != entry.spiffe_id()
+                })
+            })
     }
 
     /// The state now; `None` when it is what was sent last.
@@ -119,15 +123,14 @@ impl X509Feed {
             let snapshot = self.registry.borrow_and_update().clone();
             let keyring = self.keyring.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
-            let matching = snapshot.matching(&attested.selectors);
-            if matching.is_empty() && !self.issuer.holds(&self.caller, &attested).await? {
+            let granted = granted(&snapshot, &attested.selectors, self.issuer.clock().now());
+            if granted.given.is_empty() && !self.issuer.holds(&self.caller, &attested).await? {
                 continue;
             }
-            if matching.len() > IDENTITIES_MAX && self.sent.is_none() {
-                self.issuer.too_many(&self.caller, matching.len());
+            if granted.beyond > 0 && self.sent.is_none() {
+                self.issuer.too_many(&self.caller, granted.given.len() + granted.beyond);
             }
-            let entries = granted(matching);
-            let identities = self.renew(&attested, &entries, &keyring)?;
+            let identities = self.renew(&attested, granted, &keyring)?;
             self.attested = Some(attested.clone());
             let content = (
                 identities.iter().map(|one| (one.svid.serial.clone(), one.hint.clone())).collect(),
@@ -156,14 +159,14 @@ impl X509Feed {
     fn renew(
         &mut self,
         attested: &Attested,
-        entries: &[Arc<Entry>],
+        Granted { given: entries, withheld, .. }: Granted,
         keyring: &Keyring,
     ) -> Result<Vec<Identity>, Error> {
         self.held.retain(|held| entries.iter().any(|entry| entry.id == held.entry.id));
         let now = self.issuer.clock().now();
         self.held.iter_mut().for_each(|held| held.look_at(keyring, now));
         let (mut refusals, mut failure) = (Vec::new(), None);
-        for entry in entries {
+        for entry in &entries {
             let now = self.issuer.clock().now();
             let held = self.held(&entry.id);
             if let Some(held) = held
@@ -193,8 +196,8 @@ impl X509Feed {
             (false, _) => Ok(identities),
             (true, Some(error)) => Err(error),
             (true, None) => {
-                if refusals.is_empty() {
-                    refusals.push(Reason::NoEntry);
+                if refusals.is_empty() || !withheld.is_empty() {
+                    refusals.extend(Reason::of_nothing(withheld));
                 }
                 Err(self.issuer.refuse(&self.caller, attested, refusals))
             }
@@ -225,7 +228,7 @@ impl X509Feed {
     }
 
     /// Takes over what an entry says beside the certificate.
-    fn update(&mut self, entry: &Arc<Entry>) {
+    fn update(&mut self, entry: &Grant) {
         if let Some(held) = self.held_mut(&entry.id) {
             held.entry = entry.clone();
         }
@@ -233,7 +236,7 @@ impl X509Feed {
 
     /// Keeps a credential that could not be renewed while it is good, and tries again halfway to its end; soon, when
     /// the clock was set back so that it is not good yet.
-    fn postpone(&mut self, entry: &Entry, now: SystemTime) {
+    fn postpone(&mut self, entry: &Grant, now: SystemTime) {
         let keep = self.held(&entry.id).is_some_and(|held| held.svid.not_after > now && held.says_the_same(entry));
         if !keep {
             self.forget(&entry.id);
@@ -254,7 +257,7 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const EARLY_RETRY: Duration = Duration::from_secs(30);
 
 impl Held {
-    fn new(entry: Arc<Entry>, svid: Svid, keyring: &Keyring, now: SystemTime) -> Self {
+    fn new(entry: Grant, svid: Svid, keyring: &Keyring, now: SystemTime) -> Self {
         let is_entrys_last = entry.spec.expires_at.is_some_and(|end| jitter::is_last(svid.not_after, end));
         let awaits_authority =
             !is_entrys_last && svid.authority == *keyring.issuer() && jitter::is_last(svid.not_after, keyring.until());
@@ -273,19 +276,20 @@ impl Held {
         }
     }
 
-    fn is_fresh(&self, entry: &Entry, now: SystemTime) -> bool {
+    fn is_fresh(&self, entry: &Grant, now: SystemTime) -> bool {
         (self.svid.not_before..self.renew_at).contains(&now) && self.says_the_same(entry)
     }
 
     /// Whether the entry says the same about the certificate as when it was signed.
-    fn says_the_same(&self, entry: &Entry) -> bool {
+    fn says_the_same(&self, entry: &Grant) -> bool {
         let (then, now) = (&self.entry.spec, &entry.spec);
-        self.entry.revision == entry.revision
-            || (then.spiffe_id == now.spiffe_id
-                && then.dns_names == now.dns_names
-                && then.profile == now.profile
-                && then.x509_ttl == now.x509_ttl
-                && then.expires_at == now.expires_at)
+        let is_revised = self.entry.revision != entry.revision;
+        self.entry.spiffe_id() == entry.spiffe_id()
+            && (!is_revised
+                || then.dns_names == now.dns_names
+                    && then.profile == now.profile
+                    && then.x509_ttl == now.x509_ttl
+                    && then.expires_at == now.expires_at)
     }
 
     fn identity(&self) -> Identity {

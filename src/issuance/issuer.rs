@@ -11,7 +11,7 @@ use crate::{
     audit::{self, Record, Urgency},
     authority::{Keyring, Svid},
     policy::{self, Judgement, Reason, Request, Rules},
-    registry::{Entry, Snapshot},
+    registry::{Grant, Snapshot},
     sys::{Clock, chain, counters::Counters},
 };
 
@@ -132,7 +132,7 @@ impl Issuer {
         &self,
         caller: &Caller,
         attested: &Attested,
-        entry: &Entry,
+        entry: &Grant,
         renewal: bool,
         now: SystemTime,
     ) -> Outcome {
@@ -145,7 +145,7 @@ impl Issuer {
             Ok(svid) => svid,
             Err(error) => {
                 if self.counters.is_worth_a_line(caller.peer().uid()) {
-                    tracing::error!(entry = %entry.id, id = %entry.spec.spiffe_id, error = %chain(&error), "credential not signed");
+                    tracing::error!(entry = %entry.id, id = %entry.spiffe_id(), error = %chain(&error), "credential not signed");
                 }
                 self.counters.sign_failed();
                 return Outcome::Failed(Error::Sign(error));

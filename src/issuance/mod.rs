@@ -16,7 +16,7 @@ mod tests;
 
 pub(crate) use bundles::BundleFeed;
 pub(crate) use error::Error;
-pub(crate) use explanation::{Explain, Explanation, Unexplained};
+pub(crate) use explanation::{Compared, Explain, Explanation, Unexplained};
 pub(crate) use feed::{Update, X509Feed};
 pub(crate) use issuer::Issuer;
 pub(crate) use standing::{AuthorityStanding, Stand, Standing};

@@ -134,6 +134,25 @@ async fn what_ends_with_its_entry_is_not_renewed_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hint_goes_to_the_next_entry_when_the_oldest_that_has_it_ends() {
+    let Some(mut scene) = Scene::new(24 * HOUR, None) else { return };
+    let begin = scene.clock.now();
+    let hinted = |number: u8, name: &str, expires_at: u64| {
+        let uid = nix::unistd::getuid().as_raw();
+        let spec = Draft { hint: "main".into(), expires_at, ..draft(name, uid) }.check(&trust_domain()).unwrap();
+        let created_at = SystemTime::UNIX_EPOCH + u32::from(number) * SECOND;
+        Arc::new(Entry { id: EntryId::from_random([number; 16]), spec, revision: 1, created_at })
+    };
+    let entries = [hinted(1, "old", end(&scene.clock, Some(HOUR / 2))), hinted(2, "new", 0)];
+    scene.registry.send_replace(Arc::new(Snapshot::build(2, entries)));
+    let names = |update: &super::Update| update.identities.iter().map(|one| one.svid.id.path().to_owned()).collect();
+    let first: Vec<String> = names(&scene.feed.next().await.unwrap());
+    let second: Vec<String> = names(&scene.feed.next().await.unwrap());
+    assert_eq!((first, second), (vec!["/old".into()], vec!["/new".into()]));
+    assert!(scene.clock.now() >= begin + HOUR / 2 && scene.clock.now() < begin + HOUR / 2 + 2 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_entry_that_is_given_more_time_is_renewed_at_once() {
     let Some(mut scene) = Scene::new(24 * HOUR, Some(HOUR / 2)) else { return };
     let begin = scene.clock.now();

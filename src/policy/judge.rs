@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{registry::Entry, spiffe::TrustDomain};
+use crate::{
+    registry::{Entry, Grant},
+    spiffe::TrustDomain,
+};
 
 use super::{permit::Permit, reason::Reason};
 
@@ -20,8 +23,8 @@ pub(crate) struct Rules {
 /// What is asked for: the identity of an entry that the caller's selectors match, as an X.509-SVID.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
-    /// The entry.
-    pub(crate) entry: &'a Entry,
+    /// The entry, and what it gives to this caller.
+    pub(crate) entry: &'a Grant,
 }
 
 /// Yes or no. A no is an answer, not an error.
@@ -38,8 +41,8 @@ pub(crate) enum Judgement {
 pub(crate) fn judge(request: &Request<'_>, rules: &Rules, now: SystemTime) -> Judgement {
     let entry = request.entry;
     let mut reasons = Vec::new();
-    if !entry.spec.spiffe_id.is_in(&rules.trust_domain) {
-        let named = entry.spec.spiffe_id.trust_domain();
+    if !entry.spiffe_id().is_in(&rules.trust_domain) {
+        let named = entry.spiffe_id().trust_domain();
         reasons.push(Reason::ForeignTrustDomain { entry: entry.id.clone(), named });
     }
     match entry.spec.expires_at {

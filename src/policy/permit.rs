@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{registry::Entry, spiffe::Id};
+use crate::{registry::Grant, spiffe::Id};
 
 /// Leave to issue one X.509-SVID. Only this room makes one; it cannot be copied, and whoever signs takes
 /// it by value.
@@ -18,9 +18,9 @@ pub(crate) struct Permit {
 
 impl Permit {
     // INVARIANT: called by `judge` alone, after every rule.
-    pub(super) fn new(entry: &Entry, ttl: Duration) -> Self {
+    pub(super) fn new(entry: &Grant, ttl: Duration) -> Self {
         Self {
-            id: entry.spec.spiffe_id.clone(),
+            id: entry.spiffe_id().clone(),
             common_name: entry.spec.common_name().map(str::to_owned),
             dns_names: entry.spec.dns_names.clone(),
             ttl,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Judgement, Permit, Reason, Request, Rules, judge};
 use crate::{
-    registry::{Draft, Entry, EntryId},
+    registry::{Draft, Entry, EntryId, Why, Withheld, grant},
     spiffe::TrustDomain,
 };
 
@@ -37,14 +37,14 @@ fn entry(change: impl FnOnce(&mut Draft)) -> Entry {
 }
 
 fn permitted(entry: &Entry, rules: &Rules) -> Permit {
-    match judge(&Request { entry }, rules, now()) {
+    match judge(&Request { entry: &grant(entry) }, rules, now()) {
         Judgement::Permit(permit) => permit,
         Judgement::Refuse(reasons) => panic!("refused: {reasons:?}"),
     }
 }
 
 fn refused(entry: &Entry, rules: &Rules) -> Vec<Reason> {
-    match judge(&Request { entry }, rules, now()) {
+    match judge(&Request { entry: &grant(entry) }, rules, now()) {
         Judgement::Permit(permit) => panic!("permitted: {permit:?}"),
         Judgement::Refuse(reasons) => reasons,
     }
@@ -134,8 +134,14 @@ fn rules_that_leave_no_life_permit_nothing() {
 fn reasons_have_stable_codes_and_sentences() {
     let id = EntryId::from_random([0; 16]);
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+    let withheld = Withheld { entry: id.clone(), why: Why::Expired { since: at } };
     let rows = [
         (Reason::NoEntry, "no_entry", "no entry's selectors are all the caller's"),
+        (
+            Reason::Withheld(withheld),
+            "entry_expired",
+            "the entry 00000000-0000-4000-8000-000000000000 has expired (at Unix time 5)",
+        ),
         (
             Reason::EntryExpired { entry: id.clone(), since: at },
             "entry_expired",

@@ -25,15 +25,17 @@ pub(crate) use asked::{Asked, Mark};
 pub(crate) use draft::{Draft, Problem, Problems};
 pub(crate) use entry::{Change, Entry, EntryId, Spec};
 pub(crate) use error::Error;
-pub(crate) use granted::{IDENTITIES_MAX, granted};
+pub(crate) use granted::{Grant, Granted, IDENTITIES_MAX, Withheld, granted};
 pub(crate) use image::{Image, ImageSet};
 pub(crate) use selector::Selector;
 pub(crate) use selectors::Selectors;
 pub(crate) use snapshot::Snapshot;
 
 #[cfg(test)]
+pub(crate) use granted::Why;
+#[cfg(test)]
 pub(crate) use profile::Profile;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use tests::entry;
+pub(crate) use tests::{entry, grant};

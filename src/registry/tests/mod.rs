@@ -12,6 +12,7 @@
 mod asked;
 mod draft;
 mod filing;
+mod given;
 mod large;
 mod profile;
 mod selector;
@@ -22,7 +23,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Draft, Entry, EntryId, Selector, Selectors, Spec};
+use super::{Draft, Entry, EntryId, Grant, Selector, Selectors, Snapshot, Spec, granted};
 use crate::spiffe::TrustDomain;
 
 fn own() -> TrustDomain {
@@ -52,6 +53,13 @@ fn id(number: u32) -> EntryId {
 pub(crate) fn entry(number: u32, path: &str, selectors: &[&str]) -> Entry {
     let created_at = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(number));
     Entry { id: id(number), spec: spec(path, selectors), revision: 1, created_at }
+}
+
+/// What the entry gives to who has its selectors, whenever that is.
+pub(crate) fn grant(entry: &Entry) -> Grant {
+    let have = entry.spec.selectors.iter().cloned().collect();
+    let snapshot = Snapshot::build(1, [Arc::new(entry.clone())]);
+    granted(&snapshot, &have, SystemTime::UNIX_EPOCH).given.pop().unwrap()
 }
 
 fn have(selectors: &[&str]) -> Selectors {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{entry, have, id, paths};
-use crate::registry::{Change, Entry, Error, IDENTITIES_MAX, Image, ImageSet, Selectors, Snapshot, granted};
+use crate::registry::{Change, Entry, Error, Image, ImageSet, Selectors, Snapshot};
 
 const SHA256: &str = "unix:sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const VERITY: &str = "dayfly:verity:sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -168,29 +168,6 @@ fn changes_that_cannot_be_are_refused_whole() {
         Change::Create(entry(2, "b", &["unix:uid:2"])),
     ];
     assert_eq!(first.apply(2, &fine).unwrap().len(), 6);
-}
-
-#[test]
-fn repeated_hints_are_dropped_and_the_oldest_stays() {
-    let snapshot = build([
-        hinted(1, "a", &["unix:uid:1"], "internal"),
-        hinted(2, "b", &["unix:gid:1"], ""),
-        hinted(3, "c", &["unix:gid:2"], "internal"),
-        hinted(4, "d", &["unix:gid:3"], ""),
-        hinted(5, "e", &["unix:gid:4"], "external"),
-    ]);
-    let matching = snapshot.matching(&have(&["unix:uid:1", "unix:gid:1", "unix:gid:2", "unix:gid:3", "unix:gid:4"]));
-    assert_eq!(paths(&matching), ["a", "b", "c", "d", "e"]);
-    assert_eq!(paths(&granted(matching)), ["a", "b", "d", "e"]);
-    assert_eq!(granted(vec![]), []);
-}
-
-#[test]
-fn a_caller_has_no_more_identities_than_clients_take() {
-    let snapshot = build((0..120).map(|number| entry(number, &format!("e{number:03}"), &["unix:uid:1"])));
-    let granted = granted(snapshot.matching(&have(&["unix:uid:1"])));
-    assert_eq!(granted.len(), IDENTITIES_MAX);
-    assert_eq!((paths(&granted)[0], paths(&granted)[99]), ("e000", "e099"), "the oldest");
 }
 
 #[test]
