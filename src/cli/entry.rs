@@ -8,8 +8,8 @@ use crate::{
         ApplyEntriesRequest, CreateEntryRequest, DeleteEntryRequest, Entry, ListEntriesRequest, ShowEntryRequest,
         UpdateEntryRequest,
     },
-    registry::{Draft, Problem, Selector},
-    spiffe::{Id, TrustDomain},
+    registry::{self, Draft, Name, Problem, Selector},
+    spiffe::TrustDomain,
 };
 
 use super::{
@@ -46,7 +46,8 @@ pub(crate) enum EntryVerb {
 /// `entry add`
 #[derive(Debug, Args)]
 pub(crate) struct Add {
-    /// The identity, as spiffe://example.org/web
+    /// The identity, as spiffe://example.org/web, or each caller's own, as spiffe://example.org/user/{unix:user}: of
+    /// unix:uid, gid, user, group and sha256
     spiffe_id: String,
     /// What a caller must have, as unix:uid:1000; give it several times, all of them must match
     #[arg(short, long = "selector", required = true, value_name = "SELECTOR")]
@@ -167,6 +168,9 @@ pub(crate) async fn run(context: &Context, verb: EntryVerb) -> Result<(), Failur
         Exit::Missing => failure.hint("`dayfly entry list` shows what there is"),
         // A changed entry comes with its own advice.
         Exit::Usage if failure.words().contains(Problem::FOREIGN) => failure.hint(FOREIGN_HINT),
+        Exit::Conflict if failure.words().contains(registry::Error::OVERLAP) => {
+            failure.hint("let their first segments differ, as /user/… and /group/…")
+        }
         Exit::Conflict if failure.advice().is_none() => failure.hint("change it with `dayfly entry update`"),
         _ => failure,
     })
@@ -355,7 +359,7 @@ pub(crate) fn unmade(entry: &Entry) -> Option<String> {
 
 /// Everything that is wrong with an entry, whatever its trust domain.
 pub(crate) fn problems(entry: &Entry) -> Vec<String> {
-    let own = Id::parse(&entry.spiffe_id).map(|id| id.trust_domain());
+    let own = Name::parse(&entry.spiffe_id).map(|name| name.trust_domain());
     // Where the ID is none, its own problem is told; any domain will do for the rest.
     let Ok(own) = own.or_else(|_| TrustDomain::parse("unknown")) else {
         return Vec::new();

@@ -58,7 +58,7 @@ impl Explanation {
         };
         let matching = registry.matching(&have).into_iter().map(with_given).collect();
         let mut notes: Vec<_> = granted.withheld.iter().take(WITHHELD_MAX).map(ToString::to_string).collect();
-        if let more @ 1.. = granted.withheld.len().saturating_sub(WITHHELD_MAX) {
+        if let more @ 1.. = granted.withheld.len().saturating_sub(WITHHELD_MAX) + granted.more_withheld {
             notes.push(format!("{more} more of the matching entries give it nothing"));
         }
         if granted.beyond > 0 {

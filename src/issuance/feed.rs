@@ -17,7 +17,7 @@ use crate::{
     attest::{Attested, Caller},
     authority::{Keyring, Svid},
     policy::Reason,
-    registry::{EntryId, Grant, Granted, Snapshot, granted},
+    registry::{EntryId, Grant, Granted, Snapshot, Withheld, granted},
 };
 
 /// How often a caller that changes between attestation and release is attested again for one message.
@@ -61,12 +61,14 @@ pub(crate) struct X509Feed {
     held: Vec<Held>,
     /// What the last message said: entries with their serials and hints in order, and the bundle.
     sent: Option<(Vec<(String, String)>, Bytes)>,
+    /// What templates did not give to it, as far as that was recorded.
+    told: Vec<Withheld>,
 }
 
 impl X509Feed {
     pub(super) fn new(issuer: Arc<Issuer>, caller: Arc<Caller>) -> Self {
         let (registry, keyring) = (issuer.registry(), issuer.keyring());
-        Self { issuer, caller, registry, keyring, attested: None, held: Vec::new(), sent: None }
+        Self { issuer, caller, registry, keyring, attested: None, held: Vec::new(), sent: None, told: Vec::new() }
     }
 
     /// The next message: at once the first time, then when something has changed for this caller.
@@ -130,7 +132,7 @@ impl X509Feed {
             if granted.beyond > 0 && self.sent.is_none() {
                 self.issuer.too_many(&self.caller, granted.given.len() + granted.beyond);
             }
-            let identities = self.renew(&attested, granted, &keyring)?;
+            let identities = self.renew(&attested, &granted, &keyring)?;
             self.attested = Some(attested.clone());
             let content = (
                 identities.iter().map(|one| (one.svid.serial.clone(), one.hint.clone())).collect(),
@@ -147,6 +149,7 @@ impl X509Feed {
                 if is_news && self.sent.is_some() {
                     self.issuer.pushed();
                 }
+                self.tell(&attested, granted.withheld);
                 let bundle = content.1.clone();
                 self.sent = Some(content);
                 return Ok(is_news.then_some(Update { identities, bundle }));
@@ -159,14 +162,14 @@ impl X509Feed {
     fn renew(
         &mut self,
         attested: &Attested,
-        Granted { given: entries, withheld, .. }: Granted,
+        Granted { given: entries, withheld, .. }: &Granted,
         keyring: &Keyring,
     ) -> Result<Vec<Identity>, Error> {
         self.held.retain(|held| entries.iter().any(|entry| entry.id == held.entry.id));
         let now = self.issuer.clock().now();
         self.held.iter_mut().for_each(|held| held.look_at(keyring, now));
         let (mut refusals, mut failure) = (Vec::new(), None);
-        for entry in &entries {
+        for entry in entries {
             let now = self.issuer.clock().now();
             let held = self.held(&entry.id);
             if let Some(held) = held
@@ -175,7 +178,9 @@ impl X509Feed {
                 self.update(entry);
                 continue;
             }
-            match self.issuer.sign(&self.caller, attested, entry, held.is_some(), now) {
+            // Another identity by the same entry is a first one.
+            let is_renewal = held.is_some_and(|held| held.entry.spiffe_id() == entry.spiffe_id());
+            match self.issuer.sign(&self.caller, attested, entry, is_renewal, now) {
                 Outcome::Signed(svid) => {
                     self.hold(Held::new(entry.clone(), svid, keyring, now));
                 }
@@ -197,10 +202,20 @@ impl X509Feed {
             (true, Some(error)) => Err(error),
             (true, None) => {
                 if refusals.is_empty() || !withheld.is_empty() {
-                    refusals.extend(Reason::of_nothing(withheld));
+                    refusals.extend(Reason::of_nothing(withheld.clone()));
                 }
                 Err(self.issuer.refuse(&self.caller, attested, refusals))
             }
+        }
+    }
+
+    /// Tells once of each template what it did not give to this caller, who has something else.
+    fn tell(&mut self, attested: &Attested, mut withheld: Vec<Withheld>) {
+        withheld.retain(|each| each.why.is_of_template());
+        if withheld != self.told {
+            let news: Vec<_> = withheld.iter().filter(|each| !self.told.contains(each)).collect();
+            self.issuer.withheld(&self.caller, attested, &news);
+            self.told = withheld;
         }
     }
 

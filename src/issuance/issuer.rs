@@ -11,7 +11,7 @@ use crate::{
     audit::{self, Record, Urgency},
     authority::{Keyring, Svid},
     policy::{self, Judgement, Reason, Request, Rules},
-    registry::{Grant, Snapshot},
+    registry::{Grant, Snapshot, Withheld},
     sys::{Clock, chain, counters::Counters},
 };
 
@@ -182,8 +182,25 @@ impl Issuer {
             self.counters.refused(code);
         }
         tracing::debug!(pid = caller.peer().pid(), uid = caller.peer().uid(), ?codes, "refused");
-        self.record_refusal(caller, Some(attested), &codes, None).ok();
+        let of_templates = reasons.iter().filter_map(|reason| match reason {
+            Reason::Withheld(withheld) if withheld.why.is_of_template() => Some(withheld),
+            _ => None,
+        });
+        self.record_refusal(caller, Some(attested), &codes, sentences(of_templates)).ok();
         Error::Refused(reasons)
+    }
+
+    /// Records what templates did not give to a caller that has something else: it may be somebody who tries names.
+    pub(super) fn withheld(&self, caller: &Caller, attested: &Attested, withheld: &[&Withheld]) {
+        if withheld.is_empty() {
+            return;
+        }
+        let codes: Vec<&'static str> = withheld.iter().map(|each| each.why.code()).collect();
+        for code in &codes {
+            self.counters.withheld(code);
+        }
+        tracing::debug!(pid = caller.peer().pid(), uid = caller.peer().uid(), ?codes, "withheld");
+        self.record_refusal(caller, Some(attested), &codes, sentences(withheld.iter().copied())).ok();
     }
 
     fn record_refusal(
@@ -214,4 +231,12 @@ impl Issuer {
             exe: attested.image.as_ref().map(|image| image.path.clone()),
         }
     }
+}
+
+/// What a record says of templates; `None` where there are none.
+fn sentences<'a>(withheld: impl Iterator<Item = &'a Withheld>) -> Option<String> {
+    /// A sentence may have a SPIFFE ID of two kibibytes, and a record has an end.
+    const SENTENCES_MAX: usize = 8;
+    let sentences: Vec<_> = withheld.take(SENTENCES_MAX).map(ToString::to_string).collect();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
 }

@@ -59,7 +59,7 @@ fn in_seconds(seconds: u64) -> u64 {
 fn a_permit_carries_what_the_entry_says() {
     let entry = entry(|_| {});
     let permit = permitted(&entry, &rules());
-    assert_eq!(permit.id(), &entry.spec.spiffe_id);
+    assert_eq!(permit.id().as_str(), entry.spec.spiffe_id.as_str());
     assert_eq!(permit.dns_names(), ["web.example.org"]);
     assert_eq!((permit.ttl(), permit.expires_at()), (HOUR, None));
 }

@@ -8,18 +8,20 @@ use std::{
 
 use thiserror::Error;
 
-use crate::spiffe::{Id, IdError, TrustDomain};
+use crate::spiffe::{IdError, TrustDomain};
 
 use super::{
     entry::Spec,
+    name::{Name, NameError},
     profile::{Profile, ProfileError},
     selector::{Selector, SelectorError},
+    template::TemplateError,
 };
 
 /// An entry as it is written by people and programs: nothing is checked yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Draft {
-    /// `spiffe://…`, in the daemon's own trust domain.
+    /// `spiffe://…`, in the daemon's own trust domain; may have placeholders, as `/user/{unix:user}`.
     pub(crate) spiffe_id: String,
     /// As `unix:uid:1000`, in any order.
     pub(crate) selectors: Vec<String>,
@@ -144,11 +146,12 @@ impl From<&Spec> for Draft {
     }
 }
 
-fn check_id(id: &str, own: &TrustDomain, problems: &mut Vec<Problem>) -> Option<Id> {
-    match Id::parse(id) {
-        Ok(id) if id.is_in(own) => return Some(id),
-        Ok(id) => problems.push(Problem::ForeignTrustDomain { id: id.to_string(), own: own.clone() }),
-        Err(reason) => problems.push(Problem::SpiffeId { id: shown(id), reason }),
+fn check_id(text: &str, own: &TrustDomain, problems: &mut Vec<Problem>) -> Option<Name> {
+    match Name::parse(text) {
+        Ok(name) if name.trust_domain() == *own => return Some(name),
+        Ok(name) => problems.push(Problem::ForeignTrustDomain { id: name.to_string(), own: own.clone() }),
+        Err(NameError::Id(reason)) => problems.push(Problem::SpiffeId { id: shown(text), reason }),
+        Err(NameError::Template(reason)) => problems.push(Problem::Template { template: shown(text), reason }),
     }
     None
 }
@@ -291,6 +294,14 @@ pub(crate) enum Problem {
         id: String,
         /// Why it is none.
         reason: IdError,
+    },
+    /// The template of identities is none.
+    #[error("the template `{template}` of SPIFFE IDs is not valid: {reason}")]
+    Template {
+        /// What was given.
+        template: String,
+        /// Why it is none.
+        reason: TemplateError,
     },
     /// The identity is another trust domain's.
     #[error("the SPIFFE ID `{id}` {} {own}", Self::FOREIGN)]

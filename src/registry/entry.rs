@@ -6,9 +6,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::spiffe::{Id, TrustDomain};
+use crate::spiffe::TrustDomain;
 
-use super::{error::Error, image::ImageSet, profile::Profile, selector::Selector};
+use super::{
+    error::Error,
+    image::ImageSet,
+    name::Name,
+    profile::Profile,
+    selector::Selector,
+    template::{Placeholder, Template},
+};
 
 /// One registered identity: who has all of these selectors is this SPIFFE ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +34,8 @@ pub(crate) struct Entry {
 /// limit and rule holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Spec {
-    /// The identity, in the daemon's own trust domain.
-    pub(crate) spiffe_id: Id,
+    /// The identity, or what it is made of; in the daemon's own trust domain.
+    pub(crate) spiffe_id: Name,
     /// Sorted, none twice, never empty. The caller must have all.
     pub(crate) selectors: Vec<Selector>,
     /// How long its X.509-SVIDs live; whole seconds; `None` is the daemon's default.
@@ -68,9 +75,20 @@ impl Spec {
         self.profile.chosen().or(first.filter(|name| name.len() <= Profile::COMMON_NAME_BYTES_MAX))
     }
 
-    /// Which kinds of image selectors it names.
+    /// Which kinds of image selectors it names, or puts into its SPIFFE ID.
     pub(crate) fn images(&self) -> ImageSet {
-        self.selectors.iter().filter_map(Selector::image).collect()
+        let named = self.selectors.iter().filter_map(Selector::image);
+        named.chain(self.placeholders().filter_map(Placeholder::image)).collect()
+    }
+
+    /// Whether a selector of a process with this name (`user`) says who matches, or whose identity it is.
+    pub(super) fn asks_for(&self, name: &str) -> bool {
+        self.selectors.iter().any(|selector| selector.unix(name).is_some())
+            || self.placeholders().any(|placeholder| placeholder.name() == name)
+    }
+
+    fn placeholders(&self) -> impl Iterator<Item = Placeholder> {
+        self.spiffe_id.template().into_iter().flat_map(Template::placeholders)
     }
 }
 

@@ -7,13 +7,18 @@ use std::{collections::BTreeMap, fmt, ops::Deref, sync::Arc, time::SystemTime};
 
 use super::{
     entry::{Entry, EntryId},
+    name::Name,
     selectors::Selectors,
     snapshot::Snapshot,
+    template::Placeholder,
 };
-use crate::spiffe::Id;
+use crate::spiffe::{Id, IdError};
 
 /// Identities of one caller. Clients refuse a message with more (rust-spiffe), and one of 4 MiB.
 pub(crate) const IDENTITIES_MAX: usize = 100;
+
+/// Entries of which it is kept why they give one caller nothing: they are recorded, and a record has an end.
+pub(super) const WITHHELD_MAX: usize = 100;
 
 /// An entry with the SPIFFE ID that it gives to one caller. Only [`granted`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +47,10 @@ impl Deref for Grant {
 pub(crate) struct Granted {
     /// Oldest first; the first is the default identity. At most [`IDENTITIES_MAX`].
     pub(crate) given: Vec<Grant>,
-    /// Those that give this caller nothing, and why; oldest first.
+    /// Those that give this caller nothing, and why; oldest first. At most [`WITHHELD_MAX`].
     pub(crate) withheld: Vec<Withheld>,
+    /// How many more there are of them.
+    pub(crate) more_withheld: usize,
     /// How many more would be given if clients took them.
     pub(crate) beyond: usize,
 }
@@ -70,6 +77,33 @@ pub(crate) enum Why {
         /// That one.
         by: EntryId,
     },
+    /// The caller has no value of something that its SPIFFE ID would be made of.
+    NoValue {
+        /// Of what.
+        placeholder: Placeholder,
+    },
+    /// The caller has several.
+    ManyValues {
+        /// Of what.
+        placeholder: Placeholder,
+    },
+    /// The caller's value is no segment of a SPIFFE ID.
+    IllegalValue {
+        /// Of what.
+        placeholder: Placeholder,
+        /// Which rule it breaks.
+        reason: IdError,
+    },
+    /// All together are no SPIFFE ID.
+    NoId {
+        /// Which rule it breaks.
+        reason: IdError,
+    },
+    /// Another entry says literally what the template comes to.
+    IdTaken {
+        /// That SPIFFE ID.
+        id: Id,
+    },
 }
 
 /// What a caller with these selectors is given at this time. Left out is what has expired, and each entry whose hint an
@@ -79,7 +113,8 @@ pub(crate) fn granted(snapshot: &Snapshot, have: &Selectors, now: SystemTime) ->
     let mut granted = Granted::default();
     let mut hints: BTreeMap<String, EntryId> = BTreeMap::new();
     for entry in snapshot.matching(have) {
-        match judged(&entry, &hints, now) {
+        match judged(&entry, snapshot, have, &hints, now) {
+            Err(_) if granted.withheld.len() == WITHHELD_MAX => granted.more_withheld += 1,
             Err(why) => granted.withheld.push(Withheld { entry: entry.id.clone(), why }),
             Ok(_) if granted.given.len() == IDENTITIES_MAX => granted.beyond += 1,
             Ok(id) => {
@@ -94,22 +129,44 @@ pub(crate) fn granted(snapshot: &Snapshot, have: &Selectors, now: SystemTime) ->
 }
 
 /// What gives nothing takes no hint from those that do.
-fn judged(entry: &Entry, hints: &BTreeMap<String, EntryId>, now: SystemTime) -> Result<Id, Why> {
+fn judged(
+    entry: &Entry,
+    snapshot: &Snapshot,
+    have: &Selectors,
+    hints: &BTreeMap<String, EntryId>,
+    now: SystemTime,
+) -> Result<Id, Why> {
     if let Some(since) = entry.spec.expires_at.filter(|_| entry.is_expired(now)) {
         return Err(Why::Expired { since });
     }
+    let id = match &entry.spec.spiffe_id {
+        Name::Id(id) => id.clone(),
+        Name::Template(template) => match template.id_of(have)? {
+            id if snapshot.has_literal(&id) => return Err(Why::IdTaken { id }),
+            id => id,
+        },
+    };
     match hints.get(&entry.spec.hint) {
         Some(by) => Err(Why::HintTaken { by: by.clone() }),
-        None => Ok(entry.spec.spiffe_id.clone()),
+        None => Ok(id),
     }
 }
 
 impl Why {
+    /// Whether what the caller is made the difference, and not the entries alone.
+    pub(crate) fn is_of_template(&self) -> bool {
+        !matches!(self, Self::Expired { .. } | Self::HintTaken { .. })
+    }
+
     /// A stable word for audit records, metrics and programs.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Expired { .. } => "entry_expired",
             Self::HintTaken { .. } => "hint_taken",
+            Self::NoValue { .. } => "template_no_value",
+            Self::ManyValues { .. } => "template_many_values",
+            Self::IllegalValue { .. } | Self::NoId { .. } => "template_illegal_value",
+            Self::IdTaken { .. } => "template_id_taken",
         }
     }
 }
@@ -123,6 +180,15 @@ impl fmt::Display for Withheld {
                 write!(f, "the entry {entry} has expired (at Unix time {since})")
             }
             Why::HintTaken { by } => write!(f, "the entry {entry} has the same hint as the older entry {by}"),
+            Why::NoValue { placeholder } => write!(f, "the entry {entry} needs {placeholder}, which the caller lacks"),
+            Why::ManyValues { placeholder } => {
+                write!(f, "the entry {entry} needs one {placeholder}, and the caller has several")
+            }
+            Why::IllegalValue { placeholder, reason } => {
+                write!(f, "the caller's {placeholder} cannot be put into the SPIFFE ID of the entry {entry}: {reason}")
+            }
+            Why::NoId { reason } => write!(f, "the entry {entry} comes to no SPIFFE ID: {reason}"),
+            Why::IdTaken { id } => write!(f, "the entry {entry} comes to {id}, which is another entry's"),
         }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) struct Counters {
     hashes: Family<1>,
     issued: Family<1>,
     refused: Family<1>,
+    withheld: Family<1>,
     sign_failures: AtomicU64,
     pushes: AtomicU64,
     limits_met: Family<1>,
@@ -158,6 +159,11 @@ impl Counters {
         self.refused.add([reason]);
     }
 
+    /// A caller was entitled to something, but not by this entry that it matches.
+    pub(crate) fn withheld(&self, reason: &'static str) {
+        self.withheld.add([reason]);
+    }
+
     /// A credential could not be signed.
     pub(crate) fn sign_failed(&self) {
         add(&self.sign_failures);
@@ -241,6 +247,7 @@ impl Counters {
         family("hashes", "Digests of executables wanted", &self.hashes, &["result"]);
         family("issued", "Credentials issued", &self.issued, &["kind"]);
         family("refused", "Callers who were entitled to nothing", &self.refused, &["reason"]);
+        family("withheld", "Templates that gave their caller nothing beside others", &self.withheld, &["reason"]);
         family("limits_met", "Limits met", &self.limits_met, &["limit"]);
     }
 }

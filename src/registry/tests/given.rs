@@ -6,7 +6,12 @@ use std::{
 };
 
 use super::{entry, have, id};
-use crate::registry::{Entry, Granted, IDENTITIES_MAX, Snapshot, Why, Withheld, granted};
+use crate::{
+    registry::{
+        Entry, Granted, IDENTITIES_MAX, Snapshot, Why, Withheld, granted, granted::WITHHELD_MAX, template::Placeholder,
+    },
+    spiffe::{Id, IdError},
+};
 
 fn build(entries: impl IntoIterator<Item = Entry>) -> Snapshot {
     Snapshot::build(1, entries.into_iter().map(Arc::new))
@@ -80,6 +85,14 @@ fn a_caller_has_no_more_identities_than_clients_take() {
 }
 
 #[test]
+fn of_many_that_give_nothing_the_oldest_are_told_and_the_others_counted() {
+    let ended = (0..103).map(|number| ending(entry(number, &format!("e{number}"), &["unix:uid:1"]), 5));
+    let told = granted(&build(ended), &have(&["unix:uid:1"]), at(5));
+    assert_eq!((told.withheld.len(), told.more_withheld), (WITHHELD_MAX, 3));
+    assert_eq!(told.withheld[0].entry, id(0));
+}
+
+#[test]
 fn reasons_have_stable_codes_and_sentences() {
     let rows = [
         (Why::Expired { since: at(5) }, "entry_expired", "has expired (at Unix time 5)"),
@@ -88,10 +101,37 @@ fn reasons_have_stable_codes_and_sentences() {
             "hint_taken",
             "has the same hint as the older entry 07070707-0707-4707-8707-070700000002",
         ),
+        (
+            Why::NoValue { placeholder: Placeholder::User },
+            "template_no_value",
+            "needs {unix:user}, which the caller lacks",
+        ),
+        (
+            Why::ManyValues { placeholder: Placeholder::Gid },
+            "template_many_values",
+            "needs one {unix:gid}, and the caller has several",
+        ),
+        (
+            Why::NoId { reason: IdError::TooLong(3000) },
+            "template_illegal_value",
+            "comes to no SPIFFE ID: it has 3000 bytes, at most 2048 are allowed",
+        ),
+        (
+            Why::IdTaken { id: Id::parse("spiffe://example.org/a").unwrap() },
+            "template_id_taken",
+            "comes to spiffe://example.org/a, which is another entry's",
+        ),
     ];
     for (why, code, words) in rows {
         let withheld = Withheld { entry: id(1), why };
         assert_eq!(withheld.why.code(), code);
         assert_eq!(withheld.to_string(), format!("the entry {} {words}", id(1)));
     }
+    let why = Why::IllegalValue { placeholder: Placeholder::User, reason: IdError::SegmentDots };
+    assert_eq!(why.code(), "template_illegal_value");
+    let words = Withheld { entry: id(1), why }.to_string();
+    assert!(
+        words.starts_with("the caller's {unix:user} cannot be put into the SPIFFE ID of the entry 0707"),
+        "{words}"
+    );
 }

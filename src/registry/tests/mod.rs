@@ -17,6 +17,7 @@ mod large;
 mod profile;
 mod selector;
 mod snapshot;
+mod template;
 
 use std::{
     sync::Arc,
@@ -67,5 +68,5 @@ fn have(selectors: &[&str]) -> Selectors {
 }
 
 fn paths(entries: &[Arc<Entry>]) -> Vec<&str> {
-    entries.iter().map(|entry| entry.spec.spiffe_id.path().trim_start_matches('/')).collect()
+    entries.iter().map(|entry| entry.spec.spiffe_id.as_str().trim_start_matches("spiffe://example.org/")).collect()
 }
