@@ -5,16 +5,13 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::{Error, Issuer};
+use super::{Error, Issuer, ROUNDS_MAX};
 use crate::{
     attest::{self, Attested, Caller},
     authority::Keyring,
     policy::Reason,
-    registry::{Snapshot, granted},
+    registry::Snapshot,
 };
-
-/// How often a caller that changes between attestation and release is attested again for one message.
-const ROUNDS_MAX: usize = 8;
 
 /// The state of one stream of bundles.
 pub(crate) struct BundleFeed {
@@ -64,8 +61,7 @@ impl BundleFeed {
     fn is_concerned(&self) -> bool {
         let snapshot = self.registry.borrow().clone();
         self.attested.as_ref().is_none_or(|attested| {
-            let now = self.issuer.clock().now();
-            !attested.is_enough_for(&snapshot) || granted(&snapshot, &attested.selectors, now).given.is_empty()
+            !attested.is_enough_for(&snapshot) || self.issuer.granted(attested, &snapshot).given.is_empty()
         })
     }
 
@@ -75,12 +71,13 @@ impl BundleFeed {
             let snapshot = self.registry.borrow_and_update().clone();
             let keyring = self.keyring.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
-            let granted = granted(&snapshot, &attested.selectors, self.issuer.clock().now());
+            let granted = self.issuer.granted(&attested, &snapshot);
             if granted.given.is_empty() {
                 if !self.issuer.holds(&self.caller, &attested).await? {
                     continue;
                 }
-                return Err(self.issuer.refuse(&self.caller, &attested, Reason::of_nothing(granted.withheld)));
+                let reasons = Reason::of_nothing(granted.withheld);
+                return Err(self.issuer.refuse(&self.caller, &attested, "bundles", reasons));
             }
             self.attested = Some(attested.clone());
             let bundle = keyring.bundle();

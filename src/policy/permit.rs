@@ -2,13 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{registry::Grant, spiffe::Id};
+use super::{Credential, Request};
+use crate::spiffe::Id;
 
-/// Leave to issue one X.509-SVID. Only this room makes one; it cannot be copied, and whoever signs takes
+/// Leave to issue one credential of one kind. Only this room makes one; it cannot be copied, and whoever signs takes
 /// it by value.
 #[derive(Debug)]
 #[must_use = "a permit is spent by signing"]
 pub(crate) struct Permit {
+    credential: Credential,
     id: Id,
     common_name: Option<String>,
     dns_names: Vec<String>,
@@ -18,14 +20,21 @@ pub(crate) struct Permit {
 
 impl Permit {
     // INVARIANT: called by `judge` alone, after every rule.
-    pub(super) fn new(entry: &Grant, ttl: Duration) -> Self {
+    pub(super) fn new(request: &Request<'_>, ttl: Duration) -> Self {
+        let entry = request.entry;
         Self {
+            credential: request.credential,
             id: entry.spiffe_id().clone(),
             common_name: entry.spec.common_name().map(str::to_owned),
             dns_names: entry.spec.dns_names.clone(),
             ttl,
             expires_at: entry.spec.expires_at,
         }
+    }
+
+    /// What may be issued.
+    pub(crate) fn credential(&self) -> Credential {
+        self.credential
     }
 
     /// Whose SVID it is.
