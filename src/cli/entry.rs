@@ -76,8 +76,8 @@ pub(crate) struct Add {
     /// A foreign trust domain whose bundle its callers get; may be given several times
     #[arg(long, value_name = "TRUST_DOMAIN")]
     federates_with: Vec<String>,
-    /// When it ends: as 30d from now, or a time as 2027-01-31T12:00:00Z
-    #[arg(long, value_name = "WHEN", value_parser = moment::end)]
+    /// When it ends: 30d or +2h from now, a time as 2027-01-31T12:00:00Z, or Unix seconds
+    #[arg(long, visible_alias = "expires-at", value_name = "WHEN", value_parser = moment::end)]
     expires: Option<u64>,
 }
 
@@ -154,8 +154,8 @@ pub(crate) struct Update {
     /// Take all foreign trust domains away
     #[arg(long, conflicts_with = "federates_with")]
     no_federates_with: bool,
-    /// When it ends: as 30d from now, a time as 2027-01-31T12:00:00Z, or never
-    #[arg(long, value_name = "WHEN", value_parser = moment::end)]
+    /// When it ends: 30d or +2h from now, a time as 2027-01-31T12:00:00Z, Unix seconds, or never
+    #[arg(long, visible_alias = "expires-at", value_name = "WHEN", value_parser = moment::end)]
     expires: Option<u64>,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::pb::admin::Entry;
+use crate::{pb::admin::Entry, sys::Clock};
 
 use super::{entry::DEFAULT_PROFILE, failure::Failure, moment, print::Printer};
 
@@ -91,15 +91,25 @@ pub(crate) fn rows(print: &Printer, entries: &[Entry]) -> Result<(), Failure> {
         });
         return print.table(["ID", "SPIFFE ID", "SELECTORS", "X509 TTL", "HINT"], rows);
     }
+    let now = now();
     let rows = entries.iter().map(|entry| {
         let [id, spiffe_id, selectors, ttl] = row(entry);
-        [id, spiffe_id, selectors, ttl, end(entry), entry.hint.clone()]
+        [id, spiffe_id, selectors, ttl, end(entry, now), entry.hint.clone()]
     });
     print.table(["ID", "SPIFFE ID", "SELECTORS", "X509 TTL", "EXPIRES", "HINT"], rows)
 }
 
-fn end(entry: &Entry) -> String {
-    if entry.expires_at == 0 { "never".into() } else { moment::text(entry.expires_at) }
+/// When it ends; and whether that has come, as such an entry gives nothing and stays in the list.
+fn end(entry: &Entry, now: u64) -> String {
+    match entry.expires_at {
+        0 => "never".into(),
+        end if end <= now => format!("{} (expired)", moment::text(end)),
+        end => moment::text(end),
+    }
+}
+
+fn now() -> u64 {
+    moment::unix(Clock::system().now())
 }
 
 /// One entry, whole.
@@ -119,7 +129,7 @@ pub(crate) fn card(print: &Printer, entry: &Entry) -> Result<(), Failure> {
         ("common name", entry.common_name.clone()),
         ("hint", entry.hint.clone()),
         ("federates with", entry.federates_with.join("\n")),
-        ("expires", end(entry)),
+        ("expires", end(entry, now())),
         ("created", moment::text(entry.created_at)),
         ("revision", entry.revision.to_string()),
     ];

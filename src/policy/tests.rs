@@ -86,6 +86,16 @@ fn the_lifetime_is_the_entrys_or_the_default_under_the_cap() {
 }
 
 #[test]
+fn each_kind_of_credential_has_its_own_lifetime() {
+    let entry = entry(|it| (it.x509_ttl_seconds, it.jwt_ttl_seconds, it.wit_ttl_seconds) = (60, 61, 62));
+    let ttl = |credential| match judge(&Request { entry: &grant(&entry), credential }, &rules(), now()) {
+        Judgement::Permit(permit) => permit.ttl().as_secs(),
+        Judgement::Refuse(reasons) => panic!("refused: {reasons:?}"),
+    };
+    assert_eq!([Credential::X509, Credential::Jwt, Credential::Wit].map(ttl), [60, 61, 62]);
+}
+
+#[test]
 fn nothing_outlives_its_entry() {
     let ending = |seconds: u64| entry(|it| it.expires_at = in_seconds(seconds));
     let permit = permitted(&ending(600), &rules());

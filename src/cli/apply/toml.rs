@@ -109,10 +109,12 @@ fn flag(value: &DeValue<'_>) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| unlike("true or false", value))
 }
 
-/// A TOML date with its zone, or the same as a text.
+/// A TOML date with its zone, the same as a text, or Unix seconds. No length of time: it would be another end each time
+/// that the file is applied.
 fn end(value: &DeValue<'_>) -> Result<u64, String> {
     let written = match value {
         DeValue::Datetime(date) => date.to_string(),
+        DeValue::Integer(seconds) if seconds.radix() == 10 => seconds.as_str().to_owned(),
         other => text(other)?,
     };
     moment::time(&written).map_err(|()| format!("`{written}` is no time, write it as 2027-01-31T12:00:00Z"))
@@ -163,6 +165,27 @@ expires_at = 2026-07-01T12:00:00Z
         };
         assert_eq!(reading.problems, []);
         assert_eq!(reading.wanted, [Wanted { line: 2, entry, is_whole: true, origin: Origin::default() }]);
+    }
+
+    #[test]
+    fn an_end_is_written_in_one_of_three_ways() {
+        for (written, seconds) in [
+            ("2026-07-01T12:00:00Z", Some(1_782_907_200)),
+            ("\"2026-07-01T12:00:00Z\"", Some(1_782_907_200)),
+            ("1782907200", Some(1_782_907_200)),
+            ("\"1782907200\"", Some(1_782_907_200)),
+            ("-1", None),
+            ("0x10", None),
+            ("\"+2h\"", None),
+            ("\"2h\"", None),
+            ("2026-07-01", None),
+        ] {
+            let selectors = "selectors = [\"unix:uid:1\"]";
+            let reading =
+                read(&format!("[[entry]]\nspiffe_id = \"spiffe://e.org/a\"\n{selectors}\nexpires_at = {written}\n"));
+            let read = reading.wanted.first().filter(|_| reading.problems.is_empty());
+            assert_eq!(read.map(|wanted| wanted.entry.expires_at), seconds, "{written}: {:?}", reading.problems);
+        }
     }
 
     #[test]
