@@ -10,7 +10,7 @@ use std::{
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
     metadata::MetadataValue,
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
@@ -84,6 +84,30 @@ pub(crate) type Workload = SpiffeWorkloadApiClient<InterceptedService<Channel, S
 /// When nobody listens there.
 pub(crate) async fn workload(socket: &Path) -> Result<Workload, Failure> {
     Ok(SpiffeWorkloadApiClient::new(workload_channel(socket).await?))
+}
+
+/// The stream that a call of the Workload API begins.
+///
+/// # Errors
+/// The refusal, in words.
+pub(crate) async fn stream<T>(
+    call: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
+) -> Result<Streaming<T>, Failure> {
+    call.await.map(Response::into_inner).map_err(|status| workload_refusal(&status))
+}
+
+/// The next message of a stream; its end is a failure, whatever the status.
+///
+/// # Errors
+/// The refusal, in words.
+pub(crate) async fn next<T>(stream: &mut Streaming<T>) -> Result<T, Failure> {
+    let message = stream.message().await.and_then(|message| message.ok_or_else(ended));
+    message.map_err(|status| workload_refusal(&status))
+}
+
+/// What a stream that ends without a reason has for one.
+pub(crate) fn ended() -> Status {
+    Status::unavailable("it ended the stream")
 }
 
 /// As [`workload`], for any service of that socket.
@@ -244,6 +268,7 @@ pub(crate) fn workload_refusal(status: &Status) -> Failure {
         Code::PermissionDenied => Failure::new(Exit::Refused, format!("{said} for this process (uid {uid}, pid {pid})"))
             .hint("no entry matches: its admin sees why with `dayfly explain --pid PID`, and registers with `dayfly entry add`"),
         Code::Unavailable => Failure::new(Exit::Unreachable, format!("the daemon cannot answer now: {said}")),
+        Code::InvalidArgument => Failure::new(Exit::Usage, format!("the daemon does not accept this: {said}")),
         Code::Unimplemented => Failure::new(Exit::Failed, "this endpoint does not offer that"),
         _ => Failure::new(Exit::Failed, format!("the daemon failed: {said}")).hint("its log has the cause"),
     }

@@ -6,6 +6,7 @@
 
 mod apply;
 mod audit;
+mod bundles;
 mod context;
 mod demo;
 mod endpoint;
