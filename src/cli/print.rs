@@ -172,9 +172,12 @@ impl Printer {
         for line in failure.lines() {
             self.words(&format!("  {}", clean_lines(line)));
         }
-        if let Some(hint) = failure.advice() {
-            self.words(&format!("{} {}", self.style(Style::Note, "hint:"), clean_lines(hint)));
-        }
+        failure.advice().into_iter().for_each(|hint| self.hint(hint));
+    }
+
+    /// What to do about what was just told.
+    pub(crate) fn hint(&self, hint: &str) {
+        self.words(&format!("{} {}", self.style(Style::Note, "hint:"), clean_lines(hint)));
     }
 
     /// Words that are ready: help and usage errors come so.

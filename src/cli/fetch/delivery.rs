@@ -207,7 +207,7 @@ impl<'a, D: Door> Way<'a, D> {
             None => Ok(()),
         };
         if let (Err(_), Err(failure)) = (&commanded, &signalled) {
-            self.print.warn(failure.words());
+            self.warn_of(failure);
         }
         commanded.and(signalled)
     }
@@ -215,6 +215,7 @@ impl<'a, D: Door> Way<'a, D> {
     fn warn_of(&self, failure: &Failure) {
         let again = if self.stays { "; it is tried again" } else { "" };
         self.print.warn(format_args!("{}{again}", failure.words()));
+        failure.advice().into_iter().for_each(|hint| self.print.hint(hint));
     }
 }
 

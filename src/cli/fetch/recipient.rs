@@ -248,6 +248,11 @@ mod tests {
         process::{Child, Command},
     };
 
+    use nix::{
+        sys::wait::{Id, WaitPidFlag, waitid},
+        unistd::Pid,
+    };
+
     use crate::sys::scratch::Scratch;
 
     use super::*;
@@ -330,6 +335,8 @@ mod tests {
         let by_file = recipient(by_file.to_str().unwrap());
         world.child.kill().unwrap();
         // A zombie is nobody either.
+        waitid(Id::Pid(Pid::from_raw(world.child.id().try_into().unwrap())), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
+            .unwrap();
         assert!(by_file.signal().await.unwrap_err().words().contains("stale"));
         world.end();
         assert_eq!(by_number.signal().await.unwrap_err().exit(), Exit::Missing);
