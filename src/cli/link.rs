@@ -86,6 +86,16 @@ pub(crate) async fn workload(socket: &Path) -> Result<Workload, Failure> {
     Ok(SpiffeWorkloadApiClient::new(workload_channel(socket).await?))
 }
 
+/// Waits for a first answer of the workload socket, not for ever.
+///
+/// # Errors
+/// What the asking ends with, or that nothing came.
+pub(crate) async fn first<T>(asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(FIRST_WAIT, asking).await.unwrap_or_else(|_| {
+        Err(Failure::new(Exit::Unreachable, format!("the daemon did not answer within {} s", FIRST_WAIT.as_secs())))
+    })
+}
+
 /// The stream that a call of the Workload API begins.
 ///
 /// # Errors
@@ -288,6 +298,8 @@ const OVERLOADED: &str = "it is overloaded, or this user has too many connection
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// Between two looks whether there is room in the daemon's queue.
 const QUEUE_WAIT: Duration = Duration::from_millis(20);
+/// Attestation may hash a large program; the daemon itself gives up after 30 s.
+const FIRST_WAIT: Duration = Duration::from_secs(40);
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// A page of a thousand entries, or an `apply` of ten thousand, fits.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;

@@ -5,7 +5,7 @@ use std::{cell::Cell, path::Path, path::PathBuf, sync::Arc, time::Duration};
 use clap::Args;
 use tokio::sync::mpsc;
 
-use crate::cli::{context::Context, exit::Exit, failure::Failure, print::Printer};
+use crate::cli::{context::Context, exit::Exit, failure::Failure, link, print::Printer};
 
 use super::{
     command::Command,
@@ -125,14 +125,12 @@ impl<'a, D: Door> Way<'a, D> {
 
     /// The first state.
     async fn ask(&self) -> Result<(D::Feed, D::Update), Failure> {
-        let first = async {
+        link::first(async {
             let mut feed = self.door.open(&self.socket).await?;
             let update = self.door.next(&mut feed).await?;
             Ok((feed, update))
-        };
-        tokio::time::timeout(FIRST_WAIT, first).await.unwrap_or_else(|_| {
-            Err(Failure::new(Exit::Unreachable, format!("the daemon did not answer within {} s", FIRST_WAIT.as_secs())))
         })
+        .await
     }
 
     /// Until the daemon, or the identity, is there again. Waits longer each time, as the SPIFFE libraries do. `said` is
@@ -226,7 +224,5 @@ async fn write(target: &Arc<Target>, files: Files, modes: Modes) -> Result<(), F
     writing.await.map_err(|error| Failure::because("the files were not written", &error))?
 }
 
-/// Attestation may hash a large program; the daemon itself gives up after 30 s.
-const FIRST_WAIT: Duration = Duration::from_secs(40);
 const RETRY_WAIT_STEP: Duration = Duration::from_secs(1);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(30);

@@ -335,8 +335,11 @@ mod tests {
         let by_file = recipient(by_file.to_str().unwrap());
         world.child.kill().unwrap();
         // A zombie is nobody either.
-        waitid(Id::Pid(Pid::from_raw(world.child.id().try_into().unwrap())), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
-            .unwrap();
+        waitid(
+            Id::Pid(Pid::from_raw(world.child.id().try_into().unwrap())),
+            WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT,
+        )
+        .unwrap();
         assert!(by_file.signal().await.unwrap_err().words().contains("stale"));
         world.end();
         assert_eq!(by_number.signal().await.unwrap_err().exit(), Exit::Missing);

@@ -169,7 +169,7 @@ mod tests {
             names,
             [("svid.pem", false), ("svid_key.pem", true), ("bundle.pem", false), ("svid_combined.pem", true)]
         );
-        let both = std::str::from_utf8(&files.list[3].bytes).unwrap();
+        let both = std::str::from_utf8(&files.list.last().unwrap().bytes).unwrap();
         assert_eq!(both.matches("-----BEGIN").count(), 3);
         assert!(both.ends_with("-----BEGIN PRIVATE KEY-----\nb25l\n-----END PRIVATE KEY-----\n"), "{both}");
     }
