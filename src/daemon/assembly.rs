@@ -29,7 +29,7 @@ use crate::{
     audit::{self, Record, Urgency},
     authority::Owner,
     issuance::{
-        Explain, Explanation, Issuer, Unexplained,
+        Explain, Explanation, Issuer, Sources, Unexplained,
         desk::{self, Clerk, Desk},
     },
     registry::Snapshot,
@@ -108,9 +108,9 @@ impl Daemon {
         let domain = config.trust_domain.clone();
         let (desk, clerk) = desk::open(domain, present, store.clone(), log.clone(), clock.clone(), counters.clone());
         let issuer = Arc::new(Issuer::new(
-            desk.registry(),
-            owner.keyring(),
+            Sources { registry: desk.registry(), keyring: owner.keyring() },
             settings::rules(&config),
+            settings::jwt(&config),
             log.clone(),
             clock.clone(),
             counters.clone(),
@@ -144,7 +144,7 @@ impl Daemon {
             tracker: tracker.clone(),
         };
         let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
-        let workload = service(workload_routes(issuer, message_bytes_max, &reporter), false);
+        let workload = service(workload_routes(issuer, config.wit.enabled, message_bytes_max, &reporter), false);
         let gate = Arc::new(Gate::new(gates.workload, looks.clone()));
         let workload_door = |listener| Door { listener, gate: gate.clone(), service: workload.clone() };
         let mut doors: Vec<Door> = listeners.into_iter().map(workload_door).collect();
