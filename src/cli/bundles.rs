@@ -177,3 +177,44 @@ pub(crate) fn warn(print: &Printer, domain: &TrustDomain, left_out: &[LeftOut]) 
         print.warn(format_args!("key {index} of the trust domain {domain} is not used: {}", whole(reason)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use crate::cli::print::Output;
+
+    use super::*;
+
+    fn own() -> TrustDomain {
+        TrustDomain::parse("example.org").unwrap()
+    }
+
+    #[test]
+    fn a_kind_that_comes_again_takes_the_place_of_what_it_was() {
+        let print = Printer::new(Output::Table);
+        let sets = |id: &str| JwtBundlesResponse {
+            bundles: std::collections::HashMap::from([(id.to_owned(), br#"{"keys":[]}"#.to_vec().into())]),
+        };
+        let mut known = Known::default();
+        assert!(known.take(jwt(&print, sets("spiffe://example.com")).unwrap()));
+        assert!(known.take(x509(X509BundlesResponse::default()).unwrap()));
+        assert!(!known.take(jwt(&print, sets("spiffe://example.org")).unwrap()));
+        assert_eq!(known.trust_domains(), BTreeSet::from([&own()]));
+    }
+
+    #[test]
+    fn a_message_that_breaks_a_rule_is_refused_whole() {
+        let print = Printer::new(Output::Table);
+        for (id, set) in [
+            ("example.org", r#"{"keys":[]}"#),
+            ("spiffe://example.org/", r#"{"keys":[]}"#),
+            ("spiffe://example.org", ""),
+            ("spiffe://example.org", "{}"),
+        ] {
+            let message =
+                WitBundlesResponse { bundles: std::collections::HashMap::from([(id.to_owned(), set.to_owned())]) };
+            assert!(wit(&print, message).is_err(), "{id} {set}");
+        }
+    }
+}

@@ -199,3 +199,61 @@ fn document(form: Form, texts: &[(TrustDomain, String)]) -> Result<serde_json::V
     });
     Ok(serde_json::json!({ "bundles": each.collect::<Result<serde_json::Map<_, _>, Failure>>()? }))
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use crate::cli::{bundles::Map, print::Output};
+
+    use super::*;
+
+    fn door(form: Form, trust_domain: Option<&str>) -> BundleDoor {
+        let trust_domain = trust_domain.map(|name| TrustDomain::parse(name).unwrap());
+        BundleDoor { print: Printer::new(Output::Table), kind: None, form, trust_domain }
+    }
+
+    fn known(domains: &[&str]) -> Known {
+        let bundle = |name: &&str| {
+            let domain = TrustDomain::parse(name).unwrap();
+            (domain.clone(), jwt::Bundle::new(domain, []).unwrap())
+        };
+        Known { jwt: Some(Map::from_iter(domains.iter().map(bundle))), ..Known::default() }
+    }
+
+    #[test]
+    fn two_trust_domains_never_come_into_one_file_or_text() {
+        let known = known(&["example.org", "home"]);
+        let all = door(Form::JwtSet, None);
+        let files = all.files(&known).unwrap();
+        let names: Vec<_> = files.list.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["bundles/example.org.json", "bundles/home.json"]);
+        let told = files.environment(Path::new("/b"));
+        assert_eq!(told.len(), 1, "no variable is named by a trust domain: {told:?}");
+        let failure = all.show(&all.print, &known, false).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Usage);
+        assert!(failure.advice().unwrap().contains("example.org, home"));
+    }
+
+    #[test]
+    fn the_one_that_is_named_has_a_name_of_its_kind() {
+        for (form, name) in [
+            (Form::Pem, "bundle.pem"),
+            (Form::JwtSet, "jwt_bundle.json"),
+            (Form::WitSet, "wit_bundle.json"),
+            (Form::Document, "bundle.json"),
+        ] {
+            let files = door(form, Some("home")).files(&known(&["example.org", "home"])).unwrap();
+            let names: Vec<_> = files.list.iter().map(|file| (file.name.as_str(), file.is_secret)).collect();
+            assert_eq!(names, [(name, false)]);
+        }
+        let missing = door(Form::JwtSet, Some("elsewhere")).files(&known(&["home"])).err().unwrap();
+        assert_eq!(missing.exit(), Exit::Missing);
+    }
+
+    #[test]
+    fn a_document_has_each_kind_that_is_known() {
+        let text = door(Form::Document, Some("home")).texts(&known(&["home"])).unwrap();
+        assert_eq!(text.first().unwrap().1, "{\"keys\":[]}\n");
+    }
+}

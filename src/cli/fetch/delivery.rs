@@ -188,7 +188,7 @@ impl<'a, D: Door> Way<'a, D> {
         self.print.say(format_args!("wrote {}: {said}", target.path().display()));
         match self.tell(&environment).await {
             // A service that does not take it up today may do so at the next change; the files are right.
-            Err(failure) if self.stays => self.warn_of(&failure),
+            Err(failure) if self.stays => self.warn(&failure, "; it is done again at the next change"),
             result => result?,
         }
         Ok(Put::Done)
@@ -205,14 +205,17 @@ impl<'a, D: Door> Way<'a, D> {
             None => Ok(()),
         };
         if let (Err(_), Err(failure)) = (&commanded, &signalled) {
-            self.warn_of(failure);
+            self.warn(failure, "");
         }
         commanded.and(signalled)
     }
 
     fn warn_of(&self, failure: &Failure) {
-        let again = if self.stays { "; it is tried again" } else { "" };
-        self.print.warn(format_args!("{}{again}", failure.words()));
+        self.warn(failure, "; it is tried again");
+    }
+
+    fn warn(&self, failure: &Failure, then: &str) {
+        self.print.warn(format_args!("{}{then}", failure.words()));
         failure.advice().into_iter().for_each(|hint| self.print.hint(hint));
     }
 }

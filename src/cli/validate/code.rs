@@ -122,3 +122,29 @@ fn claim(error: &ClaimError) -> &'static str {
         ClaimError::NotYetValid => "not_yet_valid",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_never_change() {
+        let reasons = [
+            (Reason::from(jwt::Error::Audience), "audience"),
+            (jwt::Error::Claim(ClaimError::Expired).into(), "expired"),
+            (jwt::Error::Claim(ClaimError::NotYetValid).into(), "not_yet_valid"),
+            (jwt::Error::Token(jose::Error::Signature).into(), "signature"),
+            (jwt::Error::Token(jose::Error::Parts).into(), "not_a_token"),
+            (jwt::Error::UnknownKey.into(), "unknown_key"),
+            (wit::Error::Proof.into(), "proof"),
+            (wit::Error::Audience.into(), "audience_present"),
+            (x509::Error::Expired.into(), "expired"),
+            (x509::Error::Purpose.into(), "purpose"),
+            (x509::Error::UriNames(0).into(), "spiffe_id"),
+        ];
+        for (reason, code) in reasons {
+            assert_eq!(reason.code, code);
+            assert!(!reason.words.is_empty());
+        }
+    }
+}

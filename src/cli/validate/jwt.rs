@@ -24,6 +24,7 @@ use crate::{
 };
 
 use super::{
+    LEEWAY,
     code::Reason,
     input,
     source::Source,
@@ -92,7 +93,7 @@ async fn ask(socket: &Path, token: &str, audience: &str) -> Result<Result<Valida
 }
 
 fn judge(token: &str, audience: &str, known: &Known, now: SystemTime) -> Result<Validated, jwt::Error> {
-    let expected = Expected { audience, now, leeway: Duration::ZERO };
+    let expected = Expected { audience, now, leeway: LEEWAY };
     jwt::validate(token, &expected, |domain| known.jwt.as_ref().and_then(|all| all.get(domain)).map(Issuer::from))
 }
 
@@ -151,3 +152,41 @@ fn whole_number(number: f64) -> Option<i64> {
 }
 
 const DEPTH_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn response(sub: &str) -> ValidateJwtsvidResponse {
+        let value = |kind| Value { kind: Some(kind) };
+        let list = prost_types::ListValue { values: vec![value(Claim::StringValue("a".into()))] };
+        let claims = [
+            ("sub", Claim::StringValue(sub.into())),
+            ("aud", Claim::ListValue(list)),
+            ("exp", Claim::NumberValue(1_795_287_135.0)),
+            ("share", Claim::NumberValue(0.5)),
+        ];
+        let fields = claims.into_iter().map(|(name, kind)| (name.to_owned(), value(kind))).collect();
+        ValidateJwtsvidResponse { spiffe_id: "spiffe://example.org/web".into(), claims: Some(Struct { fields }) }
+    }
+
+    #[test]
+    fn an_answer_is_shown_with_times_that_look_like_times() {
+        let facts = endpoints(response("spiffe://example.org/web")).unwrap();
+        let claims = facts.json.get("claims").unwrap();
+        assert_eq!(
+            claims.to_string(),
+            r#"{"aud":["a"],"exp":1795287135,"share":0.5,"sub":"spiffe://example.org/web"}"#
+        );
+    }
+
+    #[test]
+    fn an_answer_that_does_not_say_whose_it_is_is_none() {
+        for other in ["", "spiffe://example.org/other"] {
+            assert_eq!(endpoints(response(other)).err().unwrap().exit(), Exit::Failed);
+        }
+        assert!(endpoints(ValidateJwtsvidResponse::default()).is_err());
+    }
+}

@@ -11,6 +11,8 @@ mod verdict;
 mod wit;
 mod x509;
 
+use std::time::Duration;
+
 use clap::Subcommand;
 
 use super::{context::Context, failure::Failure};
@@ -37,3 +39,6 @@ pub(crate) async fn run(context: &Context, verb: ValidateVerb) -> Result<(), Fai
         ValidateVerb::X509(validate) => x509::run(context, validate).await,
     }
 }
+
+/// How much the clocks of those who signed may differ; the daemon's default.
+const LEEWAY: Duration = Duration::from_secs(30);

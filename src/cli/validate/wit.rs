@@ -1,6 +1,6 @@
 //! `dayfly validate wit`: a token and, where it is shown, the proof that its key is held.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::Args;
 use data_encoding::BASE64URL_NOPAD;
@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    input,
+    LEEWAY, input,
     source::Source,
     verdict::{self, Facts},
 };
@@ -49,7 +49,7 @@ pub(super) async fn run(context: &Context, validate: ValidateWit) -> Result<(), 
     let known = validate.source.known(context, Kind::Wit).await?;
     let now = Clock::system().now();
     let bundle_of = |domain: &_| known.wit.as_ref().and_then(|all| all.get(domain));
-    let unproved = match wit::verify(&token, now, Duration::ZERO, bundle_of) {
+    let unproved = match wit::verify(&token, now, LEEWAY, bundle_of) {
         Ok(unproved) => unproved,
         Err(error) => return verdict::invalid(print, &error.into()),
     };
