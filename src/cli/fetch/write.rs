@@ -68,6 +68,9 @@ impl Target {
         // Two that write to the same link take turns, so that neither removes the other's version.
         let _turn = self.turn(TURN_TRIES_MAX)?;
         let before = self.version()?;
+        if let Some(before) = &before {
+            self.check_kind(before, files)?;
+        }
         let name = self.fresh();
         let version = self.parent.join(&name);
         let made = fill(&version, files, modes).and_then(|()| self.swap(&name));
@@ -77,6 +80,21 @@ impl Target {
         }
         self.sweep(&[Some(name), before]);
         Ok(())
+    }
+
+    /// What is there is swapped whole: a token would take the certificates away that somebody else keeps there.
+    fn check_kind(&self, version: &str, files: &Files) -> Result<(), Failure> {
+        let there = fs::read_dir(self.parent.join(version)).into_iter().flatten().flatten();
+        let there: Vec<_> = there.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let (there, here) = (kind(&there), kind(&files.list.iter().map(|file| &file.name).collect::<Vec<_>>()));
+        match there {
+            Some(there) if here.is_some_and(|here| here != there) => Err(Failure::new(
+                Exit::Conflict,
+                format!("{} has what `fetch {there}` writes, which would be gone", self.link.display()),
+            )
+            .hint("name another DIR for each kind, or remove it")),
+            _ => Ok(()),
+        }
     }
 
     /// Waits for the turn to write; it ends when the file is closed. Anybody may lock a file that he can open, so it
@@ -163,6 +181,13 @@ impl Target {
             }
         }
     }
+}
+
+/// By which verb a folder with these files was made.
+fn kind(names: &[impl AsRef<str>]) -> Option<&'static str> {
+    let has = |begin: &str| names.iter().any(|name| name.as_ref().starts_with(begin));
+    let kinds = [("svid", "x509"), ("jwt_svid", "jwt"), ("wit_svid", "wit"), ("", "bundle")];
+    kinds.into_iter().find(|(begin, _)| has(begin)).map(|(_, kind)| kind)
 }
 
 fn fill(version: &Path, files: &Files, modes: Modes) -> io::Result<()> {
@@ -322,6 +347,24 @@ mod tests {
         symlink("elsewhere", &lock).unwrap();
         assert!(target.turn(1).is_err());
         assert!(!folder.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn another_kind_does_not_take_the_place_of_what_is_there() {
+        let folder = Scratch::new();
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        target.write(&pair("one"), MODES).unwrap();
+        let token = |name: &str| Files::new(String::new()).secret(name, "token");
+        for other in
+            [token("jwt_svid.token"), token("wit_svid.token"), token("bundles/a.pem"), token("jwt_bundle.json")]
+        {
+            assert_eq!(target.write(&other, MODES).unwrap_err().exit(), Exit::Conflict);
+        }
+        assert_eq!(fs::read_to_string(target.path().join("svid.pem")).unwrap(), "one");
+        let target = Target::new(&folder.path().join("token")).unwrap();
+        for same in ["jwt_svid.token", "jwt_svid.0.token", "jwt_svid.token"] {
+            target.write(&token(same), MODES).unwrap();
+        }
     }
 
     #[test]
