@@ -22,13 +22,8 @@ use super::{
 };
 
 /// `fetch bundle`
-///
-/// `--write` makes bundle.pem, jwt_bundle.json, wit_bundle.json or bundle.json of the trust domain of
-/// `--trust-domain`, or bundles/TRUST-DOMAIN.pem (.json) of each where none is named.
 #[derive(Debug, Args)]
 pub(crate) struct FetchBundle {
-    #[command(flatten)]
-    pub(super) delivery: Delivery,
     /// Of which kind [default: x509, or all that are offered with `--format spiffe`]
     #[arg(long, value_enum)]
     kind: Option<Kind>,
@@ -38,6 +33,8 @@ pub(crate) struct FetchBundle {
     /// Of this trust domain only
     #[arg(long, value_name = "NAME")]
     trust_domain: Option<TrustDomain>,
+    #[command(flatten)]
+    pub(super) delivery: Delivery,
 }
 
 /// What keys are written as.

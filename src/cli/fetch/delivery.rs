@@ -78,7 +78,7 @@ pub(super) async fn run<D: Door>(context: &Context, delivery: &Delivery, door: &
         };
     }
     if let Err(failure) = &first
-        && matches!(failure.exit(), Exit::Unreachable | Exit::Refused)
+        && !matches!(failure.exit(), Exit::Usage | Exit::Missing)
     {
         way.warn_of(failure);
         first = Ok(way.ask_again(failure.words().to_owned()).await);

@@ -29,13 +29,8 @@ use super::{
 };
 
 /// `fetch jwt`
-///
-/// To a pipe or a file goes the token of the default identity and nothing else; a terminal is shown what is in the
-/// tokens, but not the tokens. `--write` makes jwt_svid.token, without a line end.
 #[derive(Debug, Args)]
 pub(crate) struct FetchJwt {
-    #[command(flatten)]
-    pub(super) delivery: Delivery,
     /// Who is to believe the token; several times for one token that all of them believe
     #[arg(long, value_name = "AUDIENCE", required = true)]
     audience: Vec<String>,
@@ -44,6 +39,8 @@ pub(crate) struct FetchJwt {
     each: bool,
     #[command(flatten)]
     choice: Choice,
+    #[command(flatten)]
+    pub(super) delivery: Delivery,
 }
 
 /// What is asked for.

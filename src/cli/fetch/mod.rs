@@ -24,12 +24,23 @@ use super::{context::Context, failure::Failure};
 #[derive(Debug, Subcommand)]
 pub(crate) enum FetchVerb {
     /// X.509-SVIDs of this process, as any workload gets them
+    ///
+    /// `--write` makes svid.pem, svid_key.pem and bundle.pem, and federated/TRUST-DOMAIN.pem for each foreign bundle.
     X509(x509::FetchX509),
     /// JWT-SVIDs of this process, for those who are to believe them
+    ///
+    /// To a pipe or a file goes the token of the default identity and nothing else; a terminal is shown what is in the
+    /// tokens, but not the tokens. `--write` makes jwt_svid.token, without a line end. `--watch` asks for a new one
+    /// around half of the life of the last.
     Jwt(jwt::FetchJwt),
     /// WIT-SVIDs of this process with their keys (Incubating)
+    ///
+    /// The key leaves only into files: `--write` makes wit_svid.token and wit_svid_key.json, a private JWK.
     Wit(wit::FetchWit),
     /// What this process may verify others with
+    ///
+    /// With `--trust-domain`, `--write` makes bundle.pem, jwt_bundle.json or wit_bundle.json, or bundle.json as a SPIFFE
+    /// document; without, bundles/TRUST-DOMAIN.pem (or .json) of each: keys of two trust domains are never in one file.
     Bundle(bundle::FetchBundle),
 }
 

@@ -22,14 +22,12 @@ use super::{
 };
 
 /// `fetch wit`
-///
-/// The key leaves only into files: `--write` makes wit_svid.token and wit_svid_key.json (a private JWK).
 #[derive(Debug, Args)]
 pub(crate) struct FetchWit {
     #[command(flatten)]
-    pub(super) delivery: Delivery,
-    #[command(flatten)]
     choice: Choice,
+    #[command(flatten)]
+    pub(super) delivery: Delivery,
 }
 
 pub(super) struct Wit {

@@ -25,17 +25,15 @@ use super::{
 };
 
 /// `fetch x509`
-///
-/// `--write` makes svid.pem, svid_key.pem and bundle.pem, and federated/TRUST-DOMAIN.pem for each foreign bundle.
 #[derive(Debug, Args)]
 pub(crate) struct FetchX509 {
-    #[command(flatten)]
-    pub(super) delivery: Delivery,
     /// Write svid_combined.pem too: certificates and key in one file
     #[arg(long, requires = "write")]
     combined: bool,
     #[command(flatten)]
     choice: Choice,
+    #[command(flatten)]
+    pub(super) delivery: Delivery,
 }
 
 impl Named for Identity {

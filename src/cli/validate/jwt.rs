@@ -32,9 +32,6 @@ use super::{
 };
 
 /// `validate jwt`
-///
-/// The Workload API judges, by the bundles that this process has; with `--bundle` the keys in a file do, and nobody is
-/// asked.
 #[derive(Debug, Args)]
 pub(crate) struct ValidateJwt {
     /// The token's file, or - for stdin
@@ -180,6 +177,16 @@ mod tests {
             claims.to_string(),
             r#"{"aud":["a"],"exp":1795287135,"share":0.5,"sub":"spiffe://example.org/web"}"#
         );
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_is_cut() {
+        let mut value = Value { kind: Some(Claim::StringValue("deep".into())) };
+        for _ in 0..DEPTH_MAX {
+            value = Value { kind: Some(Claim::ListValue(prost_types::ListValue { values: vec![value] })) };
+        }
+        assert!(from_value(value.clone(), 0).to_string().contains("deep"));
+        assert!(from_value(value, 1).to_string().contains("null"));
     }
 
     #[test]

@@ -21,10 +21,19 @@ use super::{context::Context, failure::Failure};
 #[derive(Debug, Subcommand)]
 pub(crate) enum ValidateVerb {
     /// A JWT-SVID, by the Workload API or by a bundle of one's own
+    ///
+    /// The Workload API judges, by the bundles that this process has; with `--bundle` the keys in a file do, and nobody
+    /// is asked. The exit code is 0 if it is valid, and 7 if it is not; `--output json` has a code for the reason.
     Jwt(jwt::ValidateJwt),
     /// A WIT-SVID, which is worth nothing without a proof that its key is held (Incubating)
+    ///
+    /// Without a proof the exit code is 8, never 0, and it is not said whose the token is: whoever has seen it once could
+    /// show it. With one it is 0 if it is valid, and 7 if it is not.
     Wit(wit::ValidateWit),
     /// An X.509-SVID: the leaf first, then its intermediates
+    ///
+    /// It is judged by the bundle of the trust domain that the leaf names, the Workload API's or that of `--bundle`. The
+    /// exit code is 0 if it is valid, and 7 if it is not; `--output json` has a code for the reason.
     X509(x509::ValidateX509),
 }
 

@@ -19,8 +19,6 @@ use super::{
 };
 
 /// `validate wit`
-///
-/// Without a proof the answer is never 0, and does not say whose the token is: whoever has seen it once could show it.
 #[derive(Debug, Args)]
 pub(crate) struct ValidateWit {
     /// The token's file, or - for stdin

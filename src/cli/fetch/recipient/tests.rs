@@ -1,6 +1,6 @@
 //! Who gets a signal, and whose word is not enough.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::{
     os::unix::{
@@ -189,4 +189,16 @@ async fn a_link_of_another_user_is_refused_and_our_own_is_followed() {
     }
     recipient(link.to_str().unwrap()).signal().await.unwrap();
     assert_eq!(world.end(), Some(libc::SIGHUP));
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::await_holding_lock, reason = "what is waited for in vain")]
+async fn a_file_system_that_hangs_is_not_waited_for() {
+    let world = World::new();
+    let recipient = recipient(world.pid_file().to_str().unwrap());
+    let Seat::File(_, known) = &*recipient.seat else { panic!("a file was named") };
+    let hanging = known.lock().unwrap();
+    let failure = recipient.signal().await.unwrap_err();
+    drop(hanging);
+    assert!(failure.words().contains("was not read within 10 s"), "{}", failure.words());
 }
