@@ -51,7 +51,8 @@ macro_rules! sessions {
 }
 
 sessions! {
-    apply audit config demo endpoint entries explain fetch help others spire status templates unreachable up
+    apply audit config demo endpoint entries explain fetch help others spire status templates tokens unreachable up
+    validate
 }
 
 struct Session {
