@@ -6,7 +6,7 @@
 //! it, and a party may have only so many threads in looks at a time. Who draws them out waits for himself.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{party::party_of, threads};
+use super::{kept::Kept, party::party_of, threads};
 
 /// Looks of one user that are made at the same time.
 pub(crate) const LOOKS_PER_USER: usize = 4;
@@ -26,8 +26,6 @@ pub(crate) const LOOKS_OF_ROOT: usize = 16;
 pub(crate) const LOOKS_MAX: usize = 256;
 /// A look that takes longer is told of.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
-/// From how many users on those without a connection are forgotten.
-const USERS_KEPT: usize = 1_024;
 
 /// A look that is being made; dropped, it goes on to its end and nobody hears of it. `None` when it broke off.
 pub(crate) type Making<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
@@ -39,8 +37,8 @@ pub(crate) struct AllLooks(Arc<All>);
 #[derive(Debug)]
 struct All {
     places: Arc<Semaphore>,
-    users: Mutex<HashMap<u32, Arc<Semaphore>>>,
-    parties: Mutex<HashMap<u32, Arc<Semaphore>>>,
+    users: Mutex<Kept<Arc<Semaphore>>>,
+    parties: Mutex<Kept<Arc<Semaphore>>>,
     going_on: Mutex<GoingOn>,
 }
 
@@ -110,12 +108,9 @@ impl AllLooks {
 }
 
 /// The places of one of those that have some. Whoever has neither a connection nor a look is forgotten now and then.
-fn places(of: &Mutex<HashMap<u32, Arc<Semaphore>>>, whose: u32, most: usize) -> Arc<Semaphore> {
+fn places(of: &Mutex<Kept<Arc<Semaphore>>>, whose: u32, most: usize) -> Arc<Semaphore> {
     let mut of = of.lock().unwrap_or_else(PoisonError::into_inner);
-    if of.len() > USERS_KEPT && !of.contains_key(&whose) {
-        of.retain(|_, places| Arc::strong_count(places) > 1);
-    }
-    of.entry(whose).or_insert_with(|| Arc::new(Semaphore::new(most))).clone()
+    of.of(whose, || Arc::new(Semaphore::new(most)), |places| Arc::strong_count(places) == 1).clone()
 }
 
 impl Looks {
@@ -161,7 +156,7 @@ mod tests {
 
     use std::sync::mpsc;
 
-    use super::*;
+    use super::{super::kept::KEPT_MIN, *};
 
     /// As many looks as a user may have, that hang until the sender goes.
     fn hanging(looks: &Looks) -> (mpsc::Sender<()>, Vec<tokio::task::JoinHandle<Option<()>>>) {
@@ -254,10 +249,10 @@ mod tests {
     async fn users_without_a_connection_are_forgotten() {
         let all = AllLooks::default();
         let kept = all.of_user(1);
-        for uid in 2..u32::try_from(USERS_KEPT).unwrap() + 10 {
+        for uid in 2..u32::try_from(KEPT_MIN).unwrap() + 10 {
             all.of_user(uid);
         }
-        assert!(all.0.users.lock().unwrap().len() <= USERS_KEPT + 1);
+        assert!(all.0.users.lock().unwrap().whose().len() <= KEPT_MIN);
         let again = all.of_user(1);
         assert!(Arc::ptr_eq(&kept.of_user, &again.of_user) && Arc::ptr_eq(&kept.of_party, &again.of_party));
     }

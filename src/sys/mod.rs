@@ -13,6 +13,7 @@ mod groups;
 pub(crate) mod hpack;
 pub(crate) mod id_map;
 pub(crate) mod image;
+pub(crate) mod kept;
 pub(crate) mod kernel;
 mod lines;
 pub(crate) mod listener;
