@@ -27,7 +27,8 @@ pub(crate) const LOOKS_MAX: usize = 256;
 /// A look that takes longer is told of.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
 
-/// A look that is being made; dropped, it goes on to its end and nobody hears of it. `None` when it broke off.
+/// A look that is being made; dropped, one that has begun goes on to its end and nobody hears of it, and no other begins.
+/// `None` when it broke off.
 pub(crate) type Making<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
 
 /// All looks of a daemon. Cloning shares them.
@@ -158,13 +159,21 @@ mod tests {
 
     use super::{super::kept::KEPT_MIN, *};
 
+    type Stuck = Vec<tokio::task::JoinHandle<Option<()>>>;
+
     /// As many looks as a user may have, that hang until the sender goes.
-    fn hanging(looks: &Looks) -> (mpsc::Sender<()>, Vec<tokio::task::JoinHandle<Option<()>>>) {
+    fn hanging(looks: &Looks) -> (mpsc::Sender<()>, Stuck) {
+        hanging_with(looks, &Arc::default())
+    }
+
+    /// The same; each that has begun has one more of `begun`.
+    fn hanging_with(looks: &Looks, begun: &Arc<()>) -> (mpsc::Sender<()>, Stuck) {
         let (held, release) = mpsc::channel::<()>();
         let release = Arc::new(Mutex::new(release));
         let stuck = (0..LOOKS_PER_USER).map(|_| {
-            let release = release.clone();
+            let (release, begun) = (release.clone(), Arc::downgrade(begun));
             tokio::spawn(looks.make(7, move || {
+                let _begun = begun.upgrade();
                 release.lock().unwrap().recv().unwrap_err();
             }))
         });
@@ -201,8 +210,10 @@ mod tests {
     async fn a_look_that_nobody_waits_for_keeps_its_place_until_it_ends() {
         let all = AllLooks::default();
         let looks = all.of_user(1_000);
-        let (held, stuck) = hanging(&looks);
-        while all.going_on().looks.len() < LOOKS_PER_USER {
+        let begun = Arc::new(());
+        let (held, stuck) = hanging_with(&looks, &begun);
+        // One that has not begun goes with whoever waits for it.
+        while Arc::strong_count(&begun) <= LOOKS_PER_USER {
             tokio::task::yield_now().await;
         }
         stuck.into_iter().for_each(|task| task.abort());
@@ -225,6 +236,36 @@ mod tests {
         }
         assert!(looks.all.going_on().looks.is_empty());
         assert_eq!(looks.of_party.available_permits(), LOOKS_PER_PARTY);
+    }
+
+    #[test]
+    fn a_look_that_has_not_begun_gives_its_place_back_to_others() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let all = AllLooks::default();
+            let (one, other) = (all.of_user(1_000), all.of_user(1_001));
+            let (held, release) = mpsc::channel::<()>();
+            let (begun, has_begun) = tokio::sync::oneshot::channel();
+            let mut stuck = one.make(7, move || {
+                begun.send(()).unwrap();
+                release.recv().unwrap_err()
+            });
+            assert!(futures_util::poll!(&mut stuck).is_pending());
+            has_begun.await.unwrap();
+            let mut waits = other.make(8, || ());
+            assert!(futures_util::poll!(&mut waits).is_pending());
+            assert_eq!(all.going_on().looks.len(), 2);
+            drop(waits);
+            assert_eq!(all.going_on().looks.len(), 1, "whoever asked has left");
+            let mut waits = other.make(8, || ());
+            assert!(futures_util::poll!(&mut waits).is_pending());
+            tokio::time::advance(threads::BEGIN_WAIT).await;
+            assert_eq!(waits.await, None, "it is answered");
+            assert_eq!(all.going_on().looks.len(), 1);
+            drop(held);
+            assert!(stuck.await.is_some());
+        });
     }
 
     #[tokio::test]

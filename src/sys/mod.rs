@@ -15,7 +15,7 @@ pub(crate) mod id_map;
 pub(crate) mod image;
 pub(crate) mod kept;
 pub(crate) mod kernel;
-mod lines;
+pub(crate) mod lines;
 pub(crate) mod listener;
 pub(crate) mod looks;
 pub(crate) mod memory;
