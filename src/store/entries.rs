@@ -36,6 +36,14 @@ pub(super) struct Checked {
     pub(super) left_out: usize,
 }
 
+impl Checked {
+    /// Those of another batch too.
+    pub(super) fn add(&mut self, mut other: Self) {
+        self.entries.append(&mut other.entries);
+        self.left_out += other.left_out;
+    }
+}
+
 /// How many rows are handed over at once.
 const BATCH: usize = 1024;
 
