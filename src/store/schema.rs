@@ -9,7 +9,7 @@ use crate::spiffe::TrustDomain;
 pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 
 /// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
-const MIGRATIONS: [&str; 2] = [FIRST, SUMS];
+const MIGRATIONS: [&str; 3] = [FIRST, SUMS, FOREIGN];
 
 /// The schema that this release writes.
 pub(super) fn version() -> u32 {
@@ -80,6 +80,17 @@ const SUMS: &str = "
 ALTER TABLE entry ADD COLUMN sum BLOB NOT NULL DEFAULT x'';
 ";
 const SUMS_SINCE: u32 = 2;
+
+/// The bundle documents of foreign trust domains, with the same kind of sum.
+const FOREIGN: &str = "
+CREATE TABLE foreign_bundle (
+    trust_domain      TEXT PRIMARY KEY NOT NULL,
+    document          BLOB NOT NULL,
+    revision          INTEGER NOT NULL CHECK (revision > 0),
+    changed_at_nanos  INTEGER NOT NULL,
+    sum               BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+";
 
 #[cfg(test)]
 mod tests {

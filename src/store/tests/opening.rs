@@ -117,7 +117,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() {
     edit(dir.path(), "PRAGMA user_version = 99");
     let before = fs::read(database::path(dir.path())).unwrap();
     let error = refused(dir.path());
-    assert!(matches!(error, Error::Newer { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, Error::Newer { found: 99, known, .. } if known == schema::version()), "{error}");
     assert_eq!(fs::read(database::path(dir.path())).unwrap(), before);
 }
 
@@ -200,7 +200,7 @@ fn an_entry_that_breaks_todays_rules_takes_nothing_from_the_others() {
 }
 
 /// What makes a database of the first schema of one of the second.
-const AS_SCHEMA_1: &str = "ALTER TABLE entry DROP COLUMN sum; PRAGMA user_version = 1;";
+const AS_SCHEMA_1: &str = "DROP TABLE foreign_bundle; ALTER TABLE entry DROP COLUMN sum; PRAGMA user_version = 1;";
 
 #[test]
 fn an_entry_that_is_not_as_it_was_written_is_left_out() {
