@@ -15,7 +15,10 @@ use super::{
 use crate::{
     attest::Caller,
     authority::Svid,
-    issuance::{Issuer, Update},
+    issuance::{
+        Bundles, Issuer, Update,
+        foreign::{Kind, View},
+    },
     pb::workload::{
         self as pb,
         spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer},
@@ -71,8 +74,8 @@ impl SpiffeWorkloadApi for Workload {
         &self,
         request: Request<pb::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
-        let mut feed = self.issuer.x509_bundles(caller(&request)?);
-        let encode = |bundles| pb::X509BundlesResponse { crl: Vec::new(), bundles };
+        let mut feed = self.issuer.bundles(Kind::X509, caller(&request)?);
+        let encode = |bundles| pb::X509BundlesResponse { crl: Vec::new(), bundles: map(bundles) };
         let first = encode(feed.next().await?);
         let later = stream::unfold(Some(feed), move |feed| async move {
             let mut feed = feed?;
@@ -117,6 +120,16 @@ impl SpiffeWorkloadApi for Workload {
     }
 }
 
+/// All bundles by the IDs of their trust domains.
+fn map(bundles: Bundles) -> HashMap<String, Bytes> {
+    let Bundles { own: (own, value), federated } = bundles;
+    by_id(federated).chain([(own.id(), value)]).collect()
+}
+
+fn by_id(view: View) -> impl Iterator<Item = (String, Bytes)> {
+    view.into_iter().map(|(name, value)| (name.id(), value))
+}
+
 fn with_first<T>(first: T, later: impl Stream<Item = Result<T, Status>>) -> impl Stream<Item = Result<T, Status>> {
     use futures_util::StreamExt as _;
     stream::once(std::future::ready(Ok(first))).chain(later)
@@ -139,5 +152,6 @@ fn encode(update: Update) -> pb::X509svidResponse {
         bundle: update.bundle.clone(),
         hint: one.hint.clone(),
     });
-    pb::X509svidResponse { svids: svids.collect(), crl: Vec::new(), federated_bundles: HashMap::new() }
+    let svids = svids.collect();
+    pb::X509svidResponse { svids, crl: Vec::new(), federated_bundles: by_id(update.federated).collect() }
 }

@@ -12,7 +12,13 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::{Error, Issuer, issuer::Outcome, jitter};
+use super::{
+    Error, Issuer,
+    foreign::{Foreign, Kind, View},
+    issuer::Outcome,
+    jitter,
+    pace::Pace,
+};
 use crate::{
     attest::{Attested, Caller},
     authority::{Keyring, Svid},
@@ -36,6 +42,8 @@ pub(crate) struct Update {
     pub(crate) identities: Vec<Identity>,
     /// The authorities of our trust domain, DER, one after the other.
     pub(crate) bundle: Bytes,
+    /// The authorities of the foreign trust domains that these identities federate with, each as `bundle`.
+    pub(crate) federated: View,
 }
 
 /// What a stream holds of one entry.
@@ -56,17 +64,20 @@ pub(crate) struct X509Feed {
     caller: Arc<Caller>,
     registry: watch::Receiver<Arc<Snapshot>>,
     keyring: watch::Receiver<Arc<Keyring>>,
+    foreign: watch::Receiver<Arc<Foreign>>,
     attested: Option<Arc<Attested>>,
     /// One for each entry, sorted by its id. Most callers have one: a map's node would take more than what it holds.
     held: Vec<Held>,
-    /// What the last message said: entries with their serials and hints in order, and the bundle.
-    sent: Option<(Vec<(String, String)>, Bytes)>,
+    /// What the last message said: entries with their serials and hints in order, the bundle, and the foreign ones.
+    sent: Option<(Vec<(String, String)>, Bytes, View)>,
+    pace: Pace,
 }
 
 impl X509Feed {
     pub(super) fn new(issuer: Arc<Issuer>, caller: Arc<Caller>) -> Self {
-        let (registry, keyring) = (issuer.registry(), issuer.keyring());
-        Self { issuer, caller, registry, keyring, attested: None, held: Vec::new(), sent: None }
+        let (registry, keyring, foreign) = (issuer.registry(), issuer.keyring(), issuer.foreign());
+        let (held, pace) = (Vec::new(), Pace::default());
+        Self { issuer, caller, registry, keyring, foreign, attested: None, held, sent: None, pace }
     }
 
     /// The next message: at once the first time, then when something has changed for this caller.
@@ -75,12 +86,18 @@ impl X509Feed {
     /// When the caller is entitled to nothing (any more), is gone, or the daemon cannot answer.
     pub(crate) async fn next(&mut self) -> Result<Update, Error> {
         loop {
-            if self.sent.is_some() {
+            if !self.pace.is_due() {
                 self.wait().await?;
+                self.pace.due();
             }
+            self.pace.rest().await;
             // In a box, so that a stream that waits, as nearly all do, is not as large as one that computes.
-            if let Some(update) = Box::pin(self.compute()).await? {
-                return Ok(update);
+            match Box::pin(self.compute()).await? {
+                Some(update) => {
+                    self.pace.sent();
+                    return Ok(update);
+                }
+                None => self.pace.same(),
             }
         }
     }
@@ -94,6 +111,7 @@ impl X509Feed {
                 () = self.issuer.stopping().cancelled() => return Err(Error::Stopping),
                 Ok(()) = self.registry.changed() => if self.is_concerned() { return Ok(()) },
                 Ok(()) = self.keyring.changed() => return Ok(()),
+                Ok(()) = self.foreign.changed() => if self.sees_others() { return Ok(()) },
                 () = sleep_between(&self.issuer, since, due) => return Ok(()),
                 else => return Err(Error::Stopping),
             }
@@ -112,12 +130,24 @@ impl X509Feed {
             || now.iter().any(|entry| self.held(&entry.id).is_none_or(|held| held.entry.revision != entry.revision))
     }
 
+    /// Whether the foreign bundles as they are now are others than those that were sent.
+    fn sees_others(&self) -> bool {
+        let federated = self.federated(&self.foreign.borrow());
+        self.sent.as_ref().is_none_or(|(_, _, sent)| *sent != federated)
+    }
+
+    /// The foreign bundles of the identities that are held.
+    fn federated(&self, foreign: &Foreign) -> View {
+        foreign.view(Kind::X509, self.held.iter().map(|held| &held.entry))
+    }
+
     /// The state now; `None` when it is what was sent last.
     async fn compute(&mut self) -> Result<Option<Update>, Error> {
         for _ in 0..ROUNDS_MAX {
             // Before anything is read, so that no change is lost.
             let snapshot = self.registry.borrow_and_update().clone();
             let keyring = self.keyring.borrow_and_update().clone();
+            let foreign = self.foreign.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
             let matching = snapshot.matching(&attested.selectors);
             if matching.is_empty() && !self.issuer.holds(&self.caller, &attested).await? {
@@ -132,7 +162,9 @@ impl X509Feed {
             let content = (
                 identities.iter().map(|one| (one.svid.serial.clone(), one.hint.clone())).collect(),
                 keyring.bundle().der().clone(),
+                self.federated(&foreign),
             );
+            self.issuer.tell_missing(&self.caller, &foreign, &entries);
             let is_news = self.sent.as_ref() != Some(&content);
             // The bundle was read before the leaves were signed; if a new issuer came meanwhile, begin again, so that
             // no message has a leaf that its own bundle does not verify.
@@ -144,9 +176,9 @@ impl X509Feed {
                 if is_news && self.sent.is_some() {
                     self.issuer.pushed();
                 }
-                let bundle = content.1.clone();
+                let (bundle, federated) = (content.1.clone(), content.2.clone());
                 self.sent = Some(content);
-                return Ok(is_news.then_some(Update { identities, bundle }));
+                return Ok(is_news.then_some(Update { identities, bundle, federated }));
             }
         }
         Err(Error::Attest(crate::attest::Error::Unsteady))

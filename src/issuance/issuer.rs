@@ -5,25 +5,36 @@ use std::{sync::Arc, time::SystemTime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{BundleFeed, Error, X509Feed};
+use super::{
+    BundleFeed, Error, X509Feed,
+    foreign::{Foreign, Kind, Missing},
+};
 use crate::{
     attest::{self, Attested, Caller},
     audit::{self, Record, Urgency},
     authority::{Keyring, Svid},
     policy::{self, Judgement, Reason, Request, Rules},
-    registry::{Entry, Snapshot},
+    registry::{Entry, Snapshot, granted},
     sys::{Clock, chain, counters::Counters},
 };
 
 /// The way from a caller to a credential. One for the daemon.
 pub(crate) struct Issuer {
-    registry: watch::Receiver<Arc<Snapshot>>,
-    keyring: watch::Receiver<Arc<Keyring>>,
+    sources: Sources,
+    /// Foreign trust domains that were told to be missing.
+    missing: Missing,
     rules: Rules,
     log: audit::Log,
     clock: Clock,
     counters: Arc<Counters>,
     stopping: CancellationToken,
+}
+
+/// What changes while the daemon runs: each has one owner, and is read as a whole.
+pub(crate) struct Sources {
+    pub(crate) registry: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) keyring: watch::Receiver<Arc<Keyring>>,
+    pub(crate) foreign: watch::Receiver<Arc<Foreign>>,
 }
 
 /// What an entry came to.
@@ -36,15 +47,14 @@ pub(super) enum Outcome {
 impl Issuer {
     /// Everything the spine stands on.
     pub(crate) fn new(
-        registry: watch::Receiver<Arc<Snapshot>>,
-        keyring: watch::Receiver<Arc<Keyring>>,
+        sources: Sources,
         rules: Rules,
         log: audit::Log,
         clock: Clock,
         counters: Arc<Counters>,
         stopping: CancellationToken,
     ) -> Self {
-        Self { registry, keyring, rules, log, clock, counters, stopping }
+        Self { sources, missing: Missing::default(), rules, log, clock, counters, stopping }
     }
 
     /// The X.509-SVIDs of a caller, now and after each change.
@@ -52,17 +62,49 @@ impl Issuer {
         X509Feed::new(self.clone(), caller)
     }
 
-    /// The X.509 authorities that a caller should trust, now and after each change.
-    pub(crate) fn x509_bundles(self: &Arc<Self>, caller: Arc<Caller>) -> BundleFeed {
-        BundleFeed::new(self.clone(), caller)
+    /// The keys of one kind that a caller should trust, now and after each change.
+    pub(crate) fn bundles(self: &Arc<Self>, kind: Kind, caller: Arc<Caller>) -> BundleFeed {
+        BundleFeed::new(self.clone(), kind, caller)
     }
 
     pub(super) fn registry(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.registry.clone()
+        self.sources.registry.clone()
     }
 
     pub(super) fn keyring(&self) -> watch::Receiver<Arc<Keyring>> {
-        self.keyring.clone()
+        self.sources.keyring.clone()
+    }
+
+    /// The foreign bundles. Which of them a caller is given, its entries say.
+    pub(crate) fn foreign(&self) -> watch::Receiver<Arc<Foreign>> {
+        self.sources.foreign.clone()
+    }
+
+    /// Of the entries that match a caller, those that it is given something for, oldest first; or why there is none.
+    pub(super) fn entitled(&self, matching: Vec<Arc<Entry>>) -> Result<Vec<Arc<Entry>>, Vec<Reason>> {
+        let (now, mut refusals) = (self.clock.now(), Vec::new());
+        let mut entitled = granted(matching);
+        entitled.retain(|entry| match policy::judge(&Request { entry }, &self.rules, now) {
+            Judgement::Permit(_) => true,
+            Judgement::Refuse(reasons) => {
+                refusals.extend(reasons);
+                false
+            }
+        });
+        match (entitled.is_empty(), refusals.is_empty()) {
+            (false, _) => Ok(entitled),
+            (true, false) => Err(refusals),
+            (true, true) => Err(vec![Reason::NoEntry]),
+        }
+    }
+
+    /// Says once of each foreign trust domain that there is no bundle of it. Its entries are served without.
+    pub(super) fn tell_missing(&self, caller: &Caller, foreign: &Foreign, entries: &[Arc<Entry>]) {
+        for trust_domain in self.missing.new(foreign, entries) {
+            if self.counters.is_worth_a_line(caller.peer().uid()) {
+                tracing::warn!(%trust_domain, "an entry federates with a trust domain that there is no bundle of; it is served without");
+            }
+        }
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -140,7 +182,7 @@ impl Issuer {
             Judgement::Permit(permit) => permit,
             Judgement::Refuse(reasons) => return Outcome::Refused(reasons),
         };
-        let keyring = self.keyring.borrow().clone();
+        let keyring = self.sources.keyring.borrow().clone();
         let svid = match keyring.sign_x509(permit, now) {
             Ok(svid) => svid,
             Err(error) => {

@@ -8,15 +8,17 @@ pub(crate) mod desk;
 mod error;
 mod explanation;
 mod feed;
+pub(crate) mod foreign;
 mod issuer;
 mod jitter;
+mod pace;
 mod standing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bundles::BundleFeed;
+pub(crate) use bundles::{BundleFeed, Bundles};
 pub(crate) use error::Error;
 pub(crate) use explanation::{Explain, Explanation, Unexplained};
 pub(crate) use feed::{Update, X509Feed};
-pub(crate) use issuer::Issuer;
+pub(crate) use issuer::{Issuer, Sources};
 pub(crate) use standing::{AuthorityStanding, Stand, Standing};

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod foreign;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -11,8 +13,9 @@ use tokio::{net::UnixStream, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Issuer, X509Feed,
+    Error, Issuer, Sources, X509Feed,
     desk::fixture::{draft, trust_domain},
+    foreign::Foreign,
 };
 use crate::{
     attest::{Attestor, Caller, Waits},
@@ -40,6 +43,9 @@ struct Scene {
     clock: Clock,
     keyring: watch::Sender<Arc<Keyring>>,
     registry: watch::Sender<Arc<Snapshot>>,
+    foreign: watch::Sender<Arc<Foreign>>,
+    issuer: Arc<Issuer>,
+    caller: Arc<Caller>,
     feed: X509Feed,
     _connection: (Stream, UnixStream),
     _home: Scratch,
@@ -58,7 +64,9 @@ impl Scene {
         let log = audit::Log::in_test(&home.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
         let rules = Rules { trust_domain: trust_domain(), x509_ttl_default: HOUR, x509_ttl_max: HOUR };
         let (counters, stopping) = (Arc::default(), CancellationToken::new());
-        let issuer = Issuer::new(entries, keys, rules, log, clock.clone(), counters, stopping);
+        let (foreign, abroad) = watch::channel(Arc::new(Foreign::default()));
+        let sources = Sources { registry: entries, keyring: keys, foreign: abroad };
+        let issuer = Issuer::new(sources, rules, log, clock.clone(), counters, stopping);
 
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = Arc::new(Peer::of(&ours, kernel).unwrap());
@@ -67,8 +75,19 @@ impl Scene {
         let attestor = Attestor::new(lens.clone(), waits, kernel, &AllLooks::default(), clock.clone(), Arc::default());
         let looks = AllLooks::default().of_user(0);
         let (stream, line) = guard(ours, peer, lens, looks.clone());
-        let feed = Arc::new(issuer).x509(Arc::new(Caller::new(line, looks, Arc::new(attestor))));
-        Some(Self { clock, keyring, registry, feed, _connection: (stream, theirs), _home: home })
+        let (issuer, caller) = (Arc::new(issuer), Arc::new(Caller::new(line, looks, Arc::new(attestor))));
+        let feed = issuer.x509(caller.clone());
+        Some(Self {
+            clock,
+            keyring,
+            registry,
+            foreign,
+            issuer,
+            caller,
+            feed,
+            _connection: (stream, theirs),
+            _home: home,
+        })
     }
 
     /// The next message's serial, and when its credential ends.

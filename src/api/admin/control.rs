@@ -2,12 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{caller, wire};
 use crate::{
     api::status,
-    issuance::{AuthorityStanding, Explain, Stand, desk::Desk},
+    issuance::{AuthorityStanding, Explain, Stand, desk::Desk, foreign::Foreign},
     pb::admin::{self as pb, control_server},
     registry::IDENTITIES_MAX,
     sys::{
@@ -42,6 +43,7 @@ type ChangeLevel = dyn Fn(&str) -> Option<&'static str> + Send + Sync;
 pub(super) struct Control {
     about: About,
     desk: Desk,
+    foreign: watch::Receiver<Arc<Foreign>>,
     stand: Stand,
     explain: Explain,
     log: LogSwitch,
@@ -52,12 +54,13 @@ impl Control {
     pub(super) fn new(
         about: About,
         desk: Desk,
+        foreign: watch::Receiver<Arc<Foreign>>,
         stand: Stand,
         explain: Explain,
         log: LogSwitch,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { about, desk, stand, explain, log, counters }
+        Self { about, desk, foreign, stand, explain, log, counters }
     }
 }
 
@@ -123,6 +126,11 @@ impl control_server::Control for Control {
             missing: missing.iter().map(ToString::to_string).collect(),
         });
         let mut notes = seen.notes;
+        for name in self.foreign.borrow().missing(&matching) {
+            notes.push(format!(
+                "it federates with {name}, of which there is no bundle, and is served without: `dayfly bundle set {name} FILE`"
+            ));
+        }
         if matching.len() > IDENTITIES_MAX {
             notes.push(format!("of the matching entries only the {IDENTITIES_MAX} oldest are issued to one caller"));
         }

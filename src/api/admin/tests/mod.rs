@@ -63,6 +63,7 @@ impl House {
         let admin = Admin {
             rights: Rights { uid: OWN, gid: Some(GROUP) },
             desk: fixture.desk.clone(),
+            office: fixture.office.clone(),
             about,
             stand: Arc::new(standing),
             explain: Arc::new(|pid| std::future::ready(explanation(pid)).boxed()),
