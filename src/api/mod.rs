@@ -3,6 +3,7 @@
 mod admin;
 mod body;
 mod bucket;
+mod claims;
 mod connection;
 mod flood;
 mod inbound;

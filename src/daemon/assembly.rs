@@ -121,6 +121,7 @@ impl Daemon {
         let issuer = Arc::new(Issuer::new(
             Sources { registry: desk.registry(), keyring: owner.keyring(), foreign: office.foreign() },
             settings::rules(&config),
+            settings::jwt(&config),
             log.clone(),
             clock.clone(),
             counters.clone(),
@@ -155,7 +156,7 @@ impl Daemon {
             tracker: tracker.clone(),
         };
         let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
-        let workload = service(workload_routes(issuer, message_bytes_max, &reporter), false);
+        let workload = service(workload_routes(issuer, config.wit.enabled, message_bytes_max, &reporter), false);
         let gate = Arc::new(Gate::new(gates.workload, looks.clone()));
         let workload_door = |listener| Door { listener, gate: gate.clone(), service: workload.clone() };
         let mut doors: Vec<Door> = listeners.into_iter().map(workload_door).collect();

@@ -10,19 +10,17 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
-    Error, Issuer,
-    foreign::{Foreign, Kind, View},
+    Error, Issuer, ROUNDS_MAX,
+    foreign::{Foreign, View},
     pace::Pace,
 };
 use crate::{
     attest::{self, Attested, Caller},
     authority::Keyring,
+    policy::{Credential, Reason},
     registry::{Entry, Snapshot},
     spiffe::TrustDomain,
 };
-
-/// How often a caller that changes between attestation and release is attested again for one message.
-const ROUNDS_MAX: usize = 8;
 
 /// Every bundle that a caller should have; never a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +34,7 @@ pub(crate) struct Bundles {
 /// The state of one stream of bundles.
 pub(crate) struct BundleFeed {
     issuer: Arc<Issuer>,
-    kind: Kind,
+    kind: Credential,
     caller: Arc<Caller>,
     registry: watch::Receiver<Arc<Snapshot>>,
     keyring: watch::Receiver<Arc<Keyring>>,
@@ -49,7 +47,7 @@ pub(crate) struct BundleFeed {
 }
 
 impl BundleFeed {
-    pub(super) fn new(issuer: Arc<Issuer>, kind: Kind, caller: Arc<Caller>) -> Self {
+    pub(super) fn new(issuer: Arc<Issuer>, kind: Credential, caller: Arc<Caller>) -> Self {
         let (registry, keyring, foreign) = (issuer.registry(), issuer.keyring(), issuer.foreign());
         let pace = Pace::default();
         Self { issuer, kind, caller, registry, keyring, foreign, attested: None, until: None, sent: None, pace }
@@ -97,11 +95,20 @@ impl BundleFeed {
         if !attested.is_enough_for(&snapshot) {
             return true;
         }
-        match self.issuer.entitled(snapshot.matching(&attested.selectors)) {
+        match self.entitled(&snapshot, attested) {
             Ok(entries) => {
                 self.until != end_of(&entries) || self.foreign.borrow().view(self.kind, &entries) != sent.federated
             }
             Err(_) => true,
+        }
+    }
+
+    /// The entries that say which foreign bundles the caller has. Where strangers may verify, one without an identity
+    /// has our own.
+    fn entitled(&self, snapshot: &Snapshot, attested: &Attested) -> Result<Vec<Arc<Entry>>, Vec<Reason>> {
+        match self.issuer.entitled(snapshot.matching(&attested.selectors), self.kind) {
+            Err(_) if self.issuer.jwt_rules().strangers_verify => Ok(Vec::new()),
+            entitled => entitled,
         }
     }
 
@@ -117,13 +124,13 @@ impl BundleFeed {
             let keyring = self.keyring.borrow_and_update().clone();
             let foreign = self.foreign.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
-            let entries = match self.issuer.entitled(snapshot.matching(&attested.selectors)) {
+            let entries = match self.entitled(&snapshot, &attested) {
                 Ok(entries) => entries,
                 Err(reasons) => {
                     if !self.issuer.holds(&self.caller, &attested).await? {
                         continue;
                     }
-                    return Err(self.issuer.refuse(&self.caller, &attested, reasons));
+                    return Err(self.issuer.refuse(&self.caller, &attested, "bundles", reasons));
                 }
             };
             self.attested = Some(attested.clone());
@@ -147,10 +154,11 @@ impl BundleFeed {
 }
 
 /// What our own trust domain has in a map of this kind.
-fn own(kind: Kind, keyring: &Keyring) -> Bytes {
+fn own(kind: Credential, keyring: &Keyring) -> Bytes {
     match kind {
-        Kind::X509 => keyring.bundle().der().clone(),
-        Kind::Jwt | Kind::Wit => Bytes::from_static(br#"{"keys":[]}"#),
+        Credential::X509 => keyring.bundle().der().clone(),
+        Credential::Jwt => keyring.jwt_bundle(),
+        Credential::Wit => keyring.wit_bundle(),
     }
 }
 

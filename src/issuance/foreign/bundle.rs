@@ -6,8 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 
-use super::Kind;
-use crate::{spiffe::document::Document, store::BundleRow};
+use crate::{policy::Credential, spiffe::document::Document, store::BundleRow};
 
 /// A foreign bundle as it is kept.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,12 +49,12 @@ impl Bundle {
         self.changed_at
     }
 
-    /// What a map of this kind says of it; `None` where it has no such key.
-    pub(crate) fn value(&self, kind: Kind) -> Option<&Bytes> {
-        match kind {
-            Kind::X509 => self.x509.as_ref(),
-            Kind::Jwt => self.jwt.as_ref(),
-            Kind::Wit => self.wit.as_ref(),
+    /// What a map says of its keys that verify these credentials; `None` where it has no such key.
+    pub(crate) fn value(&self, credential: Credential) -> Option<&Bytes> {
+        match credential {
+            Credential::X509 => self.x509.as_ref(),
+            Credential::Jwt => self.jwt.as_ref(),
+            Credential::Wit => self.wit.as_ref(),
         }
     }
 

@@ -24,6 +24,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    policy::Credential,
     registry::Entry,
     spiffe::{TrustDomain, jwt},
 };
@@ -42,18 +43,8 @@ pub(crate) const DOCUMENT_BYTES_MAX: usize = 512 << 10;
 /// stays under 4 MiB with all else that is in it.
 pub(crate) const TOTAL_BYTES_MAX: usize = 1536 << 10;
 
-/// What a key is for. Each kind has maps of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// X.509 authorities, DER, one after the other.
-    X509,
-    /// Keys for JWT-SVIDs, a JWK Set.
-    Jwt,
-    /// Keys for WIT-SVIDs, a JWK Set.
-    Wit,
-}
-
-/// What one caller sees of one kind: foreign trust domains by their names, each with its value in the map.
+/// What one caller sees of the keys of one kind: foreign trust domains by their names, each with its value in the map,
+/// DER certificates one after the other or a JWK Set.
 pub(crate) type View = Vec<(TrustDomain, Bytes)>;
 
 /// All foreign bundles at one moment. Immutable and shared; a change makes the next one.
@@ -81,10 +72,10 @@ impl Foreign {
         self.iter().map(|bundle| bundle.json().len()).sum()
     }
 
-    /// What a caller with these entries sees. A domain without keys of the kind, as one that has revoked them all, is
-    /// left out, and so is one that there is no bundle of.
-    pub(crate) fn view<'e>(&self, kind: Kind, entries: impl IntoIterator<Item = &'e Arc<Entry>>) -> View {
-        let value = |name: &TrustDomain| Some((name.clone(), self.of(name)?.value(kind)?.clone()));
+    /// What a caller with these entries sees of the keys that verify one kind of credential. A domain without such
+    /// keys, as one that has revoked them all, is left out, and so is one that there is no bundle of.
+    pub(crate) fn view<'e>(&self, credential: Credential, entries: impl IntoIterator<Item = &'e Arc<Entry>>) -> View {
+        let value = |name: &TrustDomain| Some((name.clone(), self.of(name)?.value(credential)?.clone()));
         federated(entries).into_iter().filter_map(value).collect()
     }
 
@@ -95,7 +86,6 @@ impl Foreign {
 
     /// The keys that verify JWT-SVIDs of a trust domain for a caller with these entries; `None` where it is not meant
     /// to believe that domain, or nothing is known of it. It may be empty: then nothing is believed either.
-    #[expect(dead_code, reason = "validation of JWT-SVIDs asks for it")]
     pub(crate) fn jwt<'e>(
         &self,
         trust_domain: &TrustDomain,

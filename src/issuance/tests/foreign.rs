@@ -4,15 +4,16 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
+    authority::Svid,
     issuance::{
         BundleFeed, Bundles, Update,
         foreign::{
-            Kind, View,
+            View,
             fixture::{anchor, domain, json, kept, token_entry, x509_entry},
         },
         pace,
     },
-    policy::Reason,
+    policy::{Credential, Reason},
 };
 
 /// Far longer than a change takes.
@@ -38,7 +39,7 @@ fn scene(names: &[&str]) -> Option<Scene> {
 }
 
 impl Scene {
-    fn bundles(&self, kind: Kind) -> BundleFeed {
+    fn bundles(&self, kind: Credential) -> BundleFeed {
         self.issuer.bundles(kind, self.caller.clone())
     }
 
@@ -46,7 +47,7 @@ impl Scene {
         self.registry.borrow().entries().cloned().collect()
     }
 
-    async fn soon(&mut self) -> Option<Update> {
+    async fn soon(&mut self) -> Option<Update<Svid>> {
         tokio::time::timeout(SOON, self.feed.next()).await.ok().map(Result::unwrap)
     }
 }
@@ -63,7 +64,7 @@ fn names(view: &View) -> Vec<&str> {
     view.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-fn serial(update: &Update) -> String {
+fn serial(update: &Update<Svid>) -> String {
     update.identities.first().unwrap().svid.serial.clone()
 }
 
@@ -85,10 +86,10 @@ async fn a_caller_is_told_of_the_domains_that_its_entries_name_and_of_no_others(
     let update = scene.feed.next().await.unwrap();
     // WAPI-53, TDB-11: no key of this kind, and all revoked, are the same to a map.
     assert_eq!(update.federated, [(domain("a.test"), Bytes::from(a))]);
-    let bundles = scene.bundles(Kind::X509).next().await.unwrap();
+    let bundles = scene.bundles(Credential::X509).next().await.unwrap();
     assert_eq!(bundles.own, (trust_domain(), update.bundle));
     assert_eq!(bundles.federated, update.federated);
-    for kind in [Kind::Jwt, Kind::Wit] {
+    for kind in [Credential::Jwt, Credential::Wit] {
         let bundles = scene.bundles(kind).next().await.unwrap();
         assert_eq!(names(&bundles.federated), ["jwt.test"], "{kind:?}");
     }
@@ -99,7 +100,7 @@ async fn a_change_is_one_message_to_who_sees_it_and_none_to_others() {
     let Some(mut scene) = scene(&["a.test"]) else { return };
     let (first, other) = (x509("a.test"), x509("b.test"));
     scene.foreign.send_replace(kept(&[("a.test", &first)]));
-    let (mut bundles, mut tokens) = (scene.bundles(Kind::X509), scene.bundles(Kind::Jwt));
+    let (mut bundles, mut tokens) = (scene.bundles(Credential::X509), scene.bundles(Credential::Jwt));
     let signed = serial(&scene.feed.next().await.unwrap());
     bundles.next().await.unwrap();
     tokens.next().await.unwrap();
@@ -117,7 +118,7 @@ async fn a_change_is_one_message_to_who_sees_it_and_none_to_others() {
     scene.foreign.send_replace(second.clone());
     let update = scene.soon().await.unwrap();
     assert_eq!(serial(&update), signed, "nothing is signed for it");
-    assert_eq!(update.federated, second.view(Kind::X509, &scene.entries()));
+    assert_eq!(update.federated, second.view(Credential::X509, &scene.entries()));
     assert_eq!(soon(&mut bundles).await.unwrap().federated, update.federated);
     assert!(scene.is_silent_until(scene.clock.now() + QUIET).await, "one message");
     assert!(is_quiet(&mut bundles).await, "one message");
@@ -136,7 +137,7 @@ async fn a_change_is_one_message_to_who_sees_it_and_none_to_others() {
 async fn an_entry_that_federates_otherwise_is_told_without_a_signature() {
     let Some(mut scene) = scene(&[]) else { return };
     scene.foreign.send_replace(kept(&[("a.test", &x509("a.test")), ("b.test", &x509("b.test"))]));
-    let mut bundles = scene.bundles(Kind::X509);
+    let mut bundles = scene.bundles(Credential::X509);
     let first = scene.feed.next().await.unwrap();
     assert!(first.federated.is_empty() && bundles.next().await.unwrap().federated.is_empty());
     for (revision, federates) in [(3, vec!["b.test"]), (4, vec!["a.test", "b.test"]), (5, vec![])] {
@@ -153,12 +154,12 @@ async fn a_burst_is_few_messages_and_the_last_is_the_truth() {
     let Some(mut scene) = scene(&["a.test"]) else { return };
     let changes: Vec<_> = (0..21).map(|_| kept(&[("a.test", &x509("a.test"))])).collect();
     scene.foreign.send_replace(changes.first().unwrap().clone());
-    let mut bundles = scene.bundles(Kind::X509);
+    let mut bundles = scene.bundles(Credential::X509);
     scene.feed.next().await.unwrap();
     bundles.next().await.unwrap();
     tokio::time::sleep(QUIET).await;
 
-    let truth = changes.last().unwrap().view(Kind::X509, &scene.entries());
+    let truth = changes.last().unwrap().view(Credential::X509, &scene.entries());
     let (sender, begin) = (scene.foreign.clone(), tokio::time::Instant::now());
     tokio::spawn(async move {
         for change in changes.into_iter().skip(1) {
@@ -182,7 +183,7 @@ async fn a_burst_is_few_messages_and_the_last_is_the_truth() {
 #[tokio::test(start_paused = true)]
 async fn bundles_end_with_the_last_entry() {
     let Some(scene) = scene(&[]) else { return };
-    let mut bundles = scene.bundles(Kind::X509);
+    let mut bundles = scene.bundles(Credential::X509);
     bundles.next().await.unwrap();
     let begin = scene.clock.now();
     scene.registry.send_replace(federating(3, &[], end(&scene.clock, Some(HOUR))));
@@ -190,5 +191,5 @@ async fn bundles_end_with_the_last_entry() {
     let ended = |ended: Result<Bundles, Error>| matches!(ended, Err(Error::Refused(reasons)) if !reasons.is_empty() && !reasons.contains(&Reason::NoEntry));
     assert!(ended(bundles.next().await) && scene.clock.now() <= begin + HOUR);
     // WAPI-52: and none are given to who has no identity.
-    assert!(ended(scene.bundles(Kind::X509).next().await));
+    assert!(ended(scene.bundles(Credential::X509).next().await));
 }

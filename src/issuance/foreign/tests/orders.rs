@@ -11,11 +11,12 @@ use crate::{
             fixture::{ADMIN, Fixture, draft},
         },
         foreign::{
-            DOMAINS_MAX, Error, Kind, Outcome, TOTAL_BYTES_MAX,
+            DOMAINS_MAX, Error, Outcome, TOTAL_BYTES_MAX,
             fixture::{anchor, domain, json, kept, own_keys, pem, token_entry, x509_entry},
             open,
         },
     },
+    policy::Credential,
     registry::{Draft, IDENTITIES_MAX},
     store::BundleRow,
     sys::Clock,
@@ -102,7 +103,7 @@ async fn a_key_of_two_domains_and_a_sequence_that_does_not_grow_are_told() {
     assert_eq!(set(&house, "c.test", &json(&[token])).await.unwrap().warnings, shared);
     // TDB-18: each stays in its own bundle.
     let seen = house.office.foreign().borrow().clone();
-    let value = |name: &str| seen.of(&domain(name)).unwrap().value(Kind::X509).cloned();
+    let value = |name: &str| seen.of(&domain(name)).unwrap().value(Credential::X509).cloned();
     assert_eq!(value("a.test"), value("b.test"));
     let numbered =
         |number: u64| format!(r#"{{"keys":[{}],"spiffe_sequence":{number}}}"#, x509_entry(&anchor("d.test")));
@@ -167,7 +168,7 @@ fn the_largest_message_stays_under_what_clients_take() {
     assert!(IDENTITIES_MAX * identity + TOTAL_BYTES_MAX / 4 * 3 < MESSAGE_BYTES_MAX);
     let all = kept(&[("a.test", &json(&[x509_entry(&anchor("a.test"))]))]);
     let bundle = all.iter().next().unwrap();
-    assert!(bundle.value(Kind::X509).unwrap().len() < bundle.json().len() / 4 * 3);
+    assert!(bundle.value(Credential::X509).unwrap().len() < bundle.json().len() / 4 * 3);
     // rust-spiffe takes 200 bundles, and one is ours.
     const { assert!(DOMAINS_MAX < 200) };
 }

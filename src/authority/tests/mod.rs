@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    policy::{Judgement, Permit, Request, Rules, judge},
+    policy::{Credential, Judgement, Permit, Request, Rules, judge},
     registry::{Draft, Entry, EntryId},
     spiffe::{
         TrustDomain,
@@ -30,6 +30,8 @@ use crate::{
         scratch::{Scratch, SmallDisk},
     },
 };
+
+mod tokens;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -44,6 +46,8 @@ fn settings(layout: Layout) -> Settings {
         algorithm: Algorithm::P256,
         issuing_ttl: 24 * HOUR,
         root_ttl: 240 * HOUR,
+        token_key_ttl: 24 * HOUR,
+        signs_wit: true,
     }
 }
 
@@ -62,7 +66,11 @@ async fn open(state: &Path, clock: &Clock) -> (Owner, Store) {
 }
 
 fn permit(now: SystemTime) -> Permit {
-    let rules = Rules { trust_domain: domain(), x509_ttl_default: HOUR, x509_ttl_max: HOUR };
+    permit_for(Credential::X509, now)
+}
+
+fn permit_for(credential: Credential, now: SystemTime) -> Permit {
+    let rules = Rules::in_test(domain(), HOUR);
     let draft = Draft {
         spiffe_id: "spiffe://example.org/a".to_owned(),
         selectors: vec!["unix:uid:1".to_owned()],
@@ -70,7 +78,7 @@ fn permit(now: SystemTime) -> Permit {
     };
     let spec = draft.check(&domain()).unwrap();
     let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: 1, created_at: now };
-    match judge(&Request { entry: &entry }, &rules, now) {
+    match judge(&Request { entry: &entry, credential }, &rules, now) {
         Judgement::Permit(permit) => permit,
         Judgement::Refuse(reasons) => panic!("{reasons:?}"),
     }
@@ -106,7 +114,7 @@ async fn assert_whole(state: &Path, store: &Store) {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_start_makes_authorities_and_the_next_one_keeps_them() {
-    for (layout, count) in [(Layout::Rooted, 2), (Layout::SelfSigned, 1)] {
+    for (layout, count) in [(Layout::Rooted, 4), (Layout::SelfSigned, 3)] {
         let (dir, clock) = (Scratch::new(), Clock::following_tokio());
         let (owner, store) = try_open(dir.path(), settings(layout), &clock).await.unwrap();
         let first = owner.keyring();
@@ -158,7 +166,7 @@ async fn rotate(layout: Layout) {
         }
         Layout::SelfSigned => assert!((22..=50).contains(&issuers.len()), "{} authorities", issuers.len()),
     }
-    assert!(key_files(dir.path()).len() <= 6, "{:?}", key_files(dir.path()));
+    assert!(key_files(dir.path()).len() <= 12, "{:?}", key_files(dir.path()));
     assert_whole(dir.path(), &store).await;
     stop.cancel();
     task.await.unwrap();
@@ -233,7 +241,7 @@ async fn several_keys_that_no_row_knows_are_not_touched() {
     }
     let Err(error) = try_open(dir.path(), settings(Layout::Rooted), &clock).await else { panic!("it was opened") };
     assert!(matches!(error, Error::UnknownKeys { count: 2, .. }), "{error}");
-    assert_eq!(key_files(dir.path()).len(), 4);
+    assert_eq!(key_files(dir.path()).len(), 6);
 }
 
 #[tokio::test(start_paused = true)]
@@ -429,7 +437,7 @@ async fn every_step_is_told_once() {
         .unwrap();
     let count = |told: &[Event], event| told.iter().filter(|one| one.event == event).count();
     for event in ["prepared", "activated"] {
-        assert_eq!(count(&told.lock().unwrap(), event), 2, "{event}");
+        assert_eq!(count(&told.lock().unwrap(), event), 4, "{event}");
     }
     let stop = CancellationToken::new();
     let task = tokio::spawn(owner.run(stop.clone()));
@@ -437,7 +445,7 @@ async fn every_step_is_told_once() {
     stop.cancel();
     task.await.unwrap();
     let told = told.lock().unwrap();
-    for (event, times) in [("prepared", 10), ("activated", 10), ("retired", 8), ("removed", 7)] {
+    for (event, times) in [("prepared", 28), ("activated", 26), ("retired", 22), ("removed", 21)] {
         assert_eq!(count(&told, event), times, "{event}");
     }
     let mut each: Vec<_> = told.iter().map(|one| (one.event, one.id.clone())).collect();
@@ -554,7 +562,7 @@ async fn an_issuing_ca_that_has_ended_needs_no_root() {
     drop(owner);
     tokio::time::advance(5_000 * HOUR).await;
     let rows = store.load().await.unwrap().authorities;
-    let issuing = rows.into_iter().filter(|row| row.kind == AuthorityKind::Issuing).collect();
+    let issuing = rows.into_iter().filter(|row| row.kind != AuthorityKind::Root).collect();
     for row in store.load().await.unwrap().authorities.iter().filter(|row| row.kind == AuthorityKind::Root) {
         store.remove_authority(row.id.clone()).await.unwrap();
         fs::remove_file(dir.path().join("keys").join(format!("{}.key", row.id))).unwrap();
