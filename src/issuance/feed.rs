@@ -67,9 +67,17 @@ pub(crate) struct Feed<K: Kind> {
     attested: Option<Arc<Attested>>,
     /// One for each entry, sorted by its id. Most callers have one: a map's node would take more than what it holds.
     held: Vec<Held<K::Signed>>,
-    /// What the last message said: entries with their serials and hints in order, the bundle, and the foreign ones.
-    sent: Option<(Vec<(String, String)>, Bytes, View)>,
+    sent: Option<Said>,
     pace: Pace,
+}
+
+/// What a message says.
+#[derive(PartialEq, Eq)]
+struct Said {
+    /// Serials and hints, in order.
+    identities: Vec<(String, String)>,
+    bundle: Bytes,
+    federated: View,
 }
 
 impl<K: Kind> Feed<K> {
@@ -121,8 +129,7 @@ impl<K: Kind> Feed<K> {
     fn is_rekeyed(&self) -> bool {
         let keyring = self.keyring.borrow();
         let is_signer = |held: &Held<K::Signed>| K::signer(&keyring).is_some_and(|(id, _)| id == held.svid.authority());
-        self.sent.as_ref().is_none_or(|(_, bundle, _)| *bundle != K::bundle(&keyring))
-            || !self.held.iter().all(is_signer)
+        self.sent.as_ref().is_none_or(|sent| sent.bundle != K::bundle(&keyring)) || !self.held.iter().all(is_signer)
     }
 
     /// Whether the registry as it is now says anything else to this caller than what it holds.
@@ -141,7 +148,7 @@ impl<K: Kind> Feed<K> {
     /// Whether the foreign bundles as they are now are others than those that were sent.
     fn sees_others(&self) -> bool {
         let federated = self.federated(&self.foreign.borrow());
-        self.sent.as_ref().is_none_or(|(_, _, sent)| *sent != federated)
+        self.sent.as_ref().is_none_or(|sent| sent.federated != federated)
     }
 
     /// The foreign bundles of the identities that are held.
@@ -169,13 +176,13 @@ impl<K: Kind> Feed<K> {
             }
             let identities = self.renew(&attested, &entries, &keyring)?;
             self.attested = Some(attested.clone());
-            let content = (
-                identities.iter().map(|one| (one.svid.serial().to_owned(), one.hint.clone())).collect(),
-                K::bundle(&keyring),
-                self.federated(&foreign),
-            );
+            let said = Said {
+                identities: identities.iter().map(|one| (one.svid.serial().to_owned(), one.hint.clone())).collect(),
+                bundle: K::bundle(&keyring),
+                federated: self.federated(&foreign),
+            };
             self.issuer.tell_missing(&self.caller, &foreign, &entries);
-            let is_news = self.sent.as_ref() != Some(&content);
+            let is_news = self.sent.as_ref() != Some(&said);
             // The bundle was read before the leaves were signed; if a new issuer came meanwhile, begin again, so that
             // no message has a leaf that its own bundle does not verify.
             if self.keyring.has_changed().unwrap_or(false) {
@@ -186,8 +193,8 @@ impl<K: Kind> Feed<K> {
                 if is_news && self.sent.is_some() {
                     self.issuer.pushed();
                 }
-                let (bundle, federated) = (content.1.clone(), content.2.clone());
-                self.sent = Some(content);
+                let (bundle, federated) = (said.bundle.clone(), said.federated.clone());
+                self.sent = Some(said);
                 return Ok(is_news.then_some(Update { identities, bundle, federated }));
             }
         }

@@ -118,7 +118,7 @@ impl Issuer {
 
     /// Says once of each foreign trust domain that there is no bundle of it. Its entries are served without.
     pub(super) fn tell_missing(&self, caller: &Caller, foreign: &Foreign, entries: &[Arc<Entry>]) {
-        for trust_domain in self.missing.new(foreign, entries) {
+        for trust_domain in self.missing.newly(foreign, entries) {
             if self.counters.is_worth_a_line(caller.peer().uid()) {
                 tracing::warn!(%trust_domain, "an entry federates with a trust domain that there is no bundle of; it is served without");
             }

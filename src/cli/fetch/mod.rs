@@ -30,6 +30,7 @@ use super::{
 };
 use watch::Put;
 use write::Target;
+pub(super) use write::certificates;
 
 /// What can be fetched.
 #[derive(Debug, Subcommand)]
@@ -235,8 +236,8 @@ fn show(context: &Context, fetch: &FetchX509, update: &Update) -> Result<(), Fai
                 "serial": identity.serial(),
                 "not_before": moment::unix(identity.leaf.not_before),
                 "not_after": moment::unix(identity.leaf.not_after),
-                "x509_svid": write::certificates(&identity.chain),
-                "bundle": write::certificates(identity.bundle.authorities()),
+                "x509_svid": certificates(&identity.chain),
+                "bundle": certificates(identity.bundle.authorities()),
             })).collect::<Vec<_>>(),
             "federated_bundles": update.federated.iter().map(federated).collect::<serde_json::Map<_, _>>(),
         });
@@ -266,7 +267,7 @@ fn shown<'u>(fetch: &FetchX509, update: &'u Update) -> Vec<&'u Identity> {
 }
 
 fn federated(bundle: &Bundle) -> (String, serde_json::Value) {
-    (bundle.trust_domain().id(), write::certificates(bundle.authorities()).into())
+    (bundle.trust_domain().id(), certificates(bundle.authorities()).into())
 }
 
 /// Attestation may hash a large program; the daemon itself gives up after 30 s.

@@ -196,7 +196,7 @@ fn file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 /// Certificates in PEM, one after the other.
-pub(super) fn certificates(ders: &[Bytes]) -> String {
+pub(in crate::cli) fn certificates(ders: &[Bytes]) -> String {
     ders.iter().map(|der| encode(&Pem::new("CERTIFICATE", der.as_ref()))).collect()
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Missing(Mutex<BTreeSet<TrustDomain>>);
 
 impl Missing {
     /// The trust domains of these entries that there is no bundle of, and that were not told since there was none.
-    pub(crate) fn new(&self, foreign: &Foreign, entries: &[Arc<Entry>]) -> Vec<TrustDomain> {
+    pub(crate) fn newly(&self, foreign: &Foreign, entries: &[Arc<Entry>]) -> Vec<TrustDomain> {
         let mut missing = foreign.missing(entries);
         if missing.is_empty() {
             return missing;
@@ -62,19 +62,19 @@ mod tests {
     fn a_name_is_told_once_and_again_when_its_bundle_has_gone() {
         let (missing, none) = (Missing::default(), Foreign::default());
         let entries = [entry(&names(0..2))];
-        assert_eq!(missing.new(&none, &entries).len(), 2);
-        assert!(missing.new(&none, &entries).is_empty());
+        assert_eq!(missing.newly(&none, &entries).len(), 2);
+        assert!(missing.newly(&none, &entries).is_empty());
         let first = TrustDomain::parse("d0.test").unwrap();
         let some = kept(&[("d0.test", r#"{"keys":[]}"#)]);
-        assert!(missing.new(&some, &entries).is_empty());
-        assert_eq!(missing.new(&none, &entries), [first]);
+        assert!(missing.newly(&some, &entries).is_empty());
+        assert_eq!(missing.newly(&none, &entries), [first]);
     }
 
     #[test]
     fn so_many_names_are_told_at_most() {
         let (missing, none) = (Missing::default(), Foreign::default());
         let told: usize =
-            (0..NAMES_MAX / 32 + 2).map(|at| missing.new(&none, &[entry(&names(at * 32..at * 32 + 32))]).len()).sum();
+            (0..NAMES_MAX / 32 + 2).map(|at| missing.newly(&none, &[entry(&names(at * 32..at * 32 + 32))]).len()).sum();
         assert_eq!(told, NAMES_MAX);
     }
 }

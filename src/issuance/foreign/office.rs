@@ -43,7 +43,7 @@ pub(crate) struct Office {
 /// An order whose document is right.
 #[derive(Debug)]
 pub(super) enum Order {
-    Set(Given),
+    Set(Box<Given>),
     Delete { trust_domain: TrustDomain, force: bool },
 }
 
@@ -123,7 +123,7 @@ impl Office {
         // A large one takes milliseconds: not on a thread that serves.
         let given = aside(move || read::read(&named, &document, now)).await.map_err(undone)?;
         let given = given.map_err(|reason| Error::Refused { trust_domain, reason })?;
-        self.order(author, Order::Set(given)).await
+        self.order(author, Order::Set(Box::new(given))).await
     }
 
     /// Takes the bundle of a trust domain away.

@@ -188,7 +188,7 @@ pub(super) struct Plan {
 impl Present {
     fn plan(&self, order: Order) -> Result<Plan, Error> {
         match order {
-            Order::Set(given) => self.set(given),
+            Order::Set(given) => self.set(*given),
             Order::Delete { trust_domain, force } => self.delete(trust_domain, force),
         }
     }
@@ -206,7 +206,7 @@ impl Present {
         warnings.extend(old.and_then(|old| sequence_warning(old, &document)));
         if let Some(old) = old.filter(|old| is_pem && !(old.jwt().is_empty() && old.wit().is_empty())) {
             let keys = old.jwt().len() + old.wit().len();
-            warnings.push(format!("its {keys} JWT and WIT keys are gone: PEM has X.509 authorities only"));
+            warnings.push(format!("its JWT and WIT keys are gone ({keys}): PEM has X.509 authorities only"));
         }
         warnings.extend(self.shared(&document));
         let lines = difference(old, Some(&document));

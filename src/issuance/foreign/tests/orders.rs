@@ -52,7 +52,7 @@ async fn a_bundle_is_seen_recorded_and_kept() {
     assert_eq!(house.records("admin").len(), 1);
     let second = set(&house, "other.test", &pem(&[one])).await.unwrap();
     assert_eq!((second.is_changed, second.bundle.revision()), (true, 2));
-    assert_eq!(second.warnings, ["its 1 JWT and WIT keys are gone: PEM has X.509 authorities only"]);
+    assert_eq!(second.warnings, ["its JWT and WIT keys are gone (1): PEM has X.509 authorities only"]);
     assert_eq!(house.records("admin")[1]["changes"].as_array().unwrap().len(), 1, "what stays is not told");
     house.office.delete(ADMIN, "other.test", false).await.unwrap();
     assert_eq!(house.records("admin")[2]["verb"], "bundle_delete");
