@@ -303,3 +303,119 @@ impl Plan {
 
 const SET: &str = "bundle_set";
 const DELETE: &str = "bundle_delete";
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::{
+        issuance::{
+            desk::fixture::ADMIN,
+            foreign::{
+                Office, Opened,
+                fixture::{anchor, domain, json, own_keys, x509_entry},
+                open,
+                read::read_kept,
+            },
+        },
+        sys::scratch::Scratch,
+    };
+
+    /// An office without anything, and its registrar, who does not run yet.
+    fn office(home: &Scratch) -> (Office, Registrar) {
+        let (store, _) = Store::open(home.path(), &domain("example.org")).unwrap();
+        let log = audit::Log::in_test(&home.path().join("audit"), audit::Limits::default(), Clock::system()).unwrap();
+        let registry = watch::channel(Arc::new(Snapshot::empty())).1;
+        let Opened { office, registrar, .. } =
+            open(Vec::new(), registry, own_keys(), store, log, Clock::system(), Arc::default());
+        (office, registrar)
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_did_not_confirm_is_settled_before_anything_else() {
+        for was_made in [true, false] {
+            let home = Scratch::new();
+            let (office, mut registrar) = office(&home);
+            let store = registrar.store.clone();
+            let document = read_kept(&domain("a.test"), json(&[x509_entry(&anchor("a.test"))]).as_bytes()).unwrap();
+            let present = Present {
+                foreign: Arc::default(),
+                registry: Arc::new(Snapshot::empty()),
+                keyring: registrar.keyring.borrow().clone(),
+                now: registrar.now(),
+            };
+            let plan = present.plan(Order::Set(Box::new(document))).unwrap();
+            if was_made {
+                store.save_bundle(plan.outcome.bundle.row()).await.unwrap();
+            }
+            registrar.unsure = Some((ADMIN, plan));
+            tokio::spawn(registrar.run(CancellationToken::new()));
+            office.set(ADMIN, "b.test", json(&[]).into()).await.unwrap();
+            let names = |names: Vec<&TrustDomain>| names.into_iter().map(ToString::to_string).collect::<Vec<_>>();
+            let seen = office.foreign().borrow().clone();
+            let kept = store.load().await.unwrap().bundles;
+            let expected = if was_made { vec!["a.test", "b.test"] } else { vec!["b.test"] };
+            assert_eq!(names(seen.iter().map(|bundle| bundle.document().trust_domain()).collect()), expected);
+            assert_eq!(names(kept.iter().map(|row| &row.trust_domain).collect()), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deletion_that_was_not_confirmed_is_settled_too() {
+        for was_made in [true, false] {
+            let home = Scratch::new();
+            let (office, mut registrar) = office(&home);
+            let store = registrar.store.clone();
+            let given = || Box::new(read_kept(&domain("a.test"), json(&[]).as_bytes()).unwrap());
+            registrar.carry_out(ADMIN, Order::Set(given())).await.unwrap();
+            let present = Present {
+                foreign: registrar.foreign.borrow().clone(),
+                registry: Arc::new(Snapshot::empty()),
+                keyring: registrar.keyring.borrow().clone(),
+                now: registrar.now(),
+            };
+            let plan = present.plan(Order::Delete { trust_domain: domain("a.test"), force: false }).unwrap();
+            if was_made {
+                store.remove_bundle(domain("a.test")).await.unwrap();
+            }
+            registrar.unsure = Some((ADMIN, plan));
+            let outcome = registrar.carry_out(ADMIN, Order::Set(given())).await.unwrap();
+            assert_eq!((outcome.is_changed, office.foreign().borrow().len()), (was_made, 1));
+            assert_eq!(store.load().await.unwrap().bundles.len(), 1);
+        }
+    }
+
+    #[test]
+    fn without_a_thread_nothing_is_changed_and_the_registrar_goes_on() {
+        let home = Scratch::new();
+        crate::sys::threads::runtime_without().block_on(async {
+            let (office, registrar) = office(&home);
+            tokio::spawn(registrar.run(CancellationToken::new()));
+            for _ in 0..2 {
+                let error = office.delete(ADMIN, "a.test", false).await.unwrap_err();
+                assert!(matches!(error, Error::Change(desk::Error::NoThread)), "{error}");
+            }
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_of_orders_is_told_as_such() {
+        let home = Scratch::new();
+        let (office, registrar) = office(&home);
+        // Nobody works at them.
+        let waiting: Vec<_> = (0..super::super::office::ORDERS_MAX)
+            .map(|_| {
+                let office = office.clone();
+                tokio::spawn(async move { office.delete(ADMIN, "a.test", false).await.is_ok() })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let error = office.delete(ADMIN, "a.test", false).await.unwrap_err();
+        assert!(matches!(error, Error::Change(desk::Error::Busy)), "{error}");
+        drop(registrar);
+        for order in waiting {
+            assert!(!order.await.unwrap(), "whoever waits hears that the daemon stops");
+        }
+    }
+}

@@ -229,6 +229,30 @@ fn an_entry_that_is_not_as_it_was_written_is_left_out() {
 }
 
 #[test]
+fn a_foreign_bundle_that_is_not_as_it_was_written_is_left_out() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    for change in [
+        "trust_domain = 'c.test'",
+        "trust_domain = 'No Name'",
+        "document = x'00'",
+        "document = x'7b7d'",
+        "revision = 2",
+        "changed_at_nanos = changed_at_nanos + 1",
+        "sum = x''",
+    ] {
+        let dir = used();
+        let (store, _) = open(dir.path());
+        for name in ["a.test", "b.test"] {
+            runtime.block_on(store.save_bundle(bundle(name, 1))).unwrap();
+        }
+        drop(store);
+        edit(dir.path(), &format!("UPDATE foreign_bundle SET {change} WHERE trust_domain = 'a.test'"));
+        let (_store, loaded) = open(dir.path());
+        assert_eq!((loaded.bundles, loaded.bundles_left_out), (vec![bundle("b.test", 1)], 1), "{change}");
+    }
+}
+
+#[test]
 fn entries_of_the_first_schema_get_their_sums() {
     let dir = used();
     edit(dir.path(), AS_SCHEMA_1);
