@@ -33,6 +33,8 @@ pub(crate) use bundle::Bundle;
 pub(crate) use error::{Error, Refusal};
 pub(crate) use missing::Missing;
 pub(crate) use office::{Office, Opened, open};
+#[cfg(any(fuzzing, test))]
+pub(crate) use read::read;
 pub(crate) use registrar::{Outcome, Registrar};
 
 /// The most foreign trust domains. With our own they are as many as a client takes in one message (rust-spiffe: 200).

@@ -19,16 +19,16 @@ use super::{DOCUMENT_BYTES_MAX, Refusal, bundle::fingerprint};
 
 /// What can be used of a document, and what there is to say about the rest.
 #[derive(Debug)]
-pub(super) struct Given {
-    pub(super) document: Document,
+pub(crate) struct Given {
+    pub(crate) document: Document,
     /// Sentences.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// Whether it could only have X.509 authorities.
-    pub(super) is_pem: bool,
+    pub(crate) is_pem: bool,
 }
 
 /// Reads what an admin gave as the bundle of this trust domain.
-pub(super) fn read(trust_domain: &TrustDomain, given: &[u8], now: SystemTime) -> Result<Given, Refusal> {
+pub(crate) fn read(trust_domain: &TrustDomain, given: &[u8], now: SystemTime) -> Result<Given, Refusal> {
     if given.len() > DOCUMENT_BYTES_MAX {
         return Err(Refusal::TooLong(given.len()));
     }
