@@ -315,6 +315,7 @@ mod tests {
             foreign::{
                 Office, Opened,
                 fixture::{anchor, domain, json, own_keys, x509_entry},
+                office::ORDERS_MAX,
                 open,
                 read::read_kept,
             },
@@ -404,7 +405,7 @@ mod tests {
         let home = Scratch::new();
         let (office, registrar) = office(&home);
         // Nobody works at them.
-        let waiting: Vec<_> = (0..super::super::office::ORDERS_MAX)
+        let waiting: Vec<_> = (0..ORDERS_MAX)
             .map(|_| {
                 let office = office.clone();
                 tokio::spawn(async move { office.delete(ADMIN, "a.test", false).await.is_ok() })
