@@ -11,6 +11,7 @@ pub(crate) mod fixture;
 mod lines;
 mod missing;
 mod office;
+mod plan;
 mod read;
 mod registrar;
 #[cfg(test)]
@@ -33,9 +34,10 @@ pub(crate) use bundle::Bundle;
 pub(crate) use error::{Error, Refusal};
 pub(crate) use missing::Missing;
 pub(crate) use office::{Office, Opened, open};
+pub(crate) use plan::Outcome;
 #[cfg(any(fuzzing, test))]
 pub(crate) use read::read;
-pub(crate) use registrar::{Outcome, Registrar};
+pub(crate) use registrar::Registrar;
 
 /// The most foreign trust domains. With our own they are as many as a client takes in one message (rust-spiffe: 200).
 pub(crate) const DOMAINS_MAX: usize = 199;
