@@ -51,7 +51,8 @@ macro_rules! sessions {
 }
 
 sessions! {
-    apply audit bundles config demo endpoint entries explain fetch help others spire status unreachable up
+    apply audit bundles config demo endpoint entries explain fetch help others spire status tokens unreachable up
+    validate
 }
 
 struct Session {
