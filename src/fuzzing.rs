@@ -14,6 +14,7 @@ use data_encoding::BASE64URL_NOPAD;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
+    daemon::replace::Message,
     registry::Selector,
     spiffe::{
         ID_BYTES_MAX, Id, TrustDomain, document,
@@ -71,6 +72,16 @@ pub fn selector(bytes: &[u8]) -> bool {
             false
         }
     }
+}
+
+/// What a process that takes a daemon's place says to it, and hears: what is accepted is written as it was meant, and
+/// fits a message again.
+#[must_use]
+pub fn replace(bytes: &[u8]) -> bool {
+    let Some(message) = Message::parse(bytes) else { return false };
+    let written = message.to_bytes();
+    assert_eq!(Message::parse(&written).as_ref(), Some(&message));
+    true
 }
 
 /// Certificates in a row, verified as a peer's chain. The last of them is the only authority that the
@@ -264,6 +275,11 @@ mod tests {
     #[test]
     fn the_corpus_of_selectors_runs() {
         run("selector", super::selector);
+    }
+
+    #[test]
+    fn the_corpus_of_replacements_runs() {
+        run("replace", super::replace);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod status;
 mod turns;
 mod workload;
 
-pub(crate) use admin::{About, Admin, LogSwitch, Rights, admin_routes};
+pub(crate) use admin::{About, Admin, Invite, LogSwitch, Rights, Succession, Uninvited, admin_routes};
 pub(crate) use connection::{Service, Terms};
 pub(crate) use serve::{Door, Doorkeeper, Memory};
 pub(crate) use workload::workload_routes;

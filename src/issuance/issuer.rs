@@ -24,6 +24,8 @@ pub(crate) struct Issuer {
     clock: Clock,
     counters: Arc<Counters>,
     stopping: CancellationToken,
+    /// Nothing is signed any more, and streams stay.
+    resting: CancellationToken,
 }
 
 /// What an entry came to.
@@ -44,7 +46,13 @@ impl Issuer {
         counters: Arc<Counters>,
         stopping: CancellationToken,
     ) -> Self {
-        Self { registry, keyring, rules, log, clock, counters, stopping }
+        let resting = stopping.clone();
+        Self { registry, keyring, rules, log, clock, counters, stopping, resting }
+    }
+
+    /// Signs nothing any more once this is cancelled: another process may, soon.
+    pub(crate) fn rests_with(self, resting: CancellationToken) -> Self {
+        Self { resting, ..self }
     }
 
     /// The X.509-SVIDs of a caller, now and after each change.
@@ -136,6 +144,9 @@ impl Issuer {
         renewal: bool,
         now: SystemTime,
     ) -> Outcome {
+        if self.resting.is_cancelled() {
+            return Outcome::Failed(Error::Stopping);
+        }
         let permit = match policy::judge(&Request { entry }, &self.rules, now) {
             Judgement::Permit(permit) => permit,
             Judgement::Refuse(reasons) => return Outcome::Refused(reasons),

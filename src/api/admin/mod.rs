@@ -18,7 +18,7 @@ use tonic::{
 use tonic_health::server::HealthReporter;
 use tower::Layer as _;
 
-pub(crate) use control::{About, LogSwitch};
+pub(crate) use control::{About, Invite, LogSwitch, Succession, Uninvited};
 
 use super::{standard::add_standard, status};
 use crate::{
@@ -64,6 +64,7 @@ pub(crate) struct Admin {
     pub(crate) stand: Stand,
     pub(crate) explain: Explain,
     pub(crate) log: LogSwitch,
+    pub(crate) succession: Succession,
     pub(crate) counters: Arc<Counters>,
     /// Ends watches.
     pub(crate) stopping: CancellationToken,
@@ -72,7 +73,7 @@ pub(crate) struct Admin {
 
 /// All services of the admin socket, behind one gate.
 pub(crate) fn admin_routes(admin: Admin) -> Routes {
-    let Admin { rights, desk, about, stand, explain, log, counters, stopping, health } = admin;
+    let Admin { rights, desk, about, stand, explain, log, succession, counters, stopping, health } = admin;
     let (doorkeeper, counts) = (desk.clone(), counters.clone());
     let gate = move |request: Request<()>| {
         let caller = caller(&request)?;
@@ -85,7 +86,8 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
         doorkeeper.note_stranger(caller.into());
         Err(status::stranger())
     };
-    let control = control::Control::new(about, desk.clone(), stand, explain, log, counters.clone());
+    let heirs = control::Heirs { rights, succession };
+    let control = control::Control::new(about, desk.clone(), stand, explain, log, heirs, counters.clone());
     let entries = entries::Entries::new(desk, counters, stopping);
     let mut routes = Routes::builder();
     add_standard(&mut routes, &["dayfly.v1.Entries", "dayfly.v1.Control"], &health, gate.clone());
@@ -107,9 +109,14 @@ impl AdminCaller {
 }
 
 impl Rights {
+    /// Whether the daemon is the caller's own: what it has may be given to nobody else.
+    fn own(self, caller: &AdminCaller) -> bool {
+        caller.uid == self.uid || caller.uid == 0
+    }
+
     fn cover(self, caller: &AdminCaller) -> bool {
         let in_group = |group| caller.gid == group || caller.groups.contains(&group);
-        caller.uid == self.uid || caller.uid == 0 || self.gid.is_some_and(in_group)
+        self.own(caller) || self.gid.is_some_and(in_group)
     }
 }
 

@@ -1,0 +1,208 @@
+//! The new one's side: it looks at all it can before it asks, and is given the sockets of the old one.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::geteuid;
+use tokio::time::timeout;
+
+use super::{GONE_WAIT, PLACE, PROTOCOL, Step, YOURS_WAIT, halt::reached, message::Message};
+use crate::{
+    daemon::{Config, assembly::Start},
+    spiffe::TrustDomain,
+    store,
+    sys::{
+        files,
+        inherited::{self, Inherited},
+        kernel::Kernel,
+        listener,
+        packets::Packets,
+    },
+};
+
+/// What the old one says of itself when it invites.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    pub(crate) trust_domain: String,
+    pub(crate) state_dir: PathBuf,
+    /// Of the database that it has open.
+    pub(crate) schema: u32,
+    pub(crate) protocol: u32,
+}
+
+/// Why the old one's place cannot be taken. In each case it goes on, unless the variant says otherwise.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Another node's identities.
+    #[error("the running daemon serves the trust domain {theirs}, and this configuration names {ours}")]
+    TrustDomain { theirs: String, ours: TrustDomain },
+    /// Its sockets would serve another state.
+    #[error("the running daemon has its state in {}, and this configuration names {}", theirs.display(), ours.display())]
+    State { theirs: PathBuf, ours: PathBuf },
+    /// A release that speaks otherwise.
+    #[error("the running daemon hands over in another way ({theirs}) than this release ({PROTOCOL})")]
+    Protocol { theirs: u32 },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The way to it.
+    #[error("the running daemon cannot be reached in {}", folder.display())]
+    Channel { folder: PathBuf, source: io::Error },
+    /// Somebody else waits where it should.
+    #[error("uid {uid} waits where the running daemon should")]
+    Stranger { uid: u32 },
+    /// It said no.
+    #[error("the running daemon goes on: {0}")]
+    Staying(String),
+    /// It says nothing.
+    #[error("the running daemon did not hand over within {} s", YOURS_WAIT.as_secs())]
+    Silent,
+    /// It said what it should not have.
+    #[error("the running daemon said what nobody understands")]
+    Nonsense,
+    /// What it gave is no socket.
+    #[error("the running daemon handed over what cannot be served")]
+    Socket(#[source] inherited::Error),
+    /// Its process goes on without the channel.
+    #[error("the running daemon broke off, and lives")]
+    BrokenOff,
+}
+
+/// A new daemon that has been invited.
+pub(crate) struct Coming {
+    packets: Packets,
+}
+
+/// Whether a daemon has the state now.
+///
+/// # Errors
+/// When the lock cannot be looked at.
+pub(crate) fn is_running(config: &Config) -> anyhow::Result<bool> {
+    let lock = config.state_dir.join("lock");
+    if !lock.exists() {
+        return Ok(false);
+    }
+    match files::lock(&lock) {
+        Ok(_) => Ok(false),
+        Err(files::Error::InUse { .. }) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Looks at everything that a start needs and that can be looked at while another daemon has it.
+///
+/// # Errors
+/// What a start would have said.
+pub(crate) fn look_first(config: &Config) -> anyhow::Result<()> {
+    Kernel::probe(&config.without_kernel)?;
+    if let Some(above) = config.state_dir.parent().filter(|above| above.exists()) {
+        files::check_folder(above)?;
+    }
+    for folder in [config.state_dir.clone(), config.state_dir.join("audit"), config.state_dir.join("keys")] {
+        files::create_private_dir(&folder)?;
+        files::check_writable(&folder)?;
+    }
+    for path in config.workload_sockets.iter().chain([&config.admin_socket]) {
+        // One whose folder is not there yet is made later.
+        if path.parent().is_some_and(Path::exists) {
+            listener::check_path(path)?;
+        }
+    }
+    Ok(())
+}
+
+impl Offer {
+    /// # Errors
+    /// When this configuration, or this release, is none for what the old one has.
+    fn check(&self, config: &Config) -> Result<(), Error> {
+        if self.protocol != PROTOCOL {
+            return Err(Error::Protocol { theirs: self.protocol });
+        }
+        if self.trust_domain != config.trust_domain.as_str() {
+            return Err(Error::TrustDomain { theirs: self.trust_domain.clone(), ours: config.trust_domain.clone() });
+        }
+        if !is_same_folder(&self.state_dir, &config.state_dir) {
+            return Err(Error::State { theirs: self.state_dir.clone(), ours: config.state_dir.clone() });
+        }
+        Ok(store::check_schema(&config.state_dir, self.schema)?)
+    }
+}
+
+fn is_same_folder(one: &Path, other: &Path) -> bool {
+    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+impl Coming {
+    /// Goes where the old one waits.
+    ///
+    /// # Errors
+    /// When it must not take that one's place, or nobody waits.
+    pub(crate) fn to(config: &Config, offer: &Offer) -> Result<Self, Error> {
+        offer.check(config)?;
+        reached(Step::Asked);
+        let folder = &config.state_dir;
+        let packets =
+            Packets::connect(folder, PLACE).map_err(|source| Error::Channel { folder: folder.to_owned(), source })?;
+        match [0, geteuid().as_raw()].contains(&packets.uid()) {
+            true => Ok(Self { packets }),
+            false => Err(Error::Stranger { uid: packets.uid() }),
+        }
+    }
+
+    /// Says that we are ready, and waits for the sockets. `None` when the old one has died before it gave them: then
+    /// this is a start as any other.
+    ///
+    /// # Errors
+    /// Why there is nothing to take over; the old one goes on.
+    pub(crate) async fn receive(self) -> Result<Option<Start>, Error> {
+        // That it is gone shows below.
+        self.packets.send(&Message::Ready {}.to_bytes(), &[]).await.ok();
+        reached(Step::Ready);
+        let received = timeout(YOURS_WAIT, self.packets.receive()).await.map_err(|_| Error::Silent)?;
+        let Ok(Some(packet)) = received else {
+            return match timeout(GONE_WAIT, self.packets.ended()).await {
+                Ok(Ok(())) => Ok(None),
+                _ => Err(Error::BrokenOff),
+            };
+        };
+        let handed = match Message::parse(&packet.bytes) {
+            Some(Message::Yours { sockets }) if sockets.len() == packet.descriptors.len() => sockets,
+            Some(Message::Staying { why }) => return Err(Error::Staying(why)),
+            _ => return Err(Error::Nonsense),
+        };
+        let sockets = packet.descriptors.into_iter().zip(handed);
+        let sockets = sockets.map(|(fd, handed)| Inherited::of(fd, handed.is_borrowed)).collect::<Result<_, _>>();
+        let sockets = match sockets {
+            Ok(sockets) => sockets,
+            Err(error) => {
+                self.packets.send(&Message::failed(&error.to_string()).to_bytes(), &[]).await.ok();
+                return Err(Error::Socket(error));
+            }
+        };
+        reached(Step::Received);
+        Ok(Some(Start { sockets, predecessor: Some(Predecessor(self.packets)), ..Start::default() }))
+    }
+}
+
+/// The old daemon, which waits until we serve.
+pub(in crate::daemon) struct Predecessor(Packets);
+
+impl Predecessor {
+    /// Its number in our pid namespace.
+    pub(in crate::daemon) fn pid(&self) -> i32 {
+        self.0.pid()
+    }
+
+    /// It may go.
+    pub(in crate::daemon) async fn release(self) {
+        // One that has gone by itself has left us everything all the same.
+        self.0.send(&Message::Serving {}.to_bytes(), &[]).await.ok();
+    }
+
+    /// It may take everything back, once this process has ended.
+    pub(in crate::daemon) async fn call_back(self, why: &str) {
+        self.0.send(&Message::failed(why).to_bytes(), &[]).await.ok();
+    }
+}
