@@ -35,7 +35,7 @@ pub(super) async fn take_place(context: &Context, config: &Config) -> Result<Opt
     }
     look_first(config).map_err(|error| goes_on(failed("the daemon cannot start", &error)))?;
     let offer = ask(config).await?;
-    let coming = Coming::to(config, &offer.1).map_err(|error| refused(&error))?;
+    let coming = Coming::to(config, &offer.1).await.map_err(|error| refused(&error))?;
     steps.done(format_args!(
         "pid {} (dayfly {}) is to be replaced; configuration and places are right",
         offer.0.pid, offer.0.version

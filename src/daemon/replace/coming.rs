@@ -14,7 +14,7 @@ use crate::{
     spiffe::TrustDomain,
     store,
     sys::{
-        files,
+        chain, files,
         inherited::{self, Inherited},
         kernel::Kernel,
         listener,
@@ -135,20 +135,28 @@ fn is_same_folder(one: &Path, other: &Path) -> bool {
 }
 
 impl Coming {
-    /// Goes where the old one waits.
+    /// Goes where the old one waits. Where its place must not be taken after all, it is told why.
     ///
     /// # Errors
-    /// When it must not take that one's place, or nobody waits.
-    pub(crate) fn to(config: &Config, offer: &Offer) -> Result<Self, Error> {
-        offer.check(config)?;
+    /// When the configuration or this release is none for what it has, or nobody waits.
+    pub(crate) async fn to(config: &Config, offer: &Offer) -> Result<Self, Error> {
         reached(Step::Asked);
-        let folder = &config.state_dir;
-        let packets =
-            Packets::connect(folder, PLACE).map_err(|source| Error::Channel { folder: folder.to_owned(), source })?;
-        match [0, geteuid().as_raw()].contains(&packets.uid()) {
-            true => Ok(Self { packets }),
-            false => Err(Error::Stranger { uid: packets.uid() }),
+        let (folder, checked) = (&offer.state_dir, offer.check(config));
+        let packets = match Packets::connect(folder, PLACE) {
+            Ok(packets) => packets,
+            Err(source) => {
+                checked?;
+                return Err(Error::Channel { folder: folder.clone(), source });
+            }
+        };
+        if ![0, geteuid().as_raw()].contains(&packets.uid()) {
+            return Err(Error::Stranger { uid: packets.uid() });
         }
+        if let Err(error) = checked {
+            packets.send(&Message::failed(&chain(&error)).to_bytes(), &[]).await.ok();
+            return Err(error);
+        }
+        Ok(Self { packets })
     }
 
     /// Says that we are ready, and waits for the sockets. `None` when the old one has died before it gave them: then
