@@ -330,3 +330,35 @@ pub(super) fn record(log: &audit::Log, event: &'static str, detail: impl Into<St
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::{
+        spiffe::TrustDomain,
+        sys::{Clock, scratch::Scratch},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn orders_that_do_not_end_keep_nobody_from_going_on() {
+        let folder = Scratch::new();
+        let (store, _) = Store::open(folder.path(), &TrustDomain::parse("example.org").unwrap()).unwrap();
+        let log = audit::Log::in_test(&folder.path().join("audit"), audit::Limits::default(), Clock::system()).unwrap();
+        let path = folder.path().join("lock");
+        let state = State { log: log.clone(), store, lock: files::lock(&path).unwrap() };
+        let stopping = CancellationToken::new();
+        let ending = Ending { resting: stopping.child_token(), stopping, tracker: TaskTracker::new() };
+        let mut owners = JoinSet::new();
+        owners.spawn(std::future::pending());
+        let since = tokio::time::Instant::now();
+        let why = rest(owners, state, &ending, 1).await.unwrap_err();
+        assert!(why.contains("orders did not end") && since.elapsed() >= REST_WAIT, "{why}");
+        assert!(ending.resting.is_cancelled() && !ending.stopping.is_cancelled(), "streams stay");
+        // Everything can be opened again.
+        files::lock(&path).unwrap();
+        assert!(matches!(log.fault(), Some(audit::Error::Closed)));
+        Store::open(folder.path(), &TrustDomain::parse("example.org").unwrap()).unwrap();
+    }
+}

@@ -123,7 +123,8 @@ impl Listener {
         inherited::check_file(&fd, path).map_err(|source| Error::Passed { path: path.to_owned(), source })?;
         if is_borrowed {
             let found = fs::metadata(path).map_err(failed("looked at"))?.mode() & 0o777;
-            if found & !mode != 0 {
+            // Who may write a socket may connect; to read it is nothing.
+            if found & !mode & 0o222 != 0 {
                 return Err(Error::Wide { path: path.to_owned(), mode: found, most: mode });
             }
         }
@@ -170,11 +171,14 @@ impl Listener {
         &self.file.place
     }
 
-    /// Lets a group open it too.
+    /// Lets a group open it too. Who may open a borrowed one is for its owner to say.
     ///
     /// # Errors
     /// When the daemon may not give files to that group.
     pub(crate) fn give_to_group(&self, gid: u32) -> Result<(), Error> {
+        if self.file.is_borrowed {
+            return Ok(());
+        }
         let failed = |source| Error::Io { path: self.file.place.path.clone(), verb: "given to the group", source };
         std::os::unix::fs::chown(&self.file.place.path, None, Some(gid)).map_err(failed)
     }

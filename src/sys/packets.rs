@@ -51,6 +51,8 @@ pub(crate) struct Packets {
     pid: i32,
     uid: u32,
     process: Pidfd,
+    /// Whether the kernel itself named the process.
+    is_exact: bool,
 }
 
 /// One message.
@@ -115,11 +117,14 @@ impl Packets {
 
     fn over(socket: OwnedFd) -> io::Result<Self> {
         let noted = getsockopt(&socket, PeerCredentials)?;
-        // Before Linux 6.5 by its number: whoever has it meanwhile is only waited for, or refused.
-        let process = Pidfd::of_peer(&socket).or_else(|_| Pidfd::open(noted.pid()))?;
+        // Before Linux 6.5 by its number. Whoever may have that meanwhile is waited for, and never ended.
+        let (process, is_exact) = match Pidfd::of_peer(&socket) {
+            Ok(process) => (process, true),
+            Err(_) => (Pidfd::open(noted.pid())?, false),
+        };
         // SAFETY: an OwnedFd is the same descriptor, open, as long as it lives.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) }?;
-        Ok(Self { socket, pid: noted.pid(), uid: noted.uid(), process })
+        Ok(Self { socket, pid: noted.pid(), uid: noted.uid(), process, is_exact })
     }
 
     /// The process at the other end, in our pid namespace.
@@ -187,8 +192,11 @@ impl Packets {
     /// Ends the process at the other end at once.
     ///
     /// # Errors
-    /// When we may not, or it has ended.
+    /// When we may not, it has ended, or this kernel does not say for certain which process it is.
     pub(crate) fn kill(&self) -> io::Result<()> {
+        if !self.is_exact {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         self.process.kill()
     }
 }

@@ -214,3 +214,95 @@ impl Predecessor {
         self.0.send(&Message::failed(why).to_bytes(), &[]).await.ok();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::{
+        daemon::Paths,
+        sys::{packets::Meeting, scratch::Scratch},
+    };
+
+    fn config(home: &Path) -> Config {
+        Config::new(TrustDomain::parse("example.org").unwrap(), &Paths::below(home))
+    }
+
+    fn offer(config: &Config) -> Offer {
+        Offer {
+            trust_domain: "example.org".to_owned(),
+            state_dir: config.state_dir.clone(),
+            schema: store::schema_version(),
+            protocol: PROTOCOL,
+        }
+    }
+
+    #[test]
+    fn what_another_configuration_or_release_has_is_left_to_it() {
+        let home = Scratch::new();
+        let config = config(home.path());
+        let good = || offer(&config);
+        good().check(&config).unwrap();
+        // An older one is migrated.
+        Offer { schema: store::schema_version() - 1, ..good() }.check(&config).unwrap();
+        let link = home.path().join("link");
+        std::fs::create_dir(&config.state_dir).unwrap();
+        std::os::unix::fs::symlink(&config.state_dir, &link).unwrap();
+        // The same folder by another name.
+        Offer { state_dir: link, ..good() }.check(&config).unwrap();
+        let error = |offer: Offer| offer.check(&config).unwrap_err();
+        assert!(matches!(
+            error(Offer { schema: store::schema_version() + 1, ..good() }),
+            Error::Store(store::Error::Newer { .. })
+        ));
+        assert!(matches!(error(Offer { trust_domain: "other".into(), ..good() }), Error::TrustDomain { .. }));
+        assert!(matches!(error(Offer { state_dir: "/var/lib/other".into(), ..good() }), Error::State { .. }));
+        assert!(matches!(error(Offer { protocol: PROTOCOL + 1, ..good() }), Error::Protocol { theirs: 2 }));
+    }
+
+    /// An invited new one, and the old one's end.
+    async fn invited(config: &Config) -> (Coming, Packets) {
+        std::fs::create_dir(&config.state_dir).unwrap();
+        let meeting = Meeting::open(&config.state_dir, PLACE, Kernel::probe(&[]).unwrap()).unwrap();
+        let coming = Coming::to(config, &offer(config)).await.unwrap();
+        (coming, meeting.accept().await.unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_one_that_says_nothing_is_not_waited_for_for_ever() {
+        let home = Scratch::new();
+        let (coming, _old) = invited(&config(home.path())).await;
+        let since = tokio::time::Instant::now();
+        assert!(matches!(coming.receive().await, Err(Error::Silent)));
+        assert_eq!(since.elapsed().as_secs(), YOURS_WAIT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_one_that_breaks_off_and_lives_is_not_taken_for_dead() {
+        let home = Scratch::new();
+        let (coming, old) = invited(&config(home.path())).await;
+        drop(old);
+        assert!(matches!(coming.receive().await, Err(Error::BrokenOff)));
+    }
+
+    #[tokio::test]
+    async fn an_old_one_that_stays_or_babbles_is_believed_in_nothing_else() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let handed = |count: usize| "{\"is_borrowed\":false},".repeat(count).trim_end_matches(',').to_owned();
+        for (words, count, wanted) in [
+            (Message::staying("not now").to_bytes(), 0, "the running daemon goes on: not now"),
+            (b"{\"step\":\"serving\"}".to_vec(), 0, "nobody understands"),
+            (b"yours".to_vec(), 1, "nobody understands"),
+            (format!("{{\"step\":\"yours\",\"sockets\":[{}]}}", handed(2)).into_bytes(), 1, "nobody understands"),
+            (format!("{{\"step\":\"yours\",\"sockets\":[{}]}}", handed(1)).into_bytes(), 1, "cannot be served"),
+        ] {
+            let home = Scratch::new();
+            let (coming, old) = invited(&config(home.path())).await;
+            let descriptors = vec![std::os::fd::AsFd::as_fd(&file); count];
+            old.send(&words, &descriptors).await.unwrap();
+            let error = coming.receive().await.map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains(wanted), "{error}");
+        }
+    }
+}

@@ -152,8 +152,89 @@ impl Guest {
     }
 
     fn end(&self) {
-        tracing::warn!(pid = self.pid(), "the process that was to take over is ended");
-        // One that is gone by now needs no end.
-        self.packets.kill().ok();
+        match self.packets.kill() {
+            Ok(()) => tracing::warn!(pid = self.pid(), "the process that was to take over is ended"),
+            // Should it live, the lock of the state says so.
+            Err(error) => tracing::debug!(pid = self.pid(), %error, "the process that was to take over is left alone"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::{
+        os::unix::process::ExitStatusExt as _,
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+    use crate::sys::scratch::Scratch;
+
+    /// Comes, says that it is ready, and hangs; if this process was started to. A daemon ends the process that it waits
+    /// for in vain, so it must not be the test's own.
+    #[tokio::test]
+    async fn as_a_guest_that_hangs() {
+        let Some(folder) = std::env::var_os("DAYFLY_TEST_GUEST") else { return };
+        let packets = Packets::connect(folder.as_ref(), PLACE).unwrap();
+        packets.send(&Message::Ready {}.to_bytes(), &[]).await.unwrap();
+        std::future::pending().await
+    }
+
+    #[tokio::test]
+    async fn a_new_one_that_never_serves_is_ended_and_everything_is_ours_again() {
+        let folder = Scratch::new();
+        // Before it comes.
+        let meeting = Meeting::open(folder.path(), PLACE, Kernel::probe(&[]).unwrap()).unwrap();
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["daemon::replace::leaving::tests::as_a_guest_that_hangs", "--exact"])
+            .env("DAYFLY_TEST_GUEST", folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let number = i32::try_from(process.id()).unwrap();
+        let slot = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let guest = meet(Visit { meeting, pid: number, slot }).await.unwrap();
+        assert_eq!(guest.pid(), number);
+        tokio::time::pause();
+        let since = tokio::time::Instant::now();
+        let seen = guest.see_in(&CancellationToken::new()).await;
+        assert!(matches!(seen, Seen::Gone(why) if why.contains("did not serve within 60 s")));
+        assert!(since.elapsed() >= SERVE_WAIT);
+        assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGKILL));
+    }
+
+    #[tokio::test]
+    async fn one_process_is_invited_at_a_time_and_another_is_not_taken_for_it() {
+        let folder = Scratch::new();
+        let (succession, mut visits) = reception(folder.path().to_owned(), Kernel::probe(&[]).unwrap());
+        let own = nix::unistd::getpid().as_raw();
+        (succession.invite)(own + 1).unwrap();
+        assert!(matches!((succession.invite)(own), Err(Uninvited::Busy)));
+        let _coming = Packets::connect(folder.path(), PLACE).unwrap();
+        let why = meet(visits.recv().await.unwrap()).await.err().unwrap();
+        assert!(why.contains("another process came"), "{why}");
+        (succession.invite)(own).unwrap();
+        let coming = Packets::connect(folder.path(), PLACE).unwrap();
+        coming.send(&Message::Ready {}.to_bytes(), &[]).await.unwrap();
+        assert_eq!(meet(visits.recv().await.unwrap()).await.unwrap().pid(), own);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_waited_for_for_ever() {
+        let folder = Scratch::new();
+        let (succession, mut visits) = reception(folder.path().to_owned(), Kernel::probe(&[]).unwrap());
+        let own = nix::unistd::getpid().as_raw();
+        (succession.invite)(own).unwrap();
+        let since = tokio::time::Instant::now();
+        assert!(meet(visits.recv().await.unwrap()).await.err().unwrap().contains("did not come"));
+        assert_eq!(since.elapsed().as_secs(), ACCEPT_WAIT.as_secs());
+        (succession.invite)(own).unwrap();
+        let _coming = Packets::connect(folder.path(), PLACE).unwrap();
+        let since = tokio::time::Instant::now();
+        assert!(meet(visits.recv().await.unwrap()).await.err().unwrap().contains("was not ready"));
+        assert_eq!(since.elapsed().as_secs(), READY_WAIT.as_secs());
     }
 }
