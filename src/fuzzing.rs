@@ -11,11 +11,15 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
+use prost::Message as _;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
+    api::new_draft,
     daemon::replace::Message,
-    registry::Selector,
+    issuance::{AUDIENCE_BYTES_MAX, Audiences, Question, Wanted},
+    pb,
+    registry::{Draft, Selector},
     spiffe::{
         ID_BYTES_MAX, Id, TrustDomain, document,
         jose::{Jwk, TOKEN_BYTES_MAX, Unverified},
@@ -172,6 +176,52 @@ pub fn bundle(bytes: &[u8]) -> bool {
     true
 }
 
+/// A request of a workload or an admin: a letter that says which, then its message. What is accepted keeps within every
+/// limit, and what is refused is so in few words.
+#[must_use]
+pub fn requests(bytes: &[u8]) -> bool {
+    let Some((letter, message)) = bytes.split_first() else { return false };
+    let refused = |words: String| assert!(words.len() < 8_192, "a refusal repeats a long text");
+    match letter {
+        b'J' => pb::workload::JwtsvidRequest::decode(message).is_ok_and(|request| {
+            let asked = request.audience.clone();
+            let wanted = Wanted::parse(&request.spiffe_id).map_err(|error| refused(error.to_string()));
+            let audiences = Audiences::new(request.audience).map_err(|error| refused(error.to_string()));
+            assert_eq!(
+                audiences.is_ok(),
+                (1..=jwt::AUDIENCES_MAX).contains(&asked.len())
+                    && asked.iter().all(|audience| (1..=AUDIENCE_BYTES_MAX).contains(&audience.len()))
+            );
+            audiences.is_ok() && wanted.is_ok()
+        }),
+        b'V' => pb::workload::ValidateJwtsvidRequest::decode(message)
+            .is_ok_and(|request| Question::new(request.audience, request.svid).is_ok()),
+        b'W' => pb::workload::WitsvidRequest::decode(message).is_ok_and(|request| {
+            let wanted = Wanted::parse(&request.spiffe_id);
+            assert_eq!(wanted.is_ok(), request.spiffe_id.is_empty() || Id::parse(&request.spiffe_id).is_ok());
+            wanted.is_ok()
+        }),
+        b'E' => pb::admin::CreateEntryRequest::decode(message).is_ok_and(|request| {
+            let Ok(draft) = new_draft(request.entry) else { return false };
+            let own = TrustDomain::parse("example.org").expect("a good name");
+            match draft.check_new(&own) {
+                Ok(spec) => {
+                    // What was checked once passes again, and says the same.
+                    assert_eq!(Draft::from(&spec).check_new(&own).as_ref(), Ok(&spec));
+                    true
+                }
+                Err(problems) => {
+                    assert!(!problems.to_string().is_empty());
+                    false
+                }
+            }
+        }),
+        b'L' => pb::admin::ListEntriesRequest::decode(message).is_ok(),
+        b'A' => pb::admin::ApplyEntriesRequest::decode(message).is_ok(),
+        _ => false,
+    }
+}
+
 /// The public half of the key of RFC 7515 A.3.
 const RFC_7515_A_3: &[u8] = br#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
 
@@ -295,6 +345,11 @@ mod tests {
     #[test]
     fn the_corpus_of_tokens_runs() {
         run("jws", super::jws);
+    }
+
+    #[test]
+    fn the_corpus_of_requests_runs() {
+        run("requests", super::requests);
     }
 
     #[test]

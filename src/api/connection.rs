@@ -34,6 +34,7 @@ use super::{
 };
 use crate::{
     attest::Caller,
+    issuance::HolderKeys,
     sys::{counters::Counters, peer::Fault, stream::Stream},
 };
 
@@ -73,8 +74,22 @@ pub(crate) struct Service {
 /// Who asks, as each request is told.
 #[derive(Clone)]
 enum Asker {
-    Workload(Arc<Caller>),
+    Workload(Workload),
     Admin(AdminCaller),
+}
+
+/// A workload, as long as its connection lives.
+#[derive(Clone)]
+pub(crate) struct Workload {
+    pub(crate) caller: Arc<Caller>,
+    /// Of its WIT-SVIDs.
+    pub(crate) keys: Arc<HolderKeys>,
+}
+
+impl Workload {
+    fn new(caller: Arc<Caller>) -> Self {
+        Self { caller, keys: Arc::default() }
+    }
 }
 
 /// How a connection ended.
@@ -119,7 +134,7 @@ pub(crate) async fn serve(
     let guard = stream.another();
     let (routes, stopping, terms) = (service.routes.clone(), service.stopping.clone(), service.terms);
     let requests = {
-        let (slot, asker) = (slot.clone(), admin.map_or(Asker::Workload(caller), Asker::Admin));
+        let (slot, asker) = (slot.clone(), admin.map_or_else(|| Asker::Workload(Workload::new(caller)), Asker::Admin));
         // In a box, which goes when the answer begins: hyper keeps room for the larger of both while a stream is open.
         service_fn(move |request| {
             Box::pin(answer(request, routes.clone(), asker.clone(), slot.clone(), service.clone()))
@@ -247,7 +262,7 @@ async fn answer(
     let mut request = request.map(|body| tonic::body::Body::new(Timely::new(body, wait)));
     match asker {
         Asker::Admin(caller) => drop(request.extensions_mut().insert(caller)),
-        Asker::Workload(caller) => drop(request.extensions_mut().insert(caller)),
+        Asker::Workload(workload) => drop(request.extensions_mut().insert(workload)),
     }
     keep_few(request.headers_mut());
     let answered = AssertUnwindSafe(turns::take(slot.turns(), routes.call(request))).catch_unwind().await;

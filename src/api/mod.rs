@@ -3,6 +3,7 @@
 mod admin;
 mod body;
 mod bucket;
+mod claims;
 mod connection;
 mod flood;
 mod inbound;
@@ -17,6 +18,8 @@ mod status;
 mod turns;
 mod workload;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) use admin::new_draft;
 pub(crate) use admin::{About, Admin, Invite, LogSwitch, Rights, Succession, Uninvited, admin_routes};
 pub(crate) use connection::{Service, Terms};
 pub(crate) use serve::{Door, Doorkeeper, Memory};

@@ -28,12 +28,35 @@ type Frames = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 #[derive(Clone)]
 struct Sealed(Arc<Mutex<Option<Frames>>>);
 
+/// A message that may carry secrets as text of its own. Those that it only lends are wiped by whom they belong to.
+pub(crate) trait Wiped: Message {
+    /// Wipes them, once they are in a frame.
+    fn wipe(&mut self) {}
+}
+
 /// A response with these messages.
-pub(crate) fn seal<T: Message + 'static>(
+pub(crate) fn seal<T: Wiped + 'static>(
     messages: impl Stream<Item = Result<T, Status>> + Send + 'static,
 ) -> Response<Nothing<T>> {
-    let frames = messages.map(|message| message.and_then(|message| frame(&message)));
-    let mut response = Response::new(stream::empty());
+    sealed(stream::empty(), messages)
+}
+
+/// The response of a call that has one answer.
+pub(crate) fn seal_one<T: Wiped + Default + 'static>(message: T) -> Response<T> {
+    sealed(T::default(), stream::once(std::future::ready(Ok(message))))
+}
+
+fn sealed<T: Wiped + 'static, S>(
+    shown: S,
+    messages: impl Stream<Item = Result<T, Status>> + Send + 'static,
+) -> Response<S> {
+    let frames = messages.map(|message| {
+        let mut message = message?;
+        let frame = frame(&message);
+        message.wipe();
+        frame
+    });
+    let mut response = Response::new(shown);
     response.extensions_mut().insert(Sealed(Arc::new(Mutex::new(Some(Box::pin(frames))))));
     response
 }

@@ -8,8 +8,9 @@ use tonic::{Code, Status};
 
 use super::{admin::Uninvited, limits::Over};
 use crate::{
-    issuance::{Error, Unexplained, desk},
+    issuance::{Error, Misasked, Unexplained, desk},
     registry,
+    spiffe::jwt,
     sys::chain,
 };
 
@@ -26,6 +27,12 @@ impl From<Error> for Status {
             Error::Audit(_) => fault("no record could be kept; try again", &error),
             Error::Stopping => Self::new(Code::Unavailable, "daemon is stopping; try again"),
         }
+    }
+}
+
+impl From<Misasked> for Status {
+    fn from(error: Misasked) -> Self {
+        invalid(&error.to_string())
     }
 }
 
@@ -86,6 +93,11 @@ impl From<Uninvited> for Status {
 /// The caller asked for something that makes no sense.
 pub(crate) fn invalid(problem: &str) -> Status {
     Status::new(Code::InvalidArgument, words(problem))
+}
+
+/// A token is not believed.
+pub(crate) fn not_valid(why: &jwt::Error) -> Status {
+    invalid(&format!("the token is not valid: {why}"))
 }
 
 /// The caller is neither the daemon's user, nor root, nor in the admin group.

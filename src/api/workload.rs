@@ -1,4 +1,4 @@
-//! The SPIFFE Workload API: X.509-SVIDs and bundles.
+//! The SPIFFE Workload API: SVIDs of all three kinds, their bundles, and the judgement of others' JWT-SVIDs.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,44 +6,54 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
+use zeroize::Zeroize as _;
 
 use super::{
-    sealed::{Nothing, seal},
+    claims,
+    connection::Workload,
+    sealed::{Nothing, Wiped, seal, seal_one},
     standard::add_standard,
     status,
 };
 use crate::{
-    attest::Caller,
     authority::Svid,
-    issuance::{Issuer, Update},
+    issuance::{Audiences, Feed, Issuer, Kind, Labelled, Question, Update, Wanted, WitSvid},
     pb::workload::{
         self as pb,
         spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer},
     },
+    sys::Secret,
 };
 
 /// `SpiffeWorkloadAPI` for the callers of one daemon.
-struct Workload {
+struct Api {
     issuer: Arc<Issuer>,
+    /// Whether WIT-SVIDs are offered.
+    offers_wit: bool,
 }
 
 /// What the workload socket serves: the Workload API, health and reflection. All of it asks for the security header.
-pub(crate) fn workload_routes(issuer: Arc<Issuer>, message_bytes_max: usize, health: &HealthReporter) -> Routes {
-    let workload = SpiffeWorkloadApiServer::new(Workload { issuer }).max_decoding_message_size(message_bytes_max);
+pub(crate) fn workload_routes(
+    issuer: Arc<Issuer>,
+    offers_wit: bool,
+    message_bytes_max: usize,
+    health: &HealthReporter,
+) -> Routes {
+    let api = SpiffeWorkloadApiServer::new(Api { issuer, offers_wit }).max_decoding_message_size(message_bytes_max);
     let mut routes = Routes::builder();
-    routes.add_service(workload);
+    routes.add_service(api);
     // The connection has asked for the header already.
     add_standard(&mut routes, &["SpiffeWorkloadAPI"], health, |request: Request<()>| Ok(request));
     routes.routes().prepare()
 }
 
-/// The caller of a request, put there by the connection.
-fn caller<T>(request: &Request<T>) -> Result<Arc<Caller>, Status> {
-    request.extensions().get::<Arc<Caller>>().cloned().ok_or_else(status::panicked)
+/// Who asks, put there by the connection.
+fn workload<T>(request: &Request<T>) -> Result<Workload, Status> {
+    request.extensions().get::<Workload>().cloned().ok_or_else(status::panicked)
 }
 
 #[tonic::async_trait]
-impl SpiffeWorkloadApi for Workload {
+impl SpiffeWorkloadApi for Api {
     type FetchX509SVIDStream = Nothing<pb::X509svidResponse>;
     type FetchX509BundlesStream = Nothing<pb::X509BundlesResponse>;
     type FetchJWTBundlesStream = Nothing<pb::JwtBundlesResponse>;
@@ -54,24 +64,17 @@ impl SpiffeWorkloadApi for Workload {
         &self,
         request: Request<pb::X509svidRequest>,
     ) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
-        let mut feed = self.issuer.x509(caller(&request)?);
+        let mut feed = self.issuer.x509(workload(&request)?.caller);
         // The first answer is awaited here, so that a refusal is the result of the call and not an item of it.
-        let first = encode(feed.next().await?);
-        let later = stream::unfold(Some(feed), |feed| async {
-            let mut feed = feed?;
-            match feed.next().await {
-                Ok(update) => Some((Ok(encode(update)), Some(feed))),
-                Err(error) => Some((Err(error.into()), None)),
-            }
-        });
-        Ok(seal(with_first(first, later)))
+        let first = x509_svids(feed.next().await?);
+        Ok(seal(messages(first, feed, x509_svids)))
     }
 
     async fn fetch_x509_bundles(
         &self,
         request: Request<pb::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
-        let mut feed = self.issuer.x509_bundles(caller(&request)?);
+        let mut feed = self.issuer.x509_bundles(workload(&request)?.caller);
         let encode = |bundles| pb::X509BundlesResponse { crl: Vec::new(), bundles };
         let first = encode(feed.next().await?);
         let later = stream::unfold(Some(feed), move |feed| async move {
@@ -84,8 +87,15 @@ impl SpiffeWorkloadApi for Workload {
         Ok(seal(with_first(first, later)))
     }
 
-    async fn fetch_jwtsvid(&self, _: Request<pb::JwtsvidRequest>) -> Result<Response<pb::JwtsvidResponse>, Status> {
-        Err(status::not_offered())
+    async fn fetch_jwtsvid(
+        &self,
+        request: Request<pb::JwtsvidRequest>,
+    ) -> Result<Response<pb::JwtsvidResponse>, Status> {
+        let Workload { caller, .. } = workload(&request)?;
+        let pb::JwtsvidRequest { audience, spiffe_id } = request.into_inner();
+        let (audiences, wanted) = (Audiences::new(audience)?, Wanted::parse(&spiffe_id)?);
+        let tokens = self.issuer.jwt(&caller, &audiences, &wanted).await?;
+        Ok(seal_one(pb::JwtsvidResponse { svids: tokens.iter().map(jwt_svid).collect() }))
     }
 
     async fn fetch_jwt_bundles(
@@ -97,16 +107,30 @@ impl SpiffeWorkloadApi for Workload {
 
     async fn validate_jwtsvid(
         &self,
-        _: Request<pb::ValidateJwtsvidRequest>,
+        request: Request<pb::ValidateJwtsvidRequest>,
     ) -> Result<Response<pb::ValidateJwtsvidResponse>, Status> {
-        Err(status::not_offered())
+        let Workload { caller, .. } = workload(&request)?;
+        let pb::ValidateJwtsvidRequest { audience, svid } = request.into_inner();
+        let question = Question::new(audience, svid)?;
+        let validated = self.issuer.judge_jwt(&caller, &question).await?.map_err(|error| status::not_valid(&error))?;
+        Ok(Response::new(pb::ValidateJwtsvidResponse {
+            spiffe_id: validated.id.to_string(),
+            claims: Some(claims::shown(&validated.claims)),
+        }))
     }
 
     async fn fetch_witsvid(
         &self,
-        _: Request<pb::WitsvidRequest>,
+        request: Request<pb::WitsvidRequest>,
     ) -> Result<Response<Self::FetchWITSVIDStream>, Status> {
-        Err(status::not_offered())
+        if !self.offers_wit {
+            return Err(status::not_offered());
+        }
+        let Workload { caller, keys } = workload(&request)?;
+        let wanted = Wanted::parse(&request.into_inner().spiffe_id)?;
+        let mut feed = self.issuer.wit(caller, wanted, keys);
+        let first = wit_svids(&feed.next().await?);
+        Ok(seal(messages(first, feed, |update| wit_svids(&update))))
     }
 
     async fn fetch_wit_bundles(
@@ -115,6 +139,25 @@ impl SpiffeWorkloadApi for Workload {
     ) -> Result<Response<Self::FetchWITBundlesStream>, Status> {
         Err(status::not_offered())
     }
+}
+
+/// The first message, and one for each change after it, until the feed ends.
+fn messages<K: Kind, T>(
+    first: T,
+    feed: Feed<K>,
+    encode: impl Fn(Update<K::Signed>) -> T + Clone + Send,
+) -> impl Stream<Item = Result<T, Status>> {
+    let later = stream::unfold(Some(feed), move |feed| {
+        let encode = encode.clone();
+        async move {
+            let mut feed = feed?;
+            match feed.next().await {
+                Ok(update) => Some((Ok(encode(update)), Some(feed))),
+                Err(error) => Some((Err(error.into()), None)),
+            }
+        }
+    });
+    with_first(first, later)
 }
 
 fn with_first<T>(first: T, later: impl Stream<Item = Result<T, Status>>) -> impl Stream<Item = Result<T, Status>> {
@@ -131,7 +174,7 @@ impl AsRef<[u8]> for Key {
     }
 }
 
-fn encode(update: Update) -> pb::X509svidResponse {
+fn x509_svids(update: Update<Svid>) -> pb::X509svidResponse {
     let svids = update.identities.iter().map(|one| pb::X509svid {
         spiffe_id: one.svid.id.to_string(),
         x509_svid: one.svid.chain.clone(),
@@ -140,4 +183,40 @@ fn encode(update: Update) -> pb::X509svidResponse {
         hint: one.hint.clone(),
     });
     pb::X509svidResponse { svids: svids.collect(), crl: Vec::new(), federated_bundles: HashMap::new() }
+}
+
+fn jwt_svid(one: &Labelled) -> pb::Jwtsvid {
+    pb::Jwtsvid { spiffe_id: one.token.id.to_string(), svid: text(&one.token.text), hint: one.hint.clone() }
+}
+
+fn wit_svids(update: &Update<WitSvid>) -> pb::WitsvidResponse {
+    let svids = update.identities.iter().map(|one| pb::Witsvid {
+        spiffe_id: one.svid.token.id.to_string(),
+        wit_svid: text(&one.svid.token.text),
+        wit_svid_key: one.svid.key.expose().to_owned(),
+        hint: one.hint.clone(),
+    });
+    pb::WitsvidResponse { svids: svids.collect() }
+}
+
+/// A token's text, which is ASCII.
+fn text(token: &Secret) -> String {
+    String::from_utf8_lossy(token.expose()).into_owned()
+}
+
+impl Wiped for pb::X509svidResponse {}
+impl Wiped for pb::X509BundlesResponse {}
+impl Wiped for pb::JwtBundlesResponse {}
+impl Wiped for pb::WitBundlesResponse {}
+
+impl Wiped for pb::JwtsvidResponse {
+    fn wipe(&mut self) {
+        self.svids.iter_mut().for_each(|one| one.svid.zeroize());
+    }
+}
+
+impl Wiped for pb::WitsvidResponse {
+    fn wipe(&mut self) {
+        self.svids.iter_mut().for_each(|one| one.wit_svid_key.zeroize());
+    }
 }

@@ -1,7 +1,12 @@
 //! The curve of the authority's own keys. Workloads' keys are P-256.
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaSigningAlgorithm};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
+    ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaSigningAlgorithm,
+};
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SignatureAlgorithm};
+
+use crate::spiffe::jose::SigningAlgorithm;
 
 /// A curve and its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,21 @@ impl Algorithm {
         match self {
             Self::P256 => &ECDSA_P256_SHA256_ASN1_SIGNING,
             Self::P384 => &ECDSA_P384_SHA384_ASN1_SIGNING,
+        }
+    }
+
+    /// With signatures as JWS has them.
+    pub(super) fn token_signing(self) -> &'static EcdsaSigningAlgorithm {
+        match self {
+            Self::P256 => &ECDSA_P256_SHA256_FIXED_SIGNING,
+            Self::P384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
+        }
+    }
+
+    pub(super) fn of_tokens(self) -> SigningAlgorithm {
+        match self {
+            Self::P256 => SigningAlgorithm::Es256,
+            Self::P384 => SigningAlgorithm::Es384,
         }
     }
 

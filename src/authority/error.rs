@@ -20,6 +20,21 @@ pub(crate) enum Error {
     /// The signature that was made does not verify; it does not leave.
     #[error("the certificate that was made does not verify")]
     Unverified(#[source] x509::Error),
+    /// A token could not be put together.
+    #[error("the token could not be made")]
+    Token(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The token that was made does not verify; it does not leave.
+    #[error("the token that was made does not verify")]
+    TokenUnverified(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Two keys for tokens have one name.
+    #[error("the keys for tokens make no bundle")]
+    TokenKeys(#[from] crate::spiffe::jose::BundleError),
+    /// The permit is for another kind of credential.
+    #[error("the permit is for another kind of credential")]
+    WrongPermit,
+    /// No key for this kind of token signs now.
+    #[error("there is no active key for such tokens")]
+    NoTokenKey,
     /// The permit is for another trust domain than the authority's.
     #[error("the permit is for another trust domain")]
     ForeignTrustDomain,

@@ -8,18 +8,20 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Algorithm, AuthorityId, Error, Serial, Signer,
+    Algorithm, AuthorityId, Error, Serial, Signer, TokenKeys,
     certificate::{BACKDATE, leaf},
     signer::Key,
 };
 use crate::{
-    policy::Permit,
+    policy::{Credential, Permit},
     spiffe::{
-        Id,
+        Id, jwt, wit,
         x509::{Bundle, Bundles, Purpose, check_profile, verify},
     },
     sys::Secret,
 };
+
+const NO_KEYS: Bytes = Bytes::from_static(br#"{"keys":[]}"#);
 
 /// A certificate that would live shorter than this is not signed.
 pub(crate) const LIFE_MIN: Duration = Duration::from_secs(1);
@@ -29,6 +31,8 @@ pub(crate) const LIFE_MIN: Duration = Duration::from_secs(1);
 pub(crate) struct Keyring {
     active: Arc<Signer>,
     bundle: Bundle,
+    jwt: Option<TokenKeys<jwt::Profile>>,
+    wit: Option<TokenKeys<wit::Profile>>,
 }
 
 /// An X.509-SVID with its key.
@@ -50,7 +54,52 @@ pub(crate) struct Svid {
 impl Keyring {
     /// Signs with `active`; trusts `bundle`, in which `active` or its issuer is.
     pub(crate) fn new(active: Arc<Signer>, bundle: Bundle) -> Self {
-        Self { active, bundle }
+        Self { active, bundle, jwt: None, wit: None }
+    }
+
+    /// The same, with keys for tokens.
+    pub(super) fn with_tokens(
+        self,
+        jwt: Option<TokenKeys<jwt::Profile>>,
+        wit: Option<TokenKeys<wit::Profile>>,
+    ) -> Self {
+        Self { jwt, wit, ..self }
+    }
+
+    /// Whether it signs with the same keys and trusts the same ones.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        fn same<U: crate::spiffe::jose::Usage>(one: Option<&TokenKeys<U>>, other: Option<&TokenKeys<U>>) -> bool {
+            match (one, other) {
+                (Some(one), Some(other)) => one.is_as(other),
+                (one, other) => one.is_none() && other.is_none(),
+            }
+        }
+        self.active.id == other.active.id
+            && self.bundle == other.bundle
+            && same(self.jwt.as_ref(), other.jwt.as_ref())
+            && same(self.wit.as_ref(), other.wit.as_ref())
+    }
+
+    /// The keys for JWT-SVIDs; `None` while none could be made.
+    pub(crate) fn jwt(&self) -> Option<&TokenKeys<jwt::Profile>> {
+        self.jwt.as_ref()
+    }
+
+    /// The keys for WIT-SVIDs; `None` while none could be made, and where they are not offered.
+    pub(crate) fn wit(&self) -> Option<&TokenKeys<wit::Profile>> {
+        self.wit.as_ref()
+    }
+
+    /// The JWT keys of our own trust domain as a JWK Set, JSON; without keys it is `{"keys":[]}`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the doors of bundles"))]
+    pub(crate) fn jwt_bundle(&self) -> Bytes {
+        self.jwt.as_ref().map_or(NO_KEYS, |keys| keys.document().clone())
+    }
+
+    /// The WIT keys, likewise.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the doors of bundles"))]
+    pub(crate) fn wit_bundle(&self) -> Bytes {
+        self.wit.as_ref().map_or(NO_KEYS, |keys| keys.document().clone())
     }
 
     /// The authorities of our own trust domain.
@@ -74,9 +123,7 @@ impl Keyring {
     /// # Errors
     /// When nothing could be signed, or what was signed is not right.
     pub(crate) fn sign_x509(&self, permit: Permit, now: SystemTime) -> Result<Svid, Error> {
-        if permit.id().trust_domain() != *self.bundle.trust_domain() {
-            return Err(Error::ForeignTrustDomain);
-        }
+        self.check(&permit, Credential::X509)?;
         let (not_before, not_after) = self.lifetime(&permit, now)?;
         let (key, serial) = (Key::generate(Algorithm::P256)?, Serial::random()?);
         let params = leaf(permit.id().as_str(), permit.dns_names(), serial, not_before, not_after)?;
@@ -98,12 +145,23 @@ impl Keyring {
             not_after: found.not_after,
             authority: self.active.id.clone(),
         };
-        if self.active.is_sample() {
+        if self.active.sample.is_due() {
             let verified = self.verify(&svid, now);
-            self.active.prove(verified.is_ok());
+            self.active.sample.prove(verified.is_ok());
             verified?;
         }
         Ok(svid)
+    }
+
+    /// Whether a permit is for this kind of credential, and for our own trust domain.
+    pub(super) fn check(&self, permit: &Permit, credential: Credential) -> Result<(), Error> {
+        if permit.credential() != credential {
+            return Err(Error::WrongPermit);
+        }
+        match permit.id().trust_domain() == *self.bundle.trust_domain() {
+            true => Ok(()),
+            false => Err(Error::ForeignTrustDomain),
+        }
     }
 
     fn lifetime(&self, permit: &Permit, now: SystemTime) -> Result<(SystemTime, SystemTime), Error> {
@@ -161,7 +219,7 @@ mod tests {
     }
 
     fn permit(id: &str, ttl: Duration) -> Permit {
-        let rules = Rules { trust_domain: domain(), x509_ttl_default: ttl, x509_ttl_max: ttl };
+        let rules = Rules::in_test(domain(), ttl);
         let draft = Draft {
             spiffe_id: id.to_owned(),
             selectors: vec!["unix:uid:1".to_owned()],
@@ -170,7 +228,7 @@ mod tests {
         };
         let spec = draft.check(&domain()).unwrap();
         let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: 1, created_at: now() };
-        match judge(&Request { entry: &entry }, &rules, now()) {
+        match judge(&Request { entry: &entry, credential: Credential::X509 }, &rules, now()) {
             Judgement::Permit(permit) => permit,
             Judgement::Refuse(reasons) => panic!("{reasons:?}"),
         }
@@ -239,7 +297,7 @@ mod tests {
     #[test]
     fn an_authority_that_nobody_trusts_signs_nothing_not_even_the_second_time() {
         let (keyring, other) = (rooted(Algorithm::P256, 24 * HOUR), rooted(Algorithm::P256, 24 * HOUR));
-        let stray = Keyring { active: keyring.active.clone(), bundle: other.bundle.clone() };
+        let stray = Keyring::new(keyring.active.clone(), other.bundle.clone());
         for _ in 0..3 {
             let signed = stray.sign_x509(permit("spiffe://example.org/a", HOUR), now());
             assert!(matches!(signed, Err(Error::Unverified(_))), "{signed:?}");
@@ -250,10 +308,8 @@ mod tests {
     #[test]
     fn another_trust_domain_is_refused_at_the_signer() {
         let keyring = rooted(Algorithm::P256, 24 * HOUR);
-        let other = Keyring {
-            active: keyring.active.clone(),
-            bundle: Bundle::new(TrustDomain::parse("other.test").unwrap(), Vec::new()).unwrap(),
-        };
+        let bundle = Bundle::new(TrustDomain::parse("other.test").unwrap(), Vec::new()).unwrap();
+        let other = Keyring::new(keyring.active.clone(), bundle);
         assert!(matches!(
             other.sign_x509(permit("spiffe://example.org/a", HOUR), now()),
             Err(Error::ForeignTrustDomain)

@@ -8,6 +8,7 @@ use super::{
     Algorithm, AuthorityId, Error, Key, Layout, Signer,
     keys::Keys,
     slots::{Held, Slot},
+    token::TokenKey,
 };
 use crate::{
     spiffe::{
@@ -15,6 +16,7 @@ use crate::{
         x509::{self, check_authority_profile, check_issued, path_length},
     },
     store::{AuthorityKind, AuthorityRow, AuthoritySlot},
+    sys::Secret,
 };
 
 /// One authority with its key, which is read once.
@@ -24,6 +26,8 @@ pub(super) struct Authority {
     pub(super) slot: Slot,
     pub(super) algorithm: Algorithm,
     pub(super) signer: Arc<Signer>,
+    /// Where it signs tokens, the same key for that.
+    pub(super) token: Option<Arc<TokenKey>>,
 }
 
 /// What happened to an authority, for the audit log.
@@ -31,6 +35,8 @@ pub(super) struct Authority {
 pub(crate) struct Event {
     /// `prepared`, `activated`, `retired`, `removed`.
     pub(crate) event: &'static str,
+    /// `root`, `issuing`, `jwt`, `wit`.
+    pub(crate) role: &'static str,
     pub(crate) id: AuthorityId,
     pub(crate) not_after: SystemTime,
 }
@@ -39,7 +45,7 @@ pub(crate) struct Event {
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
     pub(crate) id: AuthorityId,
-    /// `root` or `issuing`.
+    /// `root`, `issuing`, `jwt` or `wit`.
     pub(crate) kind: &'static str,
     /// `prepared`, `active` or `retired`.
     pub(crate) slot: &'static str,
@@ -74,8 +80,10 @@ impl Authority {
         own: &TrustDomain,
     ) -> Result<Self, Error> {
         check_authority_profile(&certificate, own).map_err(Error::Profile)?;
+        let pkcs8 = key.to_pkcs8()?;
         let signer = Signer::new(key, certificate, kind == AuthorityKind::Root)?;
-        Ok(Self { kind, slot: Slot::Prepared, algorithm, signer: Arc::new(signer) })
+        let token = token_key(kind, algorithm, &signer, &pkcs8)?;
+        Ok(Self { kind, slot: Slot::Prepared, algorithm, signer: Arc::new(signer), token })
     }
 
     /// One of the store, with its key, which must be private and its certificate's.
@@ -84,7 +92,8 @@ impl Authority {
         let algorithm = Algorithm::named_as(&row.algorithm).ok_or_else(|| Error::Row(row.id.clone()))?;
         let loaded = |source| Error::Loaded { id: row.id.clone(), source };
         check_authority_profile(&row.certificate, own).map_err(loaded)?;
-        let key = Key::from_pkcs8(algorithm, &keys.read(&id)?);
+        let pkcs8 = keys.read(&id)?;
+        let key = Key::from_pkcs8(algorithm, &pkcs8);
         let key = key.map_err(|_| Error::WrongKey { path: keys.path(&id) })?;
         let is_its_own = key.is_of(&row.certificate)?;
         let signer = Signer::new(key, row.certificate.into(), row.kind == AuthorityKind::Root)?;
@@ -96,7 +105,8 @@ impl Authority {
             AuthoritySlot::Active => Slot::Active,
             AuthoritySlot::Retired => Slot::Retired,
         };
-        Ok(Self { kind: row.kind, slot, algorithm, signer: Arc::new(signer) })
+        let token = token_key(row.kind, algorithm, &signer, &pkcs8)?;
+        Ok(Self { kind: row.kind, slot, algorithm, signer: Arc::new(signer), token })
     }
 
     pub(super) fn row(&self, now: SystemTime) -> AuthorityRow {
@@ -122,10 +132,7 @@ impl Authority {
     /// As status shows it.
     pub(super) fn listed(&self) -> Listed {
         let Held { id, not_before, not_after, .. } = self.held();
-        let kind = match self.kind {
-            AuthorityKind::Root => "root",
-            AuthorityKind::Issuing => "issuing",
-        };
+        let kind = self.kind.name();
         let slot = match self.slot {
             Slot::Prepared => "prepared",
             Slot::Active => "active",
@@ -135,7 +142,22 @@ impl Authority {
     }
 
     fn event(&self, event: &'static str) -> Event {
-        Event { event, id: self.signer.id.clone(), not_after: self.signer.not_after }
+        Event { event, role: self.kind.name(), id: self.signer.id.clone(), not_after: self.signer.not_after }
+    }
+}
+
+fn token_key(
+    kind: AuthorityKind,
+    algorithm: Algorithm,
+    signer: &Signer,
+    pkcs8: &Secret,
+) -> Result<Option<Arc<TokenKey>>, Error> {
+    match kind {
+        AuthorityKind::Root | AuthorityKind::Issuing => Ok(None),
+        AuthorityKind::Jwt | AuthorityKind::Wit => {
+            let key = TokenKey::new(signer.id.clone(), algorithm, pkcs8, signer.not_before, signer.not_after)?;
+            Ok(Some(Arc::new(key)))
+        }
     }
 }
 
@@ -160,11 +182,11 @@ pub(super) fn events(before: &[Authority], after: &[Authority]) -> Vec<Event> {
     events
 }
 
-/// Whether each certificate was signed by whom it must have been: a root by itself, and an issuing CA that is to sign by
-/// a root that is there. One that signs no more may have outlived its root's row.
+/// Whether each certificate was signed by whom it must have been: a root by itself, as is a key for tokens, and an
+/// issuing CA that is to sign by a root that is there. One that signs no more may have outlived its root's row.
 pub(super) fn check_chains(authorities: &[Authority], now: SystemTime) -> Result<(), Error> {
     let roots = || authorities.iter().filter(|one| one.kind == AuthorityKind::Root);
-    for root in roots() {
+    for root in authorities.iter().filter(|one| one.kind != AuthorityKind::Issuing) {
         let (id, der) = (&root.signer.id, &root.signer.certificate);
         check_issued(der, der).map_err(|source| Error::Unchained { id: id.clone(), by: "itself", source })?;
     }
@@ -186,6 +208,7 @@ pub(super) fn check_chains(authorities: &[Authority], now: SystemTime) -> Result
 pub(super) fn check_layout(layout: Layout, authorities: &[Authority]) -> Result<(), Error> {
     for one in authorities {
         let found = match one.kind {
+            AuthorityKind::Jwt | AuthorityKind::Wit => continue,
             AuthorityKind::Issuing => Layout::Rooted,
             AuthorityKind::Root => match path_length(&one.signer.certificate).map_err(Error::Profile)? {
                 Some(0) => Layout::SelfSigned,

@@ -10,8 +10,11 @@ mod keyring;
 mod keys;
 mod member;
 mod owner;
+mod sample;
 mod signer;
 mod slots;
+mod token;
+mod tokens;
 
 pub(crate) use algorithm::Algorithm;
 pub(crate) use certificate::{ISSUING_TTL_MIN, ROOT_TTL_MIN, Serial, issuing_certificate, root_certificate};
@@ -20,6 +23,8 @@ pub(crate) use keyring::{Keyring, Svid};
 pub(crate) use member::{Event, Listed};
 pub(crate) use owner::{Layout, Owner, ROOT_IS_EARLY, Settings};
 pub(crate) use signer::{AuthorityId, Key, Signer};
+pub(crate) use token::{Token, TokenKeys};
+pub(crate) use tokens::holder_key;
 
 #[cfg(test)]
 mod tests;

@@ -21,9 +21,10 @@ use super::{
     member::{Authority, check_chains, check_layout, events},
     root_certificate,
     slots::{Action, Slot, Succession, step},
+    token::TokenKeys,
 };
 use crate::{
-    spiffe::{TrustDomain, x509::Bundle},
+    spiffe::{TrustDomain, jose::Usage, x509::Bundle},
     store::{self, AuthorityKind, AuthorityRow, Store},
     sys::{Clock, chain},
 };
@@ -56,6 +57,10 @@ pub(crate) struct Settings {
     pub(crate) issuing_ttl: Duration,
     /// Life of the root, where there is one.
     pub(crate) root_ttl: Duration,
+    /// Life of a key that signs tokens.
+    pub(crate) token_key_ttl: Duration,
+    /// Whether there are to be keys for WIT-SVIDs.
+    pub(crate) signs_wit: bool,
 }
 
 /// Told what happened, when it is on the disk and before it has an effect.
@@ -156,8 +161,8 @@ struct Roster {
 }
 
 impl Roster {
-    /// Takes all steps that are due; answers when the next one is. Trouble with the roots does not keep an issuing CA
-    /// from its successor.
+    /// Takes all steps that are due; answers when the next one is. Trouble with one kind does not keep another from its
+    /// successor.
     async fn settle(&mut self, outlet: Option<&Outlet>) -> Result<SystemTime, Error> {
         if self.is_unsure {
             self.read_again(outlet).await?;
@@ -167,8 +172,23 @@ impl Roster {
             Layout::Rooted => self.settle_kind(AuthorityKind::Issuing, Succession::Issuing, outlet).await,
             Layout::SelfSigned => Ok(self.clock.now() + DAY),
         };
+        let jwt = self.settle_kind(AuthorityKind::Jwt, Succession::Anchor, outlet).await;
+        let wit = match self.settings.signs_wit {
+            true => self.settle_kind(AuthorityKind::Wit, Succession::Anchor, outlet).await,
+            false => self.run_out(AuthorityKind::Wit, outlet).await,
+        };
         self.say_if_early();
-        Ok(anchors?.min(issuing?))
+        Ok(anchors?.min(issuing?).min(jwt?).min(wit?))
+    }
+
+    /// Removes those of a kind that is not wanted any more, each at its end.
+    async fn run_out(&mut self, kind: AuthorityKind, outlet: Option<&Outlet>) -> Result<SystemTime, Error> {
+        let now = self.clock.now();
+        let ended = self.of(kind).filter(|one| one.signer.not_after <= now).map(|one| one.signer.id.clone());
+        for id in ended.collect::<Vec<_>>() {
+            self.remove(&id, outlet).await?;
+        }
+        Ok(self.of(kind).map(|one| one.signer.not_after).min().unwrap_or(now + DAY))
     }
 
     /// A root cannot be replaced unseen, so somebody must act.
@@ -207,7 +227,7 @@ impl Roster {
 
     /// Makes a new authority. An anchor is in the bundle from now on, long before it signs.
     async fn prepare(&mut self, kind: AuthorityKind, now: SystemTime, outlet: Option<&Outlet>) -> Result<(), Error> {
-        let Settings { trust_domain, algorithm, issuing_ttl, root_ttl, layout } = &self.settings;
+        let Settings { trust_domain, algorithm, issuing_ttl, root_ttl, token_key_ttl, layout, .. } = &self.settings;
         let key = Key::generate(*algorithm)?;
         let certificate = match (kind, layout) {
             (AuthorityKind::Root, Layout::Rooted) => root_certificate(trust_domain, &key, 1, now, *root_ttl)?,
@@ -215,6 +235,9 @@ impl Roster {
             (AuthorityKind::Issuing, _) => {
                 let root = self.active(AuthorityKind::Root).ok_or(Error::NoRoot)?;
                 issuing_certificate(trust_domain, &key, &root, now, *issuing_ttl)?
+            }
+            (AuthorityKind::Jwt | AuthorityKind::Wit, _) => {
+                root_certificate(trust_domain, &key, 0, now, *token_key_ttl)?
             }
         };
         let pkcs8 = key.to_pkcs8()?;
@@ -327,6 +350,21 @@ impl Roster {
         self.signer().is_some_and(|signer| signer.not_before <= now && now < signer.not_after)
     }
 
+    /// What signs and what is trusted.
+    fn ring(&self) -> Result<Keyring, Error> {
+        let ring = Keyring::new(self.signer().ok_or(Error::NoSigner)?, self.bundle()?);
+        let wit = if self.settings.signs_wit { self.token_keys(AuthorityKind::Wit)? } else { None };
+        Ok(ring.with_tokens(self.token_keys(AuthorityKind::Jwt)?, wit))
+    }
+
+    fn token_keys<U: Usage>(&self, kind: AuthorityKind) -> Result<Option<TokenKeys<U>>, Error> {
+        let Some(active) = self.of(kind).find(|one| one.slot == Slot::Active).and_then(|one| one.token.clone()) else {
+            return Ok(None);
+        };
+        let all = self.of(kind).filter_map(|one| one.token.clone());
+        TokenKeys::new(self.settings.trust_domain.clone(), active, all).map(Some)
+    }
+
     /// All anchors, the oldest first, so that the bundle has the same bytes after a restart.
     fn bundle(&self) -> Result<Bundle, Error> {
         let mut anchors: Vec<_> = self.of(AuthorityKind::Root).map(|one| &one.signer).collect();
@@ -344,22 +382,21 @@ struct Outlet {
 
 impl Outlet {
     fn new(roster: &Roster) -> Result<Self, Error> {
-        let signer = roster.signer().ok_or(Error::NoSigner)?;
         let (listed, _) = watch::channel(roster.authorities.iter().map(Authority::listed).collect());
-        let (keyring, _) = watch::channel(Arc::new(Keyring::new(signer, roster.bundle()?)));
+        let (keyring, _) = watch::channel(Arc::new(roster.ring()?));
         Ok(Self { keyring, listed })
     }
 
     /// Nobody hears of what is as it was.
     fn publish(&self, roster: &Roster) -> Result<(), Error> {
-        let (signer, bundle) = (roster.signer().ok_or(Error::NoSigner)?, roster.bundle()?);
+        let ring = roster.ring()?;
         self.listed.send_replace(roster.authorities.iter().map(Authority::listed).collect());
         self.keyring.send_if_modified(|keyring| {
-            if *keyring.issuer() == signer.id && *keyring.bundle() == bundle {
-                return false;
+            let is_news = !keyring.is_as(&ring);
+            if is_news {
+                *keyring = Arc::new(ring);
             }
-            *keyring = Arc::new(Keyring::new(signer, bundle));
-            true
+            is_news
         });
         Ok(())
     }
@@ -386,6 +423,8 @@ mod tests {
             algorithm: Algorithm::P256,
             issuing_ttl: 24 * hour,
             root_ttl: 240 * hour,
+            token_key_ttl: 24 * hour,
+            signs_wit: false,
         };
         let rows = loaded.authorities;
         let owner = Owner::open(settings, dir.path(), store.clone(), rows, clock.clone(), Box::new(|_| {})).await;

@@ -1,10 +1,6 @@
 //! A private key with the certificate that speaks for it.
 
-use std::{
-    fmt,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::SystemTime,
-};
+use std::{fmt, time::SystemTime};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -13,7 +9,7 @@ use aws_lc_rs::{
 use bytes::Bytes;
 use rcgen::{PublicKeyData, SignatureAlgorithm, SigningKey};
 
-use super::{Algorithm, Error};
+use super::{Algorithm, Error, sample::Sample};
 use crate::sys::Secret;
 
 /// An authority's name in logs, status and file names: the first 16 bytes of its key's SHA-256, lower-case hex.
@@ -121,9 +117,7 @@ pub(crate) struct Signer {
     /// Whether the certificate is itself in the bundle, so that a chain ends with the leaf.
     pub(crate) is_anchor: bool,
     pub(super) issuer: rcgen::Issuer<'static, Key>,
-    signed: AtomicU64,
-    /// Whether a signature of its was verified, and none has failed since.
-    is_proved: AtomicBool,
+    pub(super) sample: Sample,
 }
 
 impl Signer {
@@ -135,27 +129,7 @@ impl Signer {
         let id = AuthorityId::of(&key);
         let (not_before, not_after) = crate::spiffe::x509::validity(&certificate).map_err(Error::Profile)?;
         let issuer = rcgen::Issuer::from_ca_cert_der(&certificate.to_vec().into(), key)?;
-        Ok(Self {
-            id,
-            certificate,
-            not_before,
-            not_after,
-            is_anchor,
-            issuer,
-            signed: AtomicU64::new(0),
-            is_proved: AtomicBool::new(false),
-        })
-    }
-
-    /// Whether this signature is to be verified before it leaves: the first, and then every thousandth. After one that
-    /// failed every one is, until one is right.
-    pub(super) fn is_sample(&self) -> bool {
-        self.signed.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE) || !self.is_proved.load(Ordering::Acquire)
-    }
-
-    /// What came of it.
-    pub(super) fn prove(&self, is_right: bool) {
-        self.is_proved.store(is_right, Ordering::Release);
+        Ok(Self { id, certificate, not_before, not_after, is_anchor, issuer, sample: Sample::default() })
     }
 }
 
@@ -164,8 +138,6 @@ impl fmt::Debug for Signer {
         out.debug_struct("Signer").field("id", &self.id).field("not_after", &self.not_after).finish_non_exhaustive()
     }
 }
-
-const SAMPLE: u64 = 1_000;
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;

@@ -28,7 +28,7 @@ use crate::{
     audit::{self, Record, Urgency},
     authority::Owner,
     issuance::{
-        Explain, Explanation, Issuer, Unexplained,
+        Explain, Explanation, Issuer, Sources, Unexplained,
         desk::{self, Desk},
     },
     registry::Snapshot,
@@ -137,9 +137,9 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     let domain = config.trust_domain.clone();
     let (desk, clerk) = desk::open(domain, present, store.clone(), log.clone(), clock.clone(), counters.clone());
     let issuer = Issuer::new(
-        desk.registry(),
-        owner.keyring(),
+        Sources { registry: desk.registry(), keyring: owner.keyring() },
         settings::rules(&config),
+        settings::jwt(&config),
         log.clone(),
         clock.clone(),
         counters.clone(),
@@ -174,7 +174,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         tracker: tracker.clone(),
     };
     let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
-    let workload = service(workload_routes(issuer, message_bytes_max, &reporter), false);
+    let workload = service(workload_routes(issuer, config.wit.enabled, message_bytes_max, &reporter), false);
     let gate = Arc::new(Gate::new(gates.workload, looks.clone()));
     let workload_door = |listener| Door { listener, gate: gate.clone(), service: workload.clone() };
     let mut doors: Vec<Door> = listeners.into_iter().map(workload_door).collect();
@@ -262,8 +262,9 @@ fn say_what_is_missing(kernel: Kernel) {
 /// Records what happens to authorities.
 fn tell(log: audit::Log) -> Box<dyn Fn(&crate::authority::Event) + Send + Sync> {
     Box::new(move |event| {
-        tracing::info!(authority = %event.id, event = event.event, "authority");
-        let record = Record::Authority { event: event.event, id: event.id.to_string(), not_after: event.not_after };
+        tracing::info!(authority = %event.id, role = event.role, event = event.event, "authority");
+        let (id, not_after) = (event.id.to_string(), event.not_after);
+        let record = Record::Authority { event: event.event, role: event.role, id, not_after };
         if let Err(error) = log.append(&record, Urgency::Renewal) {
             tracing::error!(error = %chain(&error), "audit log takes no record");
         }

@@ -7,7 +7,8 @@ use crate::{
     },
     attest::Waits,
     audit, authority,
-    policy::Rules,
+    issuance::JwtRules,
+    policy::{Lifetimes, Rules},
 };
 
 use super::config::{Algorithm, Config, Durability, Layout, Limits};
@@ -71,8 +72,17 @@ pub(super) fn waits(limits: &Limits) -> Waits {
 pub(super) fn rules(config: &Config) -> Rules {
     Rules {
         trust_domain: config.trust_domain.clone(),
-        x509_ttl_default: config.x509.ttl,
-        x509_ttl_max: config.x509.ttl_max,
+        x509: Lifetimes { default: config.x509.ttl, max: config.x509.ttl_max },
+        jwt: Lifetimes { default: config.jwt.ttl, max: config.jwt.ttl_max },
+        wit: Lifetimes { default: config.wit.ttl, max: config.wit.ttl_max },
+    }
+}
+
+pub(super) fn jwt(config: &Config) -> JwtRules {
+    JwtRules {
+        issuer: config.jwt.issuer.clone(),
+        leeway: config.jwt.leeway,
+        strangers_verify: config.allow_unauthenticated_verifiers,
     }
 }
 
@@ -101,6 +111,8 @@ pub(super) fn authority(config: &Config) -> authority::Settings {
             Algorithm::P384 => authority::Algorithm::P384,
         },
         issuing_ttl: config.authority.issuing_ttl,
+        token_key_ttl: config.authority.token_key_ttl,
+        signs_wit: config.wit.enabled,
         root_ttl: config.authority.root_ttl,
     }
 }

@@ -5,16 +5,13 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::{Error, Issuer};
+use super::{Error, Issuer, ROUNDS_MAX};
 use crate::{
     attest::{self, Attested, Caller},
     authority::Keyring,
     policy::Reason,
     registry::Snapshot,
 };
-
-/// How often a caller that changes between attestation and release is attested again for one message.
-const ROUNDS_MAX: usize = 8;
 
 /// The state of one stream of bundles.
 pub(crate) struct BundleFeed {
@@ -78,7 +75,7 @@ impl BundleFeed {
                 if !self.issuer.holds(&self.caller, &attested).await? {
                     continue;
                 }
-                return Err(self.issuer.refuse(&self.caller, &attested, vec![Reason::NoEntry]));
+                return Err(self.issuer.refuse(&self.caller, &attested, "bundles", vec![Reason::NoEntry]));
             }
             self.attested = Some(attested.clone());
             let bundle = keyring.bundle();

@@ -1,7 +1,7 @@
-//! The X.509-SVIDs of one caller, for as long as it listens.
+//! The credentials of one caller of one kind, for as long as it listens.
 //!
-//! Each stream has keys of its own. A change elsewhere neither signs nor sends anything here: an entry is signed when
-//! it is new to this stream, says something else about the certificate, or is due; a message is sent when it differs
+//! A change elsewhere neither signs nor sends anything here: an entry is signed when
+//! it is new to this stream, says something else about the credential, or is due; a message is sent when it differs
 //! from the last one.
 
 use std::{
@@ -12,36 +12,38 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::{Error, Issuer, issuer::Outcome, jitter};
+use super::{
+    Error, Issuer, ROUNDS_MAX,
+    credential::{Credentials, Order},
+    issuer::Outcome,
+    jitter,
+    kind::Kind,
+};
 use crate::{
     attest::{Attested, Caller},
-    authority::{Keyring, Svid},
+    authority::Keyring,
     policy::Reason,
     registry::{Entry, EntryId, IDENTITIES_MAX, Snapshot, granted},
 };
 
-/// How often a caller that changes between attestation and release is attested again for one message.
-const ROUNDS_MAX: usize = 8;
-
 /// One identity of a caller, with everything it needs.
-#[derive(Clone)]
-pub(crate) struct Identity {
-    pub(crate) svid: Arc<Svid>,
+pub(crate) struct Identity<T> {
+    pub(crate) svid: Arc<T>,
     pub(crate) hint: String,
 }
 
 /// Everything a caller is entitled to at one moment; never a part of it.
-pub(crate) struct Update {
+pub(crate) struct Update<T> {
     /// At least one; the default identity first, and it stays first.
-    pub(crate) identities: Vec<Identity>,
-    /// The authorities of our trust domain, DER, one after the other.
+    pub(crate) identities: Vec<Identity<T>>,
+    /// As [`Kind::bundle`].
     pub(crate) bundle: Bytes,
 }
 
 /// What a stream holds of one entry.
-struct Held {
+struct Held<T> {
     entry: Arc<Entry>,
-    svid: Arc<Svid>,
+    svid: Arc<T>,
     /// Its end, where a new one could not end later.
     renew_at: SystemTime,
     /// It ends with its authority. One under the next authority ends later.
@@ -51,29 +53,30 @@ struct Held {
 }
 
 /// The state of one stream.
-pub(crate) struct X509Feed {
+pub(crate) struct Feed<K: Kind> {
+    kind: K,
     issuer: Arc<Issuer>,
     caller: Arc<Caller>,
     registry: watch::Receiver<Arc<Snapshot>>,
     keyring: watch::Receiver<Arc<Keyring>>,
     attested: Option<Arc<Attested>>,
     /// One for each entry, sorted by its id. Most callers have one: a map's node would take more than what it holds.
-    held: Vec<Held>,
+    held: Vec<Held<K::Signed>>,
     /// What the last message said: entries with their serials and hints in order, and the bundle.
     sent: Option<(Vec<(String, String)>, Bytes)>,
 }
 
-impl X509Feed {
-    pub(super) fn new(issuer: Arc<Issuer>, caller: Arc<Caller>) -> Self {
+impl<K: Kind> Feed<K> {
+    pub(super) fn new(kind: K, issuer: Arc<Issuer>, caller: Arc<Caller>) -> Self {
         let (registry, keyring) = (issuer.registry(), issuer.keyring());
-        Self { issuer, caller, registry, keyring, attested: None, held: Vec::new(), sent: None }
+        Self { kind, issuer, caller, registry, keyring, attested: None, held: Vec::new(), sent: None }
     }
 
     /// The next message: at once the first time, then when something has changed for this caller.
     ///
     /// # Errors
     /// When the caller is entitled to nothing (any more), is gone, or the daemon cannot answer.
-    pub(crate) async fn next(&mut self) -> Result<Update, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Update<K::Signed>, Error> {
         loop {
             if self.sent.is_some() {
                 self.wait().await?;
@@ -93,11 +96,18 @@ impl X509Feed {
             tokio::select! {
                 () = self.issuer.stopping().cancelled() => return Err(Error::Stopping),
                 Ok(()) = self.registry.changed() => if self.is_concerned() { return Ok(()) },
-                Ok(()) = self.keyring.changed() => return Ok(()),
+                Ok(()) = self.keyring.changed() => if self.is_rekeyed() { return Ok(()) },
                 () = sleep_between(&self.issuer, since, due) => return Ok(()),
                 else => return Err(Error::Stopping),
             }
         }
+    }
+
+    /// Whether another key signs than what this holds was signed by, or the bundle is another one.
+    fn is_rekeyed(&self) -> bool {
+        let keyring = self.keyring.borrow();
+        let is_signer = |held: &Held<K::Signed>| K::signer(&keyring).is_some_and(|(id, _)| id == held.svid.authority());
+        self.sent.as_ref().is_none_or(|(_, bundle)| *bundle != K::bundle(&keyring)) || !self.held.iter().all(is_signer)
     }
 
     /// Whether the registry as it is now says anything else to this caller than what it holds.
@@ -107,31 +117,34 @@ impl X509Feed {
         if !attested.is_enough_for(&snapshot) {
             return true;
         }
-        let now = granted(snapshot.matching(&attested.selectors));
+        let mut now = granted(snapshot.matching(&attested.selectors));
+        now.retain(|entry| self.kind.wants(entry));
         now.len() != self.held.len()
             || now.iter().any(|entry| self.held(&entry.id).is_none_or(|held| held.entry.revision != entry.revision))
     }
 
     /// The state now; `None` when it is what was sent last.
-    async fn compute(&mut self) -> Result<Option<Update>, Error> {
+    async fn compute(&mut self) -> Result<Option<Update<K::Signed>>, Error> {
         for _ in 0..ROUNDS_MAX {
             // Before anything is read, so that no change is lost.
             let snapshot = self.registry.borrow_and_update().clone();
             let keyring = self.keyring.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
             let matching = snapshot.matching(&attested.selectors);
-            if matching.is_empty() && !self.issuer.holds(&self.caller, &attested).await? {
-                continue;
-            }
             if matching.len() > IDENTITIES_MAX && self.sent.is_none() {
                 self.issuer.too_many(&self.caller, matching.len());
             }
-            let entries = granted(matching);
+            let mut entries = granted(matching);
+            self.kind.granted(&entries);
+            entries.retain(|entry| self.kind.wants(entry));
+            if entries.is_empty() && !self.issuer.holds(&self.caller, &attested).await? {
+                continue;
+            }
             let identities = self.renew(&attested, &entries, &keyring)?;
             self.attested = Some(attested.clone());
             let content = (
-                identities.iter().map(|one| (one.svid.serial.clone(), one.hint.clone())).collect(),
-                keyring.bundle().der().clone(),
+                identities.iter().map(|one| (one.svid.serial().to_owned(), one.hint.clone())).collect(),
+                K::bundle(&keyring),
             );
             let is_news = self.sent.as_ref() != Some(&content);
             // The bundle was read before the leaves were signed; if a new issuer came meanwhile, begin again, so that
@@ -158,23 +171,26 @@ impl X509Feed {
         attested: &Attested,
         entries: &[Arc<Entry>],
         keyring: &Keyring,
-    ) -> Result<Vec<Identity>, Error> {
+    ) -> Result<Vec<Identity<K::Signed>>, Error> {
         self.held.retain(|held| entries.iter().any(|entry| entry.id == held.entry.id));
         let now = self.issuer.clock().now();
-        self.held.iter_mut().for_each(|held| held.look_at(keyring, now));
+        self.held.iter_mut().for_each(|held| held.look_at::<K>(keyring, now));
         let (mut refusals, mut failure) = (Vec::new(), None);
         for entry in entries {
             let now = self.issuer.clock().now();
             let held = self.held(&entry.id);
             if let Some(held) = held
-                && held.is_fresh(entry, now)
+                && held.is_fresh::<K>(entry, now)
             {
                 self.update(entry);
                 continue;
             }
-            match self.issuer.sign(&self.caller, attested, entry, held.is_some(), now) {
+            let order = Order { entry, credential: K::CREDENTIAL, renewal: held.is_some(), now };
+            let signed =
+                self.issuer.sign(&self.caller, attested, order, |keyring, permit| self.kind.sign(keyring, permit, now));
+            match signed {
                 Outcome::Signed(svid) => {
-                    self.hold(Held::new(entry.clone(), svid, keyring, now));
+                    self.hold(Held::new::<K>(entry.clone(), svid, keyring, now));
                 }
                 Outcome::Refused(reasons) => {
                     self.forget(&entry.id);
@@ -196,7 +212,7 @@ impl X509Feed {
                 if refusals.is_empty() {
                     refusals.push(Reason::NoEntry);
                 }
-                Err(self.issuer.refuse(&self.caller, attested, refusals))
+                Err(self.issuer.refuse(&self.caller, attested, K::CREDENTIAL.name(), refusals))
             }
         }
     }
@@ -205,15 +221,15 @@ impl X509Feed {
         self.held.binary_search_by(|held| held.entry.id.cmp(id))
     }
 
-    fn held(&self, id: &EntryId) -> Option<&Held> {
+    fn held(&self, id: &EntryId) -> Option<&Held<K::Signed>> {
         self.place(id).ok().and_then(|at| self.held.get(at))
     }
 
-    fn held_mut(&mut self, id: &EntryId) -> Option<&mut Held> {
+    fn held_mut(&mut self, id: &EntryId) -> Option<&mut Held<K::Signed>> {
         self.place(id).ok().and_then(|at| self.held.get_mut(at))
     }
 
-    fn hold(&mut self, new: Held) {
+    fn hold(&mut self, new: Held<K::Signed>) {
         match self.place(&new.entry.id) {
             Ok(at) => self.held.splice(at..=at, [new]).for_each(drop),
             Err(at) => self.held.insert(at, new),
@@ -234,15 +250,16 @@ impl X509Feed {
     /// Keeps a credential that could not be renewed while it is good, and tries again halfway to its end; soon, when
     /// the clock was set back so that it is not good yet.
     fn postpone(&mut self, entry: &Entry, now: SystemTime) {
-        let keep = self.held(&entry.id).is_some_and(|held| held.svid.not_after > now && held.says_the_same(entry));
+        let keep =
+            self.held(&entry.id).is_some_and(|held| held.svid.not_after() > now && held.says_the_same::<K>(entry));
         if !keep {
             self.forget(&entry.id);
         } else if let Some(held) = self.held_mut(&entry.id) {
-            let again = match now < held.svid.not_before {
+            let again = match now < held.svid.not_before() {
                 true => now + EARLY_RETRY,
-                false => jitter::renewal(now, held.svid.not_after).max(now + RETRY_MIN),
+                false => jitter::renewal(now, held.svid.not_after()).max(now + RETRY_MIN),
             };
-            held.renew_at = again.min(held.svid.not_after);
+            held.renew_at = again.min(held.svid.not_after());
             held.since = held.since.min(now);
         }
     }
@@ -253,41 +270,37 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 /// And how soon one that is not valid yet. An authority of the present wakes it before.
 const EARLY_RETRY: Duration = Duration::from_secs(30);
 
-impl Held {
-    fn new(entry: Arc<Entry>, svid: Svid, keyring: &Keyring, now: SystemTime) -> Self {
-        let is_entrys_last = entry.spec.expires_at.is_some_and(|end| jitter::is_last(svid.not_after, end));
-        let awaits_authority =
-            !is_entrys_last && svid.authority == *keyring.issuer() && jitter::is_last(svid.not_after, keyring.until());
+impl<T: Credentials> Held<T> {
+    fn new<K: Kind>(entry: Arc<Entry>, svid: T, keyring: &Keyring, now: SystemTime) -> Self {
+        let end = svid.not_after();
+        let is_entrys_last = entry.spec.expires_at.is_some_and(|last| jitter::is_last(end, last));
+        let is_authoritys_last = |(id, until): (&_, _)| svid.authority() == id && jitter::is_last(end, until);
+        let awaits_authority = !is_entrys_last && K::signer(keyring).is_some_and(is_authoritys_last);
         let renew_at = match is_entrys_last || awaits_authority {
-            true => svid.not_after,
-            false => jitter::renewal(now, svid.not_after),
+            true => end,
+            false => jitter::renewal(now, end),
         };
-        Self { entry, since: svid.not_before, svid: Arc::new(svid), renew_at, awaits_authority }
+        Self { entry, since: svid.not_before(), svid: Arc::new(svid), renew_at, awaits_authority }
     }
 
     /// Is renewed in what is left of its life once another authority signs: not at once, as all others would be.
-    fn look_at(&mut self, keyring: &Keyring, now: SystemTime) {
-        if self.awaits_authority && self.svid.authority != *keyring.issuer() {
+    fn look_at<K: Kind>(&mut self, keyring: &Keyring, now: SystemTime) {
+        if self.awaits_authority && K::signer(keyring).is_some_and(|(id, _)| id != self.svid.authority()) {
             self.awaits_authority = false;
-            self.renew_at = jitter::renewal(now, self.svid.not_after);
+            self.renew_at = jitter::renewal(now, self.svid.not_after());
         }
     }
 
-    fn is_fresh(&self, entry: &Entry, now: SystemTime) -> bool {
-        (self.svid.not_before..self.renew_at).contains(&now) && self.says_the_same(entry)
+    fn is_fresh<K: Kind>(&self, entry: &Entry, now: SystemTime) -> bool {
+        (self.svid.not_before()..self.renew_at).contains(&now) && self.says_the_same::<K>(entry)
     }
 
-    /// Whether the entry says the same about the certificate as when it was signed.
-    fn says_the_same(&self, entry: &Entry) -> bool {
-        let (then, now) = (&self.entry.spec, &entry.spec);
-        self.entry.revision == entry.revision
-            || (then.spiffe_id == now.spiffe_id
-                && then.dns_names == now.dns_names
-                && then.x509_ttl == now.x509_ttl
-                && then.expires_at == now.expires_at)
+    /// Whether the entry says the same about the credential as when it was signed.
+    fn says_the_same<K: Kind>(&self, entry: &Entry) -> bool {
+        self.entry.revision == entry.revision || K::is_same(&self.entry.spec, &entry.spec)
     }
 
-    fn identity(&self) -> Identity {
+    fn identity(&self) -> Identity<T> {
         Identity { svid: self.svid.clone(), hint: self.entry.spec.hint.clone() }
     }
 }

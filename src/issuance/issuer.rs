@@ -1,25 +1,30 @@
 //! What every door shares: the present registry, the present keys, the rules, and the log.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{BundleFeed, Error, X509Feed};
+use super::{
+    BundleFeed, Error, Feed, HolderKeys, JwtRules, Wanted,
+    credential::{Credentials, Order},
+    kind::X509,
+    wit::Wit,
+};
 use crate::{
     attest::{self, Attested, Caller},
     audit::{self, Record, Urgency},
-    authority::{Keyring, Svid},
-    policy::{self, Judgement, Reason, Request, Rules},
-    registry::{Entry, Snapshot},
+    authority::{self, Keyring},
+    policy::{self, Judgement, Permit, Reason, Request, Rules},
+    registry::Snapshot,
     sys::{Clock, chain, counters::Counters},
 };
 
 /// The way from a caller to a credential. One for the daemon.
 pub(crate) struct Issuer {
-    registry: watch::Receiver<Arc<Snapshot>>,
-    keyring: watch::Receiver<Arc<Keyring>>,
+    sources: Sources,
     rules: Rules,
+    jwt_rules: JwtRules,
     log: audit::Log,
     clock: Clock,
     counters: Arc<Counters>,
@@ -28,9 +33,17 @@ pub(crate) struct Issuer {
     resting: CancellationToken,
 }
 
+/// Where the present state is read, now and after each change.
+pub(crate) struct Sources {
+    /// Who is who.
+    pub(crate) registry: watch::Receiver<Arc<Snapshot>>,
+    /// What signs, and what is trusted.
+    pub(crate) keyring: watch::Receiver<Arc<Keyring>>,
+}
+
 /// What an entry came to.
-pub(super) enum Outcome {
-    Signed(Svid),
+pub(super) enum Outcome<T> {
+    Signed(T),
     Refused(Vec<Reason>),
     Failed(Error),
 }
@@ -38,16 +51,16 @@ pub(super) enum Outcome {
 impl Issuer {
     /// Everything the spine stands on.
     pub(crate) fn new(
-        registry: watch::Receiver<Arc<Snapshot>>,
-        keyring: watch::Receiver<Arc<Keyring>>,
+        sources: Sources,
         rules: Rules,
+        jwt_rules: JwtRules,
         log: audit::Log,
         clock: Clock,
         counters: Arc<Counters>,
         stopping: CancellationToken,
     ) -> Self {
         let resting = stopping.clone();
-        Self { registry, keyring, rules, log, clock, counters, stopping, resting }
+        Self { sources, rules, jwt_rules, log, clock, counters, stopping, resting }
     }
 
     /// Signs nothing any more once this is cancelled: another process may, soon.
@@ -56,8 +69,13 @@ impl Issuer {
     }
 
     /// The X.509-SVIDs of a caller, now and after each change.
-    pub(crate) fn x509(self: &Arc<Self>, caller: Arc<Caller>) -> X509Feed {
-        X509Feed::new(self.clone(), caller)
+    pub(crate) fn x509(self: &Arc<Self>, caller: Arc<Caller>) -> Feed<X509> {
+        Feed::new(X509, self.clone(), caller)
+    }
+
+    /// The WIT-SVIDs of a caller, of all its identities or of the one it wants, now and after each change.
+    pub(crate) fn wit(self: &Arc<Self>, caller: Arc<Caller>, wanted: Wanted, keys: Arc<HolderKeys>) -> Feed<Wit> {
+        Feed::new(Wit::new(wanted, keys), self.clone(), caller)
     }
 
     /// The X.509 authorities that a caller should trust, now and after each change.
@@ -66,15 +84,24 @@ impl Issuer {
     }
 
     pub(super) fn registry(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.registry.clone()
+        self.sources.registry.clone()
     }
 
     pub(super) fn keyring(&self) -> watch::Receiver<Arc<Keyring>> {
-        self.keyring.clone()
+        self.sources.keyring.clone()
+    }
+
+    pub(super) fn jwt_rules(&self) -> &JwtRules {
+        &self.jwt_rules
     }
 
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// A token was judged on a caller's behalf.
+    pub(super) fn judged(&self, is_believed: bool) {
+        self.counters.judged(is_believed);
     }
 
     /// A message leaves on a stream that has had one.
@@ -129,31 +156,31 @@ impl Issuer {
                     );
                 }
                 // A record that is not taken changes nothing here: nothing was issued.
-                self.record_refusal(caller, None, &[error.code()], None).ok();
+                self.record_refusal(caller, None, "identity", &[error.code()]).ok();
                 Error::Attest(error)
             }
         }
     }
 
-    /// Judges and signs one entry for a caller, and records it. What is signed has its record.
-    pub(super) fn sign(
+    /// Judges one entry for a caller, has it signed, and records it. What is signed has its record.
+    pub(super) fn sign<T: Credentials>(
         &self,
         caller: &Caller,
         attested: &Attested,
-        entry: &Entry,
-        renewal: bool,
-        now: SystemTime,
-    ) -> Outcome {
+        order: Order<'_>,
+        sign: impl FnOnce(&Keyring, Permit) -> Result<T, authority::Error>,
+    ) -> Outcome<T> {
         if self.resting.is_cancelled() {
             return Outcome::Failed(Error::Stopping);
         }
-        let permit = match policy::judge(&Request { entry }, &self.rules, now) {
+        let Order { entry, credential, renewal, now } = order;
+        let permit = match policy::judge(&Request { entry, credential }, &self.rules, now) {
             Judgement::Permit(permit) => permit,
             Judgement::Refuse(reasons) => return Outcome::Refused(reasons),
         };
-        let keyring = self.keyring.borrow().clone();
-        let svid = match keyring.sign_x509(permit, now) {
-            Ok(svid) => svid,
+        let keyring = self.sources.keyring.borrow().clone();
+        let signed = match sign(&keyring, permit) {
+            Ok(signed) => signed,
             Err(error) => {
                 if self.counters.is_worth_a_line(caller.peer().uid()) {
                     tracing::error!(entry = %entry.id, id = %entry.spec.spiffe_id, error = %chain(&error), "credential not signed");
@@ -164,12 +191,12 @@ impl Issuer {
         };
         let record = Record::Issued {
             caller: self.recorded(caller, attested),
-            credential: "x509-svid",
-            spiffe_id: svid.id.clone(),
+            credential: credential.name(),
+            spiffe_id: signed.id().clone(),
             entry: entry.id.to_string(),
             revision: entry.revision,
-            serial: svid.serial.clone(),
-            not_after: svid.not_after,
+            serial: signed.serial().to_owned(),
+            not_after: signed.not_after(),
             renewal,
         };
         let urgency = if renewal { Urgency::Renewal } else { Urgency::Ordinary };
@@ -180,20 +207,34 @@ impl Issuer {
             self.counters.audit_failed();
             return Outcome::Failed(Error::Audit(error));
         }
-        self.counters.issued(renewal);
-        tracing::debug!(id = %svid.id, serial = svid.serial, authority = %svid.authority, pid = caller.peer().pid(), renewal, "issued");
-        Outcome::Signed(svid)
+        self.counters.issued(credential.name(), renewal);
+        tracing::debug!(
+            credential = credential.name(),
+            id = %signed.id(),
+            serial = signed.serial(),
+            authority = %signed.authority(),
+            pid = caller.peer().pid(),
+            renewal,
+            "issued"
+        );
+        Outcome::Signed(signed)
     }
 
     /// Records that a caller was entitled to nothing.
-    pub(super) fn refuse(&self, caller: &Caller, attested: &Attested, reasons: Vec<Reason>) -> Error {
+    pub(super) fn refuse(
+        &self,
+        caller: &Caller,
+        attested: &Attested,
+        what: &'static str,
+        reasons: Vec<Reason>,
+    ) -> Error {
         let codes: Vec<&'static str> =
             reasons.iter().map(Reason::code).chain(attested.lack.map(|lack| lack.code())).collect();
         for code in &codes {
             self.counters.refused(code);
         }
         tracing::debug!(pid = caller.peer().pid(), uid = caller.peer().uid(), ?codes, "refused");
-        self.record_refusal(caller, Some(attested), &codes, None).ok();
+        self.record_refusal(caller, Some(attested), what, &codes).ok();
         Error::Refused(reasons)
     }
 
@@ -201,8 +242,8 @@ impl Issuer {
         &self,
         caller: &Caller,
         attested: Option<&Attested>,
+        what: &'static str,
         reasons: &[&'static str],
-        detail: Option<String>,
     ) -> Result<(), audit::Error> {
         let caller = match attested {
             Some(attested) => self.recorded(caller, attested),
@@ -213,7 +254,7 @@ impl Issuer {
                 exe: None,
             },
         };
-        let record = Record::Refused { caller, what: "x509-svid", reasons: reasons.to_vec(), detail };
+        let record = Record::Refused { caller, what, reasons: reasons.to_vec(), detail: None };
         self.log.append(&record, Urgency::Ordinary).map(|_| ())
     }
 

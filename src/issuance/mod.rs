@@ -4,19 +4,33 @@
 //! each change; nothing leaves that was not judged, recorded, and proved to go to the process that was attested.
 
 mod bundles;
+mod credential;
 pub(crate) mod desk;
 mod error;
 mod explanation;
 mod feed;
 mod issuer;
 mod jitter;
+mod kind;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod verdict;
+mod wit;
 
 pub(crate) use bundles::BundleFeed;
 pub(crate) use error::Error;
 pub(crate) use explanation::{Explain, Explanation, Unexplained};
-pub(crate) use feed::{Update, X509Feed};
-pub(crate) use issuer::Issuer;
+pub(crate) use feed::{Feed, Update};
+pub(crate) use issuer::{Issuer, Sources};
+pub(crate) use kind::Kind;
 pub(crate) use standing::{AuthorityStanding, Stand, Standing};
+#[cfg(any(fuzzing, test))]
+pub(crate) use tokens::AUDIENCE_BYTES_MAX;
+pub(crate) use tokens::{Audiences, Labelled, Misasked, Wanted};
+pub(crate) use verdict::{JwtRules, Question};
+pub(crate) use wit::{Held as WitSvid, HolderKeys};
+
+/// How often a caller that changes between attestation and release is attested again for one answer.
+const ROUNDS_MAX: usize = 8;

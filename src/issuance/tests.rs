@@ -11,8 +11,9 @@ use tokio::{net::UnixStream, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Issuer, X509Feed,
+    Error, Feed, Issuer, JwtRules, Sources,
     desk::fixture::{draft, trust_domain},
+    kind::X509,
 };
 use crate::{
     attest::{Attestor, Caller, Waits},
@@ -40,7 +41,7 @@ struct Scene {
     clock: Clock,
     keyring: watch::Sender<Arc<Keyring>>,
     registry: watch::Sender<Arc<Snapshot>>,
-    feed: X509Feed,
+    feed: Feed<X509>,
     _connection: (Stream, UnixStream),
     _home: Scratch,
 }
@@ -56,9 +57,11 @@ impl Scene {
         let (registry, entries) = watch::channel(Arc::new(snapshot(1, end(&clock, entry_life))));
         let (keyring, keys) = watch::channel(keyring(clock.now(), authority_life));
         let log = audit::Log::in_test(&home.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
-        let rules = Rules { trust_domain: trust_domain(), x509_ttl_default: HOUR, x509_ttl_max: HOUR };
+        let rules = Rules::in_test(trust_domain(), HOUR);
+        let sources = Sources { registry: entries, keyring: keys };
+        let jwt = JwtRules { issuer: None, leeway: Duration::ZERO, strangers_verify: false };
         let (counters, stopping) = (Arc::default(), CancellationToken::new());
-        let issuer = Issuer::new(entries, keys, rules, log, clock.clone(), counters, stopping);
+        let issuer = Issuer::new(sources, rules, jwt, log, clock.clone(), counters, stopping);
 
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = Arc::new(Peer::of(&ours, kernel).unwrap());

@@ -4,24 +4,46 @@ use std::time::{Duration, SystemTime};
 
 use crate::{registry::Entry, spiffe::TrustDomain};
 
-use super::{permit::Permit, reason::Reason};
+use super::{credential::Credential, permit::Permit, reason::Reason};
 
 /// What holds for every request to this daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
     /// The trust domain it signs for.
     pub(crate) trust_domain: TrustDomain,
-    /// How long an X.509-SVID lives when its entry does not say.
-    pub(crate) x509_ttl_default: Duration,
-    /// How long an X.509-SVID lives at most, whatever its entry says.
-    pub(crate) x509_ttl_max: Duration,
+    /// How long X.509-SVIDs live.
+    pub(crate) x509: Lifetimes,
+    /// How long JWT-SVIDs live.
+    pub(crate) jwt: Lifetimes,
+    /// How long WIT-SVIDs live.
+    pub(crate) wit: Lifetimes,
 }
 
-/// What is asked for: the identity of an entry that the caller's selectors match, as an X.509-SVID.
+#[cfg(test)]
+impl Rules {
+    /// Everything lives so long, and no longer.
+    pub(crate) fn in_test(trust_domain: TrustDomain, life: Duration) -> Self {
+        let lifetimes = Lifetimes { default: life, max: life };
+        Self { trust_domain, x509: lifetimes, jwt: lifetimes, wit: lifetimes }
+    }
+}
+
+/// How long credentials of one kind live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lifetimes {
+    /// When the entry does not say.
+    pub(crate) default: Duration,
+    /// At most, whatever the entry says.
+    pub(crate) max: Duration,
+}
+
+/// What is asked for: the identity of an entry that the caller's selectors match, as a credential of one kind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
     /// The entry.
     pub(crate) entry: &'a Entry,
+    /// The kind of credential.
+    pub(crate) credential: Credential,
 }
 
 /// Yes or no. A no is an answer, not an error.
@@ -51,18 +73,24 @@ pub(crate) fn judge(request: &Request<'_>, rules: &Rules, now: SystemTime) -> Ju
     if !reasons.is_empty() {
         return Judgement::Refuse(reasons);
     }
-    let left = lifetime(entry, rules, now);
+    let left = lifetime(request, rules, now);
     let ttl = Duration::from_secs(left.as_secs());
     match ttl.is_zero() {
         true => Judgement::Refuse(vec![Reason::NoLifetime { entry: entry.id.clone(), left }]),
-        false => Judgement::Permit(Permit::new(entry, ttl)),
+        false => Judgement::Permit(Permit::new(request, ttl)),
     }
 }
 
 /// The entry's own lifetime or the default, under the cap, and never beyond the entry's end.
-fn lifetime(entry: &Entry, rules: &Rules, now: SystemTime) -> Duration {
-    let ttl = entry.spec.x509_ttl.unwrap_or(rules.x509_ttl_default).min(rules.x509_ttl_max);
-    match entry.spec.expires_at.map(|end| end.duration_since(now).unwrap_or_default()) {
+fn lifetime(request: &Request<'_>, rules: &Rules, now: SystemTime) -> Duration {
+    let spec = &request.entry.spec;
+    let (own, rule) = match request.credential {
+        Credential::X509 => (spec.x509_ttl, rules.x509),
+        Credential::Jwt => (spec.jwt_ttl, rules.jwt),
+        Credential::Wit => (None, rules.wit),
+    };
+    let ttl = own.unwrap_or(rule.default).min(rule.max);
+    match spec.expires_at.map(|end| end.duration_since(now).unwrap_or_default()) {
         Some(left) => ttl.min(left),
         None => ttl,
     }

@@ -5,11 +5,13 @@
 //!
 //! Pure: the time is an argument.
 
+mod credential;
 mod judge;
 mod permit;
 mod reason;
 
-pub(crate) use judge::{Judgement, Request, Rules, judge};
+pub(crate) use credential::Credential;
+pub(crate) use judge::{Judgement, Lifetimes, Request, Rules, judge};
 pub(crate) use permit::Permit;
 pub(crate) use reason::Reason;
 

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{registry::Entry, spiffe::Id};
+use super::{Credential, Request};
+use crate::spiffe::Id;
 
-/// Leave to issue one X.509-SVID. Only this room makes one; it cannot be copied, and whoever signs takes
+/// Leave to issue one credential of one kind. Only this room makes one; it cannot be copied, and whoever signs takes
 /// it by value.
 #[derive(Debug)]
 #[must_use = "a permit is spent by signing"]
 pub(crate) struct Permit {
+    credential: Credential,
     id: Id,
     dns_names: Vec<String>,
     ttl: Duration,
@@ -17,13 +19,20 @@ pub(crate) struct Permit {
 
 impl Permit {
     // INVARIANT: called by `judge` alone, after every rule.
-    pub(super) fn new(entry: &Entry, ttl: Duration) -> Self {
+    pub(super) fn new(request: &Request<'_>, ttl: Duration) -> Self {
+        let entry = request.entry;
         Self {
+            credential: request.credential,
             id: entry.spec.spiffe_id.clone(),
             dns_names: entry.spec.dns_names.clone(),
             ttl,
             expires_at: entry.spec.expires_at,
         }
+    }
+
+    /// What may be issued.
+    pub(crate) fn credential(&self) -> Credential {
+        self.credential
     }
 
     /// Whose SVID it is.

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Judgement, Permit, Reason, Request, Rules, judge};
+use super::{Credential, Judgement, Lifetimes, Permit, Reason, Request, Rules, judge};
 use crate::{
     registry::{Draft, Entry, EntryId},
     spiffe::TrustDomain,
@@ -21,7 +21,13 @@ fn now() -> SystemTime {
 }
 
 fn rules() -> Rules {
-    Rules { trust_domain: domain("example.org"), x509_ttl_default: HOUR, x509_ttl_max: 24 * HOUR }
+    let short = Lifetimes { default: HOUR / 12, max: HOUR };
+    Rules {
+        trust_domain: domain("example.org"),
+        x509: Lifetimes { default: HOUR, max: 24 * HOUR },
+        jwt: short,
+        wit: short,
+    }
 }
 
 fn entry(change: impl FnOnce(&mut Draft)) -> Entry {
@@ -37,14 +43,14 @@ fn entry(change: impl FnOnce(&mut Draft)) -> Entry {
 }
 
 fn permitted(entry: &Entry, rules: &Rules) -> Permit {
-    match judge(&Request { entry }, rules, now()) {
+    match judge(&Request { entry, credential: Credential::X509 }, rules, now()) {
         Judgement::Permit(permit) => permit,
         Judgement::Refuse(reasons) => panic!("refused: {reasons:?}"),
     }
 }
 
 fn refused(entry: &Entry, rules: &Rules) -> Vec<Reason> {
-    match judge(&Request { entry }, rules, now()) {
+    match judge(&Request { entry, credential: Credential::X509 }, rules, now()) {
         Judgement::Permit(permit) => panic!("permitted: {permit:?}"),
         Judgement::Refuse(reasons) => reasons,
     }
@@ -72,10 +78,10 @@ fn the_lifetime_is_the_entrys_or_the_default_under_the_cap() {
     assert_eq!(ttl(86_400, &rules()), 24 * HOUR);
     assert_eq!(ttl(86_401, &rules()), 24 * HOUR);
     // The cap holds for the default as well.
-    let strict = Rules { x509_ttl_max: Duration::from_secs(300), ..rules() };
+    let strict = Rules { x509: Lifetimes { max: Duration::from_secs(300), ..rules().x509 }, ..rules() };
     assert_eq!(ttl(0, &strict), Duration::from_secs(300));
     // Certificates count in whole seconds.
-    let odd = Rules { x509_ttl_default: Duration::from_millis(2900), ..rules() };
+    let odd = Rules { x509: Lifetimes { default: Duration::from_millis(2900), ..rules().x509 }, ..rules() };
     assert_eq!(ttl(0, &odd), Duration::from_secs(2));
 }
 
@@ -125,7 +131,7 @@ fn all_reasons_are_told() {
 
 #[test]
 fn rules_that_leave_no_life_permit_nothing() {
-    let none = Rules { x509_ttl_max: Duration::ZERO, ..rules() };
+    let none = Rules { x509: Lifetimes { max: Duration::ZERO, ..rules().x509 }, ..rules() };
     let codes: Vec<_> = refused(&entry(|_| {}), &none).iter().map(Reason::code).collect();
     assert_eq!(codes, ["no_lifetime"]);
 }

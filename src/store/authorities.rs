@@ -14,6 +14,10 @@ pub(crate) enum AuthorityKind {
     Root,
     /// A root has signed its certificate.
     Issuing,
+    /// It signs JWT-SVIDs. Its certificate is self-signed and nobody's business: it says which key, and for how long.
+    Jwt,
+    /// It signs WIT-SVIDs. Its certificate as of the one before.
+    Wit,
 }
 
 /// Where an authority stands.
@@ -94,7 +98,13 @@ pub(super) fn time_of(nanos: i64) -> SystemTime {
 }
 
 impl AuthorityKind {
-    const WORDS: [(Self, &'static str); 2] = [(Self::Root, "root"), (Self::Issuing, "issuing")];
+    const WORDS: [(Self, &'static str); 4] =
+        [(Self::Root, "root"), (Self::Issuing, "issuing"), (Self::Jwt, "jwt"), (Self::Wit, "wit")];
+
+    /// Its word, as it is stored and shown.
+    pub(crate) fn name(self) -> &'static str {
+        word_of(&Self::WORDS, &self)
+    }
 }
 
 impl AuthoritySlot {

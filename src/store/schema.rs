@@ -11,7 +11,7 @@ use crate::spiffe::TrustDomain;
 pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 
 /// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
-const MIGRATIONS: [&str; 2] = [FIRST, SUMS];
+const MIGRATIONS: [&str; 3] = [FIRST, SUMS, TOKEN_KEYS];
 
 /// The schema that this release writes.
 pub(crate) fn version() -> u32 {
@@ -91,6 +91,22 @@ const SUMS: &str = "
 ALTER TABLE entry ADD COLUMN sum BLOB NOT NULL DEFAULT x'';
 ";
 const SUMS_SINCE: u32 = 2;
+
+/// Keys that sign tokens are authorities too.
+const TOKEN_KEYS: &str = "
+CREATE TABLE authority_next (
+    id                TEXT PRIMARY KEY NOT NULL,
+    kind              TEXT NOT NULL CHECK (kind IN ('root', 'issuing', 'jwt', 'wit')),
+    slot              TEXT NOT NULL CHECK (slot IN ('prepared', 'active', 'retired')),
+    algorithm         TEXT NOT NULL,
+    certificate       BLOB NOT NULL,
+    changed_at_nanos  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO authority_next SELECT id, kind, slot, algorithm, certificate, changed_at_nanos FROM authority;
+DROP TABLE authority;
+ALTER TABLE authority_next RENAME TO authority;
+CREATE UNIQUE INDEX one_active_authority ON authority (kind) WHERE slot = 'active';
+";
 
 #[cfg(test)]
 mod tests {

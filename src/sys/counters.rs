@@ -26,7 +26,8 @@ pub(crate) struct Counters {
     attestations: Family<1>,
     challenges: Family<1>,
     hashes: Family<1>,
-    issued: Family<1>,
+    issued: Family<2>,
+    judged: Family<1>,
     refused: Family<1>,
     sign_failures: AtomicU64,
     pushes: AtomicU64,
@@ -149,8 +150,13 @@ impl Counters {
     }
 
     /// A credential was signed and recorded.
-    pub(crate) fn issued(&self, renewal: bool) {
-        self.issued.add([if renewal { "renewal" } else { "first" }]);
+    pub(crate) fn issued(&self, credential: &'static str, renewal: bool) {
+        self.issued.add([credential, if renewal { "renewal" } else { "first" }]);
+    }
+
+    /// A token was judged on a caller's behalf.
+    pub(crate) fn judged(&self, is_believed: bool) {
+        self.judged.add([if is_believed { "valid" } else { "invalid" }]);
     }
 
     /// A caller was entitled to nothing.
@@ -239,7 +245,8 @@ impl Counters {
         family("attestations", "Looks at callers", &self.attestations, &["result"]);
         family("challenges", "Running images asked to answer", &self.challenges, &["result"]);
         family("hashes", "Digests of executables wanted", &self.hashes, &["result"]);
-        family("issued", "Credentials issued", &self.issued, &["kind"]);
+        family("issued", "Credentials issued", &self.issued, &["credential", "kind"]);
+        family("tokens_judged", "Tokens judged on callers' behalf", &self.judged, &["result"]);
         family("refused", "Callers who were entitled to nothing", &self.refused, &["reason"]);
         family("limits_met", "Limits met", &self.limits_met, &["limit"]);
     }

@@ -34,6 +34,70 @@ pub struct Bundles {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub struct JwtOrder {
+    #[prost(string, repeated, tag = "1")]
+    pub audience: Vec<String>,
+    #[prost(string, tag = "2")]
+    pub spiffe_id: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct JwtSvids {
+    #[prost(message, repeated, tag = "1")]
+    pub svids: Vec<JwtSvid>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct JwtSvid {
+    #[prost(string, tag = "1")]
+    pub spiffe_id: String,
+    #[prost(string, tag = "2")]
+    pub svid: String,
+    #[prost(string, tag = "3")]
+    pub hint: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ToValidate {
+    #[prost(string, tag = "1")]
+    pub audience: String,
+    #[prost(string, tag = "2")]
+    pub svid: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Validated {
+    #[prost(string, tag = "1")]
+    pub spiffe_id: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub claims: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct WitOrder {
+    #[prost(string, tag = "1")]
+    pub spiffe_id: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct WitSvids {
+    #[prost(message, repeated, tag = "1")]
+    pub svids: Vec<WitSvid>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct WitSvid {
+    #[prost(string, tag = "1")]
+    pub spiffe_id: String,
+    #[prost(string, tag = "2")]
+    pub svid: String,
+    #[prost(string, tag = "3")]
+    pub key: String,
+    #[prost(string, tag = "4")]
+    pub hint: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct Entry {
     #[prost(string, tag = "1")]
     pub id: String,
@@ -148,6 +212,22 @@ impl Watch {
         let next = self.raw.next_message(self.stream)?;
         Ok(next.map(|bytes| Svids::decode(&*bytes).expect("an answer that decodes").svids))
     }
+}
+
+/// One unary call of the Workload API on a connection of its own; its answer, or how it was refused.
+pub fn ask<T: prost::Message + Default>(
+    socket: &Path,
+    method: &str,
+    request: &impl prost::Message,
+) -> io::Result<Result<T, Answer>> {
+    let mut raw = Raw::connect(socket)?;
+    let head = Head::new(&format!("/SpiffeWorkloadAPI/{method}"));
+    let stream = raw.call(&head, &message(&request.encode_to_vec()))?;
+    let mut answer = raw.finish(stream)?;
+    if answer.code() == Some(0) && answer.messages.len() == 1 {
+        return Ok(Ok(T::decode(&*answer.messages.remove(0)).expect("an answer that decodes")));
+    }
+    Ok(Err(answer))
 }
 
 /// One call for SVIDs on a connection of its own.

@@ -95,7 +95,8 @@ fn an_unknown_method_is_unimplemented() {
         let answer = Raw::connect(&daemon.socket()).unwrap().ask(&Head::new(method)).unwrap();
         assert_eq!(answer.code(), Some(UNIMPLEMENTED), "{method}: {answer:?}");
     }
-    for profile in ["FetchJWTSVID", "FetchJWTBundles", "ValidateJWTSVID", "FetchWITSVID", "FetchWITBundles"] {
+    // Incubating, and not switched on.
+    for profile in ["FetchWITSVID", "FetchWITBundles"] {
         let answer =
             Raw::connect(&daemon.socket()).unwrap().ask(&Head::new(&format!("/SpiffeWorkloadAPI/{profile}"))).unwrap();
         assert_eq!(answer.code(), Some(UNIMPLEMENTED), "{profile}: {answer:?}");

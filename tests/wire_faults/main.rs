@@ -18,6 +18,7 @@ mod hung;
 mod registered;
 mod start;
 mod state;
+mod tokens;
 mod transport;
 mod userns;
 mod wire;

@@ -34,8 +34,14 @@ pub struct Config {
     pub host_root: PathBuf,
     /// Kernel features that count as absent. The daemon acts as on an older kernel, never weaker.
     pub(crate) without_kernel: Vec<Feature>,
+    /// Whether callers without an identity may fetch bundles and have JWT-SVIDs validated.
+    pub allow_unauthenticated_verifiers: bool,
     /// X.509-SVIDs.
     pub x509: X509,
+    /// JWT-SVIDs.
+    pub jwt: Jwt,
+    /// WIT-SVIDs.
+    pub wit: Wit,
     /// The embedded certificate authority.
     pub authority: Authority,
     /// The record of what was done.
@@ -68,6 +74,30 @@ pub struct X509 {
     pub ttl_max: Duration,
 }
 
+/// JWT-SVIDs: how they are made, and how those of others are judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jwt {
+    /// Lifetime of one whose entry says nothing. Never longer than `ttl_max`.
+    pub ttl: Duration,
+    /// The longest that an entry can ask for.
+    pub ttl_max: Duration,
+    /// Their `iss`; none by default.
+    pub issuer: Option<String>,
+    /// How much the clocks of those who signed may differ, at most a minute.
+    pub leeway: Duration,
+}
+
+/// WIT-SVIDs, which the standard calls incubating.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wit {
+    /// Whether they are offered at all.
+    pub enabled: bool,
+    /// Lifetime of one whose entry says nothing. Never longer than `ttl_max`.
+    pub ttl: Duration,
+    /// The longest that an entry can ask for.
+    pub ttl_max: Duration,
+}
+
 /// The embedded certificate authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authority {
@@ -79,6 +109,8 @@ pub struct Authority {
     pub issuing_ttl: Duration,
     /// Lifetime of the root. At least twice `issuing_ttl`, and twelve minutes. Not used where the layout is self-signed.
     pub root_ttl: Duration,
+    /// Lifetime of a key that signs tokens. At least six times `jwt.ttl_max` and `wit.ttl_max`.
+    pub token_key_ttl: Duration,
 }
 
 /// How many tiers the authority has.
@@ -232,12 +264,16 @@ impl Config {
             state_dir: paths.state_dir.clone(),
             host_root: "/".into(),
             without_kernel: Vec::new(),
+            allow_unauthenticated_verifiers: false,
             x509: X509 { ttl: HOUR, ttl_max: DAY },
+            jwt: Jwt { ttl: MINUTES_5, ttl_max: HOUR, issuer: None, leeway: Duration::from_secs(30) },
+            wit: Wit { enabled: false, ttl: MINUTES_5, ttl_max: HOUR },
             authority: Authority {
                 layout: Layout::Rooted,
                 algorithm: Algorithm::P256,
                 issuing_ttl: DAY,
                 root_ttl: YEAR.saturating_mul(5),
+                token_key_ttl: DAY,
             },
             audit: Audit {
                 durability: Durability::Normal,
@@ -301,6 +337,7 @@ impl LogLevel {
     }
 }
 
+const MINUTES_5: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);

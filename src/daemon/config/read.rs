@@ -12,7 +12,7 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    Algorithm, Config, Durability, Layout, LogFormat, LogLevel, OpsAddress, Problems, YEAR,
+    Algorithm, Config, DAY, Durability, Layout, LogFormat, LogLevel, OpsAddress, Problems, YEAR,
     problems::{Place, Problem},
     section::{Findings, Section, line},
     values,
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     authority::{ISSUING_TTL_MIN, ROOT_TTL_MIN},
     daemon::{Paths, units::duration_text},
-    spiffe::TrustDomain,
+    spiffe::{LEEWAY_MAX, TrustDomain},
 };
 
 /// What the command line says; it wins over the file.
@@ -136,7 +136,10 @@ impl Reading {
         root.read("state_dir", &mut config.state_dir, values::path);
         root.read("host_root", &mut config.host_root, values::path);
         root.read_list("without_kernel", &mut config.without_kernel, values::feature);
+        root.read("allow_unauthenticated_verifiers", &mut config.allow_unauthenticated_verifiers, values::flag);
         self.x509(root.table("x509"), config);
+        self.jwt(root.table("jwt"), config);
+        self.wit(root.table("wit"), config);
         self.authority(root.table("authority"), config);
         self.audit(root.table("audit"), config);
         self.ops(root.table("ops"), config);
@@ -154,6 +157,21 @@ impl Reading {
         section.finish(&mut self.findings);
     }
 
+    fn jwt(&mut self, mut section: Section<'_>, config: &mut Config) {
+        section.read("ttl", &mut config.jwt.ttl, values::length(TTL_MIN..=DAY));
+        section.read("ttl_max", &mut config.jwt.ttl_max, values::length(TTL_MIN..=DAY));
+        section.read("issuer", &mut config.jwt.issuer, values::issuer);
+        section.read("leeway", &mut config.jwt.leeway, values::length(Duration::ZERO..=LEEWAY_MAX));
+        section.finish(&mut self.findings);
+    }
+
+    fn wit(&mut self, mut section: Section<'_>, config: &mut Config) {
+        section.read("enabled", &mut config.wit.enabled, values::flag);
+        section.read("ttl", &mut config.wit.ttl, values::length(TTL_MIN..=DAY));
+        section.read("ttl_max", &mut config.wit.ttl_max, values::length(TTL_MIN..=DAY));
+        section.finish(&mut self.findings);
+    }
+
     fn authority(&mut self, mut section: Section<'_>, config: &mut Config) {
         let authority = &mut config.authority;
         let layouts = [("rooted", Layout::Rooted), ("self-signed", Layout::SelfSigned)];
@@ -162,7 +180,8 @@ impl Reading {
         section.read("algorithm", &mut authority.algorithm, values::word(&algorithms));
         let range = TTL_MIN..=YEAR.saturating_mul(30);
         section.read("issuing_ttl", &mut authority.issuing_ttl, values::length(range.clone()));
-        section.read("root_ttl", &mut authority.root_ttl, values::length(range));
+        section.read("root_ttl", &mut authority.root_ttl, values::length(range.clone()));
+        section.read("token_key_ttl", &mut authority.token_key_ttl, values::length(range));
         section.finish(&mut self.findings);
     }
 
@@ -218,10 +237,23 @@ impl Reading {
 
     /// What no value alone can show.
     fn fit(&mut self, config: &Config) {
-        let Config { x509, authority, audit, .. } = config;
+        let Config { x509, jwt, wit, authority, audit, .. } = config;
         self.sockets(config);
-        if x509.ttl > x509.ttl_max {
-            self.misfit(&["x509.ttl", "x509.ttl_max"], "cannot be longer than x509.ttl_max");
+        for (keys, ttl, most) in [
+            (["x509.ttl", "x509.ttl_max"], x509.ttl, x509.ttl_max),
+            (["jwt.ttl", "jwt.ttl_max"], jwt.ttl, jwt.ttl_max),
+            (["wit.ttl", "wit.ttl_max"], wit.ttl, wit.ttl_max),
+        ] {
+            if ttl > most {
+                self.misfit(&keys, &format!("cannot be longer than {}", keys[1]));
+            }
+        }
+        // A key signs until five sixths of its life; what it signs just before must still have room.
+        for (key, longest) in [("jwt.ttl_max", jwt.ttl_max), ("wit.ttl_max", wit.ttl_max)] {
+            if authority.token_key_ttl < longest.saturating_mul(6) {
+                let words = format!("must be at least six times {key}");
+                self.misfit(&["authority.token_key_ttl", key], &words);
+            }
         }
         // An authority is replaced at half its life; what it signs just before must still have room.
         if authority.issuing_ttl < x509.ttl.saturating_mul(2) {
@@ -234,6 +266,7 @@ impl Reading {
         for (key, ttl, least, is_used) in [
             ("authority.issuing_ttl", authority.issuing_ttl, ISSUING_TTL_MIN, true),
             ("authority.root_ttl", authority.root_ttl, ROOT_TTL_MIN, authority.layout == Layout::Rooted),
+            ("authority.token_key_ttl", authority.token_key_ttl, ISSUING_TTL_MIN, true),
         ] {
             if is_used && ttl < least {
                 let (least, ttl) = (duration_text(least), duration_text(ttl));

@@ -10,6 +10,8 @@ use std::{
 
 use super::*;
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 const REFERENCE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/dayfly.toml"));
 
 fn parse(text: &str) -> Result<Config, Problems> {
@@ -61,11 +63,14 @@ fn every_value_of_the_file_is_taken() {
         r#"workload_sockets = ["/a", "/b"]
         admin_socket = "/c"
         admin_group = "0"
+        allow_unauthenticated_verifiers = true
         state_dir = "/d"
         host_root = "/proc/1/root"
         without_kernel = ["pidfd_info", "pass_rights"]
         x509 = { ttl = "90s", ttl_max = "2h" }
-        authority = { layout = "self-signed", algorithm = "p384", issuing_ttl = "7d", root_ttl = "10d" }
+        authority = { layout = "self-signed", algorithm = "p384", issuing_ttl = "7d", root_ttl = "10d", token_key_ttl = "2d" }
+        jwt = { ttl = "1m", ttl_max = "2m", issuer = "https://issuer.example.org", leeway = "0s" }
+        wit = { enabled = true, ttl = "3m", ttl_max = "4m" }
         audit = { durability = "strict", segment_bytes = 1048576, total_bytes = "64MiB", refusals_per_uid_minute = 5 }
         ops = { address = "0.0.0.0:9464", allow_remote = true }
         log = { level = "trace", format = "json" }
@@ -99,12 +104,21 @@ fn every_value_of_the_file_is_taken() {
         state_dir: "/d".into(),
         host_root: "/proc/1/root".into(),
         without_kernel: vec![Feature::PidfdInfo, Feature::PassRights],
+        allow_unauthenticated_verifiers: true,
         x509: X509 { ttl: Duration::from_secs(90), ttl_max: HOUR * 2 },
+        jwt: Jwt {
+            ttl: MINUTE,
+            ttl_max: MINUTE * 2,
+            issuer: Some("https://issuer.example.org".into()),
+            leeway: Duration::ZERO,
+        },
+        wit: Wit { enabled: true, ttl: MINUTE * 3, ttl_max: MINUTE * 4 },
         authority: Authority {
             layout: Layout::SelfSigned,
             algorithm: Algorithm::P384,
             issuing_ttl: DAY * 7,
             root_ttl: DAY * 10,
+            token_key_ttl: DAY * 2,
         },
         audit: Audit {
             durability: Durability::Strict,
@@ -153,6 +167,12 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("[x509]\nttl = \"2d\"", 3, "x509.ttl: cannot be longer than x509.ttl_max"),
     ("[x509]\nttl_max = \"10m\"", 3, "x509.ttl: cannot be longer than x509.ttl_max"),
     ("[authority]\nissuing_ttl = \"90m\"", 3, "authority.issuing_ttl: must be at least twice x509.ttl"),
+    ("[jwt]\nttl = \"2h\"", 3, "jwt.ttl: cannot be longer than jwt.ttl_max"),
+    ("[wit]\nttl_max = \"2m\"", 3, "wit.ttl: cannot be longer than wit.ttl_max"),
+    ("[jwt]\nttl_max = \"5h\"", 3, "authority.token_key_ttl: must be at least six times jwt.ttl_max"),
+    ("[authority]\ntoken_key_ttl = \"5h\"", 3, "authority.token_key_ttl: must be at least six times jwt.ttl_max"),
+    ("[jwt]\nissuer = \"a b\"", 3, "jwt.issuer: must be a URL or a name in ASCII without spaces"),
+    ("[jwt]\nleeway = \"61s\"", 3, "jwt.leeway: must be from 0s to 1m"),
     ("[authority]\nroot_ttl = \"36h\"", 3, "authority.root_ttl: must be at least twice authority.issuing_ttl"),
     (
         "[x509]\nttl = \"10s\"\n[authority]\nissuing_ttl = \"20s\"",

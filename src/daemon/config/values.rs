@@ -140,6 +140,19 @@ pub(super) fn check_socket(path: &Path) -> Result<(), String> {
     }
 }
 
+/// The `iss` of tokens: any text that every JSON reader shows alike, or none.
+pub(super) fn issuer(value: &DeValue<'_>) -> Result<Option<String>, String> {
+    let issuer = text(value)?;
+    match issuer.len() {
+        0 => Ok(None),
+        ISSUER_BYTES_MAX.. => Err(format!("has {} bytes, {ISSUER_BYTES_MAX} are too many", issuer.len())),
+        _ if issuer.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(issuer.to_owned())),
+        _ => Err("must be a URL or a name in ASCII without spaces".to_owned()),
+    }
+}
+
+const ISSUER_BYTES_MAX: usize = 2_048;
+
 pub(super) fn admin_group(value: &DeValue<'_>) -> Result<Option<AdminGroup>, String> {
     let name = text(value)?;
     if name.is_empty() {

@@ -39,6 +39,8 @@ pub struct Draft<'a> {
     pub id: &'a Id,
     /// For whom it is, in this order; what comes twice is written once.
     pub audiences: &'a [String],
+    /// Its `iss`, where there is to be one. Nobody finds keys by it.
+    pub issuer: Option<&'a str>,
     /// When it ends; rounded down to a second.
     pub expires_at: SystemTime,
 }
@@ -60,7 +62,7 @@ pub enum DraftError {
     Sign(#[from] SignError),
 }
 
-/// Makes a JWT-SVID: header `alg`, `kid` and `typ`, claims `sub`, `aud` (a list), `exp` and `iat`, the times in
+/// Makes a JWT-SVID: header `alg`, `kid` and `typ`, claims `sub`, `aud` (a list), `exp`, `iat` and perhaps `iss`, the times in
 /// whole seconds since 1970. `iat` is `now`, rounded down.
 ///
 /// # Errors
@@ -79,8 +81,8 @@ pub fn issue(draft: &Draft<'_>, signer: &dyn Signer, now: SystemTime) -> Result<
         .string("sub", draft.id.as_str())
         .raw("aud", &json::array(audiences.into_iter().map(|audience| json::quoted(audience))))
         .integer("exp", expires_at)
-        .integer("iat", issued_at)
-        .finish();
+        .integer("iat", issued_at);
+    let claims = draft.issuer.into_iter().fold(claims, |claims, issuer| claims.string("iss", issuer)).finish();
     Ok(jose::sign("JWT", &claims, signer)?)
 }
 

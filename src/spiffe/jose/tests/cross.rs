@@ -39,7 +39,8 @@ fn what_we_issue_they_verify() {
     for (ours, theirs) in PAIRS {
         let key = Key::new("k1", ours);
         let audiences = ["aud1".to_owned(), "aud2".to_owned()];
-        let draft = jwt::Draft { id: &id(), audiences: &audiences, expires_at: now() + Duration::from_secs(300) };
+        let draft =
+            jwt::Draft { id: &id(), audiences: &audiences, issuer: None, expires_at: now() + Duration::from_secs(300) };
         let token = jwt::issue(&draft, &key, now()).unwrap();
         let mut validation = only_signature(theirs);
         validation.validate_aud = true;

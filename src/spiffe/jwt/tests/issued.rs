@@ -33,7 +33,7 @@ fn a_token_has_exactly_these_members_in_this_order() {
     let audiences = texts(&["b", "aud1", "b", "a\"", "aud1"]);
     // A clock between two seconds: `iat` is not ahead of it, `exp` not behind what was allowed.
     let at = now() + Duration::from_millis(999);
-    let draft = Draft { id: &id(), audiences: &audiences, expires_at: at + seconds(300) };
+    let draft = Draft { id: &id(), audiences: &audiences, issuer: None, expires_at: at + seconds(300) };
     let token = issue(&draft, &world.k1, at).unwrap();
     let parts = parts(&token);
     assert_eq!(parts[0], br#"{"alg":"ES256","kid":"k1","typ":"JWT"}"#);
@@ -63,24 +63,24 @@ fn a_bad_draft_is_not_signed() {
         (texts(&["a"]), in_time, before_1970, DraftError::Time),
     ];
     for (audiences, expires_at, at, reason) in cases {
-        let draft = Draft { id: &id(), audiences: &audiences, expires_at };
+        let draft = Draft { id: &id(), audiences: &audiences, issuer: None, expires_at };
         assert_eq!(issue(&draft, &fake, at), Err(reason), "{audiences:?}");
     }
     assert_eq!(*fake.asked.lock().unwrap(), 0);
     let most = many(AUDIENCES_MAX);
-    assert!(issue(&Draft { id: &id(), audiences: &most, expires_at: in_time }, &fake, now()).is_ok());
+    assert!(issue(&Draft { id: &id(), audiences: &most, issuer: None, expires_at: in_time }, &fake, now()).is_ok());
     // Repeated ones do not count.
     let twice = [many(AUDIENCES_MAX), many(AUDIENCES_MAX)].concat();
-    assert!(issue(&Draft { id: &id(), audiences: &twice, expires_at: in_time }, &fake, now()).is_ok());
+    assert!(issue(&Draft { id: &id(), audiences: &twice, issuer: None, expires_at: in_time }, &fake, now()).is_ok());
     let long = texts(&[&"a".repeat(16 * 1024)]);
-    let outcome = issue(&Draft { id: &id(), audiences: &long, expires_at: in_time }, &fake, now());
+    let outcome = issue(&Draft { id: &id(), audiences: &long, issuer: None, expires_at: in_time }, &fake, now());
     assert!(matches!(outcome, Err(DraftError::Sign(SignError::TooLong(_)))));
 }
 
 #[test]
 fn what_the_signer_lacks_is_said() {
     let audiences = texts(&["a"]);
-    let draft = Draft { id: &id(), audiences: &audiences, expires_at: now() + seconds(300) };
+    let draft = Draft { id: &id(), audiences: &audiences, issuer: None, expires_at: now() + seconds(300) };
     for (id, answer, reason) in [
         ("", Some(vec![1; 64]), SignError::KeyId),
         ("k1", None, SignError::NoSignature),

@@ -1,0 +1,78 @@
+//! What the kinds of credentials have in common for whoever judges and records them.
+
+use std::time::SystemTime;
+
+use crate::{
+    authority::{AuthorityId, Svid, Token},
+    policy::Credential,
+    registry::Entry,
+    spiffe::Id,
+};
+
+/// One thing to be judged, signed and recorded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order<'a> {
+    pub(super) entry: &'a Entry,
+    pub(super) credential: Credential,
+    /// Whether the caller has one already, which it must keep.
+    pub(super) renewal: bool,
+    pub(super) now: SystemTime,
+}
+
+/// Something that was signed.
+pub(crate) trait Credentials {
+    /// Whose it is.
+    fn id(&self) -> &Id;
+    /// Its name in records.
+    fn serial(&self) -> &str;
+    /// From when on it is good.
+    fn not_before(&self) -> SystemTime;
+    /// When it ends.
+    fn not_after(&self) -> SystemTime;
+    /// Who signed it.
+    fn authority(&self) -> &AuthorityId;
+}
+
+impl Credentials for Svid {
+    fn id(&self) -> &Id {
+        &self.id
+    }
+
+    fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
+    fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    fn authority(&self) -> &AuthorityId {
+        &self.authority
+    }
+}
+
+impl Credentials for Token {
+    fn id(&self) -> &Id {
+        &self.id
+    }
+
+    fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
+    fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    fn authority(&self) -> &AuthorityId {
+        &self.authority
+    }
+}

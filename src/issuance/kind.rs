@@ -1,0 +1,71 @@
+//! What a feed must know of the kind of credential that it hands out.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+
+use super::credential::Credentials;
+use crate::{
+    authority::{self, AuthorityId, Keyring, Svid},
+    policy::{Credential, Permit},
+    registry::{Entry, Spec},
+};
+
+/// A kind of credential that lives as long as somebody listens.
+pub(crate) trait Kind: Send + 'static {
+    /// What is signed.
+    type Signed: Credentials + Send + Sync;
+    /// Its kind.
+    const CREDENTIAL: Credential;
+
+    /// Whether the caller asks for what this entry gives.
+    fn wants(&self, _: &Entry) -> bool {
+        true
+    }
+
+    /// Signs one.
+    ///
+    /// # Errors
+    /// When nothing could be signed.
+    fn sign(&self, keyring: &Keyring, permit: Permit, now: SystemTime) -> Result<Self::Signed, authority::Error>;
+
+    /// Whether two states of an entry ask for the same credential.
+    fn is_same(then: &Spec, now: &Spec) -> bool;
+
+    /// Who signs now, and when at the latest everything ends that it signs; `None` when nothing signs.
+    fn signer(keyring: &Keyring) -> Option<(&AuthorityId, SystemTime)>;
+
+    /// What a message carries beside the credentials: authorities of our trust domain, DER, one after the other.
+    fn bundle(keyring: &Keyring) -> Bytes;
+
+    /// These are what the caller may have now.
+    fn granted(&self, _: &[Arc<Entry>]) {}
+}
+
+/// X.509-SVIDs: each with a key pair of its own.
+#[derive(Debug)]
+pub(crate) struct X509;
+
+impl Kind for X509 {
+    type Signed = Svid;
+    const CREDENTIAL: Credential = Credential::X509;
+
+    fn sign(&self, keyring: &Keyring, permit: Permit, now: SystemTime) -> Result<Svid, authority::Error> {
+        keyring.sign_x509(permit, now)
+    }
+
+    fn is_same(then: &Spec, now: &Spec) -> bool {
+        then.spiffe_id == now.spiffe_id
+            && then.dns_names == now.dns_names
+            && then.x509_ttl == now.x509_ttl
+            && then.expires_at == now.expires_at
+    }
+
+    fn signer(keyring: &Keyring) -> Option<(&AuthorityId, SystemTime)> {
+        Some((keyring.issuer(), keyring.until()))
+    }
+
+    fn bundle(keyring: &Keyring) -> Bytes {
+        keyring.bundle().der().clone()
+    }
+}

@@ -1,0 +1,77 @@
+//! Judging a JWT-SVID on a caller's behalf, with the keys that this caller may trust.
+
+use std::time::Duration;
+
+use super::{Error, Issuer, ROUNDS_MAX, tokens::Misasked};
+use crate::{
+    attest::{self, Caller},
+    policy::Reason,
+    spiffe::jwt::{self, Expected, Validated},
+};
+
+/// How JWT-SVIDs are made and judged.
+#[derive(Clone, Debug)]
+pub(crate) struct JwtRules {
+    /// The `iss` of ours.
+    pub(crate) issuer: Option<String>,
+    /// How much the clocks of those who signed may differ.
+    pub(crate) leeway: Duration,
+    /// Whether callers without an identity may have tokens judged, and fetch bundles.
+    pub(crate) strangers_verify: bool,
+}
+
+/// A token and who judges it.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    audience: String,
+    token: String,
+}
+
+impl Question {
+    /// Checks what a caller asks: both are there.
+    ///
+    /// # Errors
+    /// When one is empty.
+    pub(crate) fn new(audience: String, token: String) -> Result<Self, Misasked> {
+        if audience.is_empty() {
+            return Err(Misasked::AudienceMissing);
+        }
+        match token.is_empty() {
+            true => Err(Misasked::TokenMissing),
+            false => Ok(Self { audience, token }),
+        }
+    }
+}
+
+impl Issuer {
+    /// What a token says, after every check, or why it is not believed. Nothing is kept of it.
+    ///
+    /// # Errors
+    /// When the caller has no identity and strangers may not ask, is gone, or the daemon cannot answer.
+    pub(crate) async fn judge_jwt(
+        &self,
+        caller: &Caller,
+        question: &Question,
+    ) -> Result<Result<Validated, jwt::Error>, Error> {
+        for _ in 0..ROUNDS_MAX {
+            let (snapshot, keyring) = (self.registry().borrow().clone(), self.keyring().borrow().clone());
+            let attested = self.attest(caller, &snapshot).await?;
+            let is_stranger = snapshot.matching(&attested.selectors).is_empty();
+            if !self.holds(caller, &attested).await? {
+                continue;
+            }
+            if is_stranger && !self.jwt_rules().strangers_verify {
+                return Err(self.refuse(caller, &attested, "jwt-svid validation", vec![Reason::NoEntry]));
+            }
+            let Question { audience, token } = question;
+            let expected = Expected { audience, now: self.clock().now(), leeway: self.jwt_rules().leeway };
+            let verdict = jwt::validate(token, &expected, |domain| {
+                let own = keyring.jwt().map(|keys| keys.bundle()).filter(|own| own.trust_domain() == domain);
+                own.map(jwt::Issuer::from)
+            });
+            self.judged(verdict.is_ok());
+            return Ok(verdict);
+        }
+        Err(Error::Attest(attest::Error::Unsteady))
+    }
+}
