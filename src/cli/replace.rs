@@ -34,7 +34,14 @@ pub(super) async fn take_place(context: &Context, config: &Config) -> Result<Opt
         return Ok(None);
     }
     look_first(config).map_err(|error| goes_on(failed("the daemon cannot start", &error)))?;
-    let offer = ask(config).await?;
+    let offer = match ask(config).await {
+        Ok(offer) => offer,
+        Err(failure) if failure.exit() == Exit::Unreachable && has_died(config).await => {
+            context.print.warn("the running daemon has died before it answered; this is a start as any other");
+            return Ok(None);
+        }
+        Err(failure) => return Err(failure),
+    };
     let coming = Coming::to(config, &offer.1).await.map_err(|error| refused(&error))?;
     steps.done(format_args!(
         "pid {} (dayfly {}) is to be replaced; configuration and places are right",
@@ -50,6 +57,21 @@ pub(super) async fn take_place(context: &Context, config: &Config) -> Result<Opt
     start.began = Some(began);
     Ok(Some(start))
 }
+
+/// Whether nobody has the state any more, a moment after the daemon did not answer.
+async fn has_died(config: &Config) -> bool {
+    for _ in 0..LOOKS {
+        if is_running(config).is_ok_and(|runs| !runs) {
+            return true;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    false
+}
+
+/// A process that was killed lets go of what it had within milliseconds.
+const LOOKS: u32 = 20;
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 async fn ask(config: &Config) -> Result<(ReplaceResponse, Offer), Failure> {
     let mut admin = Admin::connect_to(&config.admin_socket).await?;

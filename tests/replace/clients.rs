@@ -58,7 +58,8 @@ fn knock(socket: &Path, tally: &Tally, is_over: &AtomicBool) {
 #[test]
 fn no_client_is_turned_away_while_daemons_replace_each_other() {
     let (_folder, first) = registered("", &[]);
-    let kept = Kept::new(&fetch(&first.socket()).unwrap().unwrap()[0]);
+    let issued = fetch(&first.socket()).unwrap().unwrap().remove(0);
+    let kept = Kept::new(&issued);
     let (tally, is_over) = (Tally::default(), AtomicBool::new(false));
     let socket = first.socket();
     let count = rounds(30);
@@ -69,7 +70,10 @@ fn no_client_is_turned_away_while_daemons_replace_each_other() {
             let before = tally.served.load(Ordering::Relaxed);
             eventually("they are served", || tally.served.load(Ordering::Relaxed) > before + 20);
             daemon = replace(daemon);
-            kept.must_verify(&fetch(&socket).unwrap().unwrap()[0]);
+            let new = fetch(&socket).unwrap().unwrap().remove(0);
+            kept.must_verify(&new);
+            // And the other way: what the old one has issued is believed with what the new one publishes.
+            Kept::new(&new).must_verify(&issued);
             audit_must_verify(&daemon);
         }
         is_over.store(true, Ordering::Relaxed);
