@@ -16,7 +16,7 @@ use super::{
     common::{
         Daemon, eventually,
         h2raw::UNAVAILABLE,
-        messages::{Admin, Create, Entry, Watch, fetch},
+        messages::{Admin, Create, Entry, JwtOrder, JwtSvids, ToValidate, Validated, Watch, ask, fetch},
         rounds,
     },
     proof::{Kept, audit_must_verify},
@@ -125,6 +125,29 @@ fn streams_end_with_unavailable_and_all_are_back_with_the_new_one_at_once() {
     println!("{STREAMS} streams were back {slowest:?} after their end, all of it took {:?}", begun.elapsed());
     assert!(slowest < SOON, "{slowest:?}");
     assert!(new.status().streams >= u64::try_from(STREAMS).unwrap(), "they are the new one's");
+}
+
+/// A token as the daemon there issues it, and who it is for as that one judges it.
+fn token(daemon: &Daemon) -> String {
+    let order = JwtOrder { audience: vec!["here".to_owned()], ..JwtOrder::default() };
+    let answer: JwtSvids = ask(&daemon.socket(), "FetchJWTSVID", &order).unwrap().unwrap();
+    answer.svids.into_iter().next().unwrap().svid
+}
+
+fn subject(daemon: &Daemon, token: &str) -> String {
+    let request = ToValidate { audience: "here".to_owned(), svid: token.to_owned() };
+    let judged: Result<Validated, _> = ask(&daemon.socket(), "ValidateJWTSVID", &request).unwrap();
+    judged.map(|judged| judged.spiffe_id).unwrap_or_else(|answer| answer.words())
+}
+
+#[test]
+fn a_token_of_the_old_one_is_believed_by_the_new_one() {
+    let (_folder, old) = registered("", &[]);
+    let of_old = token(&old);
+    assert_eq!(subject(&old, &of_old), "spiffe://example.org/me");
+    let new = replace(old);
+    assert_eq!(subject(&new, &of_old), "spiffe://example.org/me");
+    assert_eq!(subject(&new, &token(&new)), "spiffe://example.org/me");
 }
 
 #[tokio::test(flavor = "multi_thread")]
