@@ -152,7 +152,7 @@ pub fn jws(bytes: &[u8]) -> bool {
     jwt.is_ok() || wit.is_ok()
 }
 
-/// A bundle document, or a single JWK: what was read is written in one spelling, and read again as the same.
+/// A bundle document, a JWK Set, or a single JWK: what was read is written in one spelling, and read again as the same.
 #[must_use]
 pub fn bundle(bytes: &[u8]) -> bool {
     if let Ok(key) = Jwk::parse(bytes) {
@@ -160,7 +160,17 @@ pub fn bundle(bytes: &[u8]) -> bool {
         assert_eq!(key.thumbprint().len(), 43);
         return true;
     }
+    if let Ok(key) = Jwk::of_private(bytes) {
+        assert_eq!(Jwk::parse(key.to_json().as_bytes()), Ok(key), "the public half alone");
+        return true;
+    }
     let own = TrustDomain::parse("example.org").expect("a good name");
+    if let Ok((set, left_out)) = document::parse_set::<jwt::Profile>(own.clone(), bytes) {
+        assert!(set.len() + left_out.len() <= document::ENTRIES_MAX);
+        let again = document::parse_set::<jwt::Profile>(own.clone(), set.to_json().as_bytes());
+        // The `alg` of a key is not written.
+        assert_eq!(again.map(|(again, left_out)| (again.to_json(), left_out)), Ok((set.to_json(), Vec::new())));
+    }
     let Ok(outcome) = document::parse(own.clone(), bytes) else { return false };
     let read = &outcome.document;
     let written = read.to_json();
