@@ -282,7 +282,7 @@ async fn answer(
 
 /// The methods that are counted by name; a caller's other words are not.
 fn method_name(path: &str) -> &'static str {
-    const METHODS: [&str; 18] = [
+    const METHODS: [&str; 19] = [
         "FetchX509SVID",
         "FetchX509Bundles",
         "FetchJWTSVID",
@@ -299,6 +299,7 @@ fn method_name(path: &str) -> &'static str {
         "Status",
         "Explain",
         "SetLogLevel",
+        "Replace",
         "Check",
         "Watch",
     ];
