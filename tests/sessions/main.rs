@@ -51,8 +51,8 @@ macro_rules! sessions {
 }
 
 sessions! {
-    apply audit bundles config demo endpoint entries explain fetch help others spire status templates tokens unreachable up
-    validate
+    apply audit bundles config demo endpoint entries explain fetch help keys others spire status templates tokens
+    unreachable up validate
 }
 
 struct Session {

@@ -13,7 +13,11 @@ use crate::{
         link,
         print::Printer,
     },
-    spiffe::{TrustDomain, document, x509},
+    spiffe::{
+        TrustDomain,
+        document::{self, Reason},
+        x509,
+    },
 };
 
 use super::input;
@@ -21,7 +25,8 @@ use super::input;
 /// Where the keys come from.
 #[derive(Debug, Args)]
 pub(super) struct Source {
-    /// Judge by the keys in FILE, and ask nobody: PEM or DER for X.509, or a SPIFFE bundle document
+    /// Judge by the keys in FILE, and ask nobody: PEM or DER for X.509, a SPIFFE bundle document, or for
+    /// tokens the JWK Set of `dayfly fetch bundle`
     #[arg(long, value_name = "FILE", requires = "trust_domain")]
     bundle: Option<PathBuf>,
     /// Whose keys those in FILE are: a file does not say it
@@ -45,7 +50,7 @@ impl Source {
     pub(super) async fn known(&self, context: &Context, kind: Kind) -> Result<Known, Failure> {
         if let (Some(path), Some(trust_domain)) = (&self.bundle, &self.trust_domain) {
             let bytes = input::read(path)?;
-            return read(&context.print, trust_domain, &bytes).map_err(|error| {
+            return read(&context.print, trust_domain, &bytes, kind).map_err(|error| {
                 Failure::new(Exit::Usage, format!("{} is no bundle: {}", path.display(), whole(&*error)))
             });
         }
@@ -55,7 +60,12 @@ impl Source {
 }
 
 /// A bundle of one trust domain in any of the forms it may have in a file.
-fn read(print: &Printer, trust_domain: &TrustDomain, bytes: &[u8]) -> Result<Known, Box<dyn std::error::Error>> {
+fn read(
+    print: &Printer,
+    trust_domain: &TrustDomain,
+    bytes: &[u8],
+    kind: Kind,
+) -> Result<Known, Box<dyn std::error::Error>> {
     let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     if !is_json {
         let authorities = input::certificates(bytes, x509::AUTHORITIES_MAX)?;
@@ -63,6 +73,13 @@ fn read(print: &Printer, trust_domain: &TrustDomain, bytes: &[u8]) -> Result<Kno
         return Ok(Known { x509: Some(Map::from([(trust_domain.clone(), bundle)])), ..Known::default() });
     }
     let outcome = document::parse(trust_domain.clone(), bytes)?;
+    // A set of keys for one kind of token says of none what it is for.
+    let is_set = outcome.document.is_empty() && outcome.left_out.iter().all(|one| one.reason == Reason::Use);
+    if is_set && kind == Kind::Jwt && !outcome.left_out.is_empty() {
+        let (set, left_out) = document::parse_set(trust_domain.clone(), bytes)?;
+        bundles::warn(print, trust_domain, &left_out);
+        return Ok(Known { jwt: Some(Map::from([(trust_domain.clone(), set)])), ..Known::default() });
+    }
     bundles::warn(print, trust_domain, &outcome.left_out);
     let document = outcome.document;
     Ok(Known {
