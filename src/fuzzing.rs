@@ -11,10 +11,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
+use prost::Message as _;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
-    registry::Selector,
+    api::new_draft,
+    issuance::{AUDIENCE_BYTES_MAX, Audiences, Question, Wanted},
+    pb,
+    registry::{Draft, Selector},
     spiffe::{
         ID_BYTES_MAX, Id, TrustDomain, document,
         jose::{Jwk, TOKEN_BYTES_MAX, Unverified},
@@ -137,7 +141,7 @@ pub fn jws(bytes: &[u8]) -> bool {
     jwt.is_ok() || wit.is_ok()
 }
 
-/// A bundle document, or a single JWK: what was read is written in one spelling, and read again as the same.
+/// A bundle document, a JWK Set, or a single JWK: what was read is written in one spelling, and read again as the same.
 #[must_use]
 pub fn bundle(bytes: &[u8]) -> bool {
     if let Ok(key) = Jwk::parse(bytes) {
@@ -145,7 +149,17 @@ pub fn bundle(bytes: &[u8]) -> bool {
         assert_eq!(key.thumbprint().len(), 43);
         return true;
     }
+    if let Ok(key) = Jwk::of_private(bytes) {
+        assert_eq!(Jwk::parse(key.to_json().as_bytes()), Ok(key), "the public half alone");
+        return true;
+    }
     let own = TrustDomain::parse("example.org").expect("a good name");
+    if let Ok((set, left_out)) = document::parse_set::<jwt::Profile>(own.clone(), bytes) {
+        assert!(set.len() + left_out.len() <= document::ENTRIES_MAX);
+        let again = document::parse_set::<jwt::Profile>(own.clone(), set.to_json().as_bytes());
+        // The `alg` of a key is not written.
+        assert_eq!(again.map(|(again, left_out)| (again.to_json(), left_out)), Ok((set.to_json(), Vec::new())));
+    }
     let Ok(outcome) = document::parse(own.clone(), bytes) else { return false };
     let read = &outcome.document;
     let written = read.to_json();
@@ -159,6 +173,52 @@ pub fn bundle(bytes: &[u8]) -> bool {
     let used = read.x509().authorities().len() + read.jwt().len() + read.wit().len();
     assert!(used + outcome.left_out.len() <= document::ENTRIES_MAX);
     true
+}
+
+/// A request of a workload or an admin: a letter that says which, then its message. What is accepted keeps within every
+/// limit, and what is refused is so in few words.
+#[must_use]
+pub fn requests(bytes: &[u8]) -> bool {
+    let Some((letter, message)) = bytes.split_first() else { return false };
+    let refused = |words: String| assert!(words.len() < 8_192, "a refusal repeats a long text");
+    match letter {
+        b'J' => pb::workload::JwtsvidRequest::decode(message).is_ok_and(|request| {
+            let asked = request.audience.clone();
+            let wanted = Wanted::parse(&request.spiffe_id).map_err(|error| refused(error.to_string()));
+            let audiences = Audiences::new(request.audience).map_err(|error| refused(error.to_string()));
+            assert_eq!(
+                audiences.is_ok(),
+                (1..=jwt::AUDIENCES_MAX).contains(&asked.len())
+                    && asked.iter().all(|audience| (1..=AUDIENCE_BYTES_MAX).contains(&audience.len()))
+            );
+            audiences.is_ok() && wanted.is_ok()
+        }),
+        b'V' => pb::workload::ValidateJwtsvidRequest::decode(message)
+            .is_ok_and(|request| Question::new(request.audience, request.svid).is_ok()),
+        b'W' => pb::workload::WitsvidRequest::decode(message).is_ok_and(|request| {
+            let wanted = Wanted::parse(&request.spiffe_id);
+            assert_eq!(wanted.is_ok(), request.spiffe_id.is_empty() || Id::parse(&request.spiffe_id).is_ok());
+            wanted.is_ok()
+        }),
+        b'E' => pb::admin::CreateEntryRequest::decode(message).is_ok_and(|request| {
+            let Ok(draft) = new_draft(request.entry) else { return false };
+            let own = TrustDomain::parse("example.org").expect("a good name");
+            match draft.check_new(&own) {
+                Ok(spec) => {
+                    // What was checked once passes again, and says the same.
+                    assert_eq!(Draft::from(&spec).check_new(&own).as_ref(), Ok(&spec));
+                    true
+                }
+                Err(problems) => {
+                    assert!(!problems.to_string().is_empty());
+                    false
+                }
+            }
+        }),
+        b'L' => pb::admin::ListEntriesRequest::decode(message).is_ok(),
+        b'A' => pb::admin::ApplyEntriesRequest::decode(message).is_ok(),
+        _ => false,
+    }
 }
 
 /// The public half of the key of RFC 7515 A.3.
@@ -279,6 +339,11 @@ mod tests {
     #[test]
     fn the_corpus_of_tokens_runs() {
         run("jws", super::jws);
+    }
+
+    #[test]
+    fn the_corpus_of_requests_runs() {
+        run("requests", super::requests);
     }
 
     #[test]

@@ -11,7 +11,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::pb::workload::{X509svidRequest, X509svidResponse, spiffe_workload_api_client::SpiffeWorkloadApiClient};
+use crate::pb::workload::{
+    JwtsvidRequest, ValidateJwtsvidRequest, X509svidRequest, X509svidResponse,
+    spiffe_workload_api_client::SpiffeWorkloadApiClient,
+};
 
 /// A workload's client, on a connection of its own.
 pub(crate) type Workload = SpiffeWorkloadApiClient<Channel>;
@@ -36,13 +39,32 @@ pub(crate) async fn over(stream: UnixStream) -> Result<Channel> {
 
 /// Asks for SVIDs and waits for the first answer; the stream stays open as long as it is kept.
 pub(crate) async fn fetch(client: &mut Workload) -> Result<Svids> {
-    let mut request = Request::new(X509svidRequest {});
-    request.metadata_mut().insert("workload.spiffe.io", MetadataValue::from_static("true"));
-    let mut svids = client.fetch_x509svid(request).await?.into_inner();
+    let mut svids = client.fetch_x509svid(marked(X509svidRequest {})).await?.into_inner();
     let first = svids.message().await?.context("the stream ended before its first answer")?;
     let svid = first.svids.first().context("an answer without an SVID")?;
     anyhow::ensure!(!svid.x509_svid_key.is_empty(), "an SVID without a key");
     Ok(svids)
+}
+
+/// A JWT-SVID for one audience.
+pub(crate) async fn token(client: &mut Workload, audience: &str) -> Result<String> {
+    let request = JwtsvidRequest { audience: vec![audience.to_owned()], spiffe_id: String::new() };
+    let answer = client.fetch_jwtsvid(marked(request)).await?.into_inner();
+    Ok(answer.svids.into_iter().next().context("an answer without a token")?.svid)
+}
+
+/// Has a JWT-SVID judged, which must be valid.
+pub(crate) async fn judge(client: &mut Workload, audience: &str, svid: &str) -> Result<()> {
+    let request = ValidateJwtsvidRequest { audience: audience.to_owned(), svid: svid.to_owned() };
+    let answer = client.validate_jwtsvid(marked(request)).await?.into_inner();
+    anyhow::ensure!(!answer.spiffe_id.is_empty(), "a judgement without a name");
+    Ok(())
+}
+
+fn marked<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("workload.spiffe.io", MetadataValue::from_static("true"));
+    request
 }
 
 /// Runs `work` to its end on this thread.

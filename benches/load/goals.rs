@@ -59,6 +59,12 @@ pub(crate) mod spire {
     pub(crate) const HASHED: &str = "15.4 ms each (20 MB)";
     pub(crate) const RATE: &str = "3,270–3,430 per s";
     pub(crate) const CPU: &str = "407–441 µs";
+    pub(crate) const JWT_RATE: &str = "4,600–5,300 per s, cached";
+    pub(crate) const JWT: &str = "283–328 µs, cached";
+    pub(crate) const JWT_ANEW_RATE: &str = "500–670 per s";
+    pub(crate) const JWT_ANEW: &str = "0.8–1.0 ms + the server's";
+    pub(crate) const JUDGED_RATE: &str = "3,560–4,090 per s";
+    pub(crate) const JUDGED: &str = "396–449 µs";
     pub(crate) const IDLE_RSS: &str = "56–58 MiB";
     pub(crate) const RSS_1000: &str = "88 MiB (on 100)";
     pub(crate) const RSS_10000: &str = "295–307 MiB";

@@ -16,7 +16,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     client::{self, Workload},
-    order::{Answer, Order},
+    order::{Answer, Ask, Order},
     process::moment,
 };
 
@@ -51,8 +51,8 @@ async fn obey(socket: &Path, order: Order, held: &mut Held) -> Result<Answer> {
     match order {
         Order::Reused { rounds } => reused(socket, rounds).await,
         Order::Fresh { rounds } => fresh(socket, rounds).await,
-        Order::Callers { callers, connections, millis } => {
-            many(socket, callers, connections, Duration::from_millis(millis)).await
+        Order::Callers { ask, callers, connections, millis } => {
+            many(socket, ask, (callers, connections), Duration::from_millis(millis)).await
         }
         Order::Open { connections, each } => held.open(socket, connections, each).await,
         Order::Arm => {
@@ -107,16 +107,24 @@ fn latency(mut times: Vec<Duration>) -> Result<Answer> {
     Ok(Answer::Latency { p50: at(500)?, p99: at(990)?, most: at(1_000)? })
 }
 
-async fn many(socket: &Path, callers: usize, connections: usize, length: Duration) -> Result<Answer> {
+async fn many(socket: &Path, ask: Ask, (callers, connections): (usize, usize), length: Duration) -> Result<Answer> {
     let clients: Vec<_> = stream::iter(0..connections).then(|_| connect(socket)).try_collect().await?;
     let mut tasks = JoinSet::new();
     let began = Instant::now();
-    for client in clients.iter().cycle().take(callers) {
+    for (caller, client) in clients.iter().cycle().take(callers).enumerate() {
         let mut client = client.clone();
         tasks.spawn(async move {
+            let token = client::token(&mut client, "bench").await;
             let mut answers = 0_u64;
             while began.elapsed() < length {
-                client::fetch(&mut client).await?;
+                match ask {
+                    Ask::Svids => drop(client::fetch(&mut client).await?),
+                    Ask::Jwt => drop(client::token(&mut client, "bench").await?),
+                    Ask::JwtAnew => drop(client::token(&mut client, &format!("bench-{caller}-{answers}")).await?),
+                    Ask::Judgement => {
+                        client::judge(&mut client, "bench", token.as_ref().map_or("", String::as_str)).await?
+                    }
+                }
                 answers += 1;
             }
             anyhow::Ok(answers)

@@ -16,8 +16,8 @@ pub(crate) enum Order {
     Reused { rounds: usize },
     /// First messages one after the other, each on a new connection.
     Fresh { rounds: usize },
-    /// First messages by many callers at once, on some connections.
-    Callers { callers: usize, connections: usize, millis: u64 },
+    /// Calls by many callers at once, on some connections.
+    Callers { ask: Ask, callers: usize, connections: usize, millis: u64 },
     /// Opens streams, each with its first message, and keeps them.
     Open { connections: usize, each: usize },
     /// Forgets which streams have heard anything.
@@ -26,6 +26,19 @@ pub(crate) enum Order {
     Reached { messages: u64 },
     /// Closes all streams and connections.
     Leave,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// The first message of a stream of X.509-SVIDs.
+    Svids,
+    /// A JWT-SVID, for the same audience each time.
+    Jwt,
+    /// A JWT-SVID, for another audience each time.
+    JwtAnew,
+    /// Whether a JWT-SVID is valid, which it is.
+    Judgement,
 }
 
 /// What came of it.

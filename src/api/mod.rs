@@ -18,6 +18,8 @@ mod status;
 mod turns;
 mod workload;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) use admin::new_draft;
 pub(crate) use admin::{About, Admin, LogSwitch, Rights, admin_routes};
 pub(crate) use connection::{Service, Terms};
 pub(crate) use serve::{Door, Doorkeeper, Memory};

@@ -71,6 +71,8 @@ pub(crate) enum Record {
     Authority {
         /// `prepared`, `activated`, `retired`, `removed`.
         event: &'static str,
+        /// What it signs as: `root`, `issuing`, `jwt`, `wit`.
+        role: &'static str,
         /// Its key's identifier, lower-case hex.
         id: String,
         /// The last second of its life.

@@ -35,6 +35,8 @@ pub(super) struct Authority {
 pub(crate) struct Event {
     /// `prepared`, `activated`, `retired`, `removed`.
     pub(crate) event: &'static str,
+    /// `root`, `issuing`, `jwt`, `wit`.
+    pub(crate) role: &'static str,
     pub(crate) id: AuthorityId,
     pub(crate) not_after: SystemTime,
 }
@@ -140,7 +142,7 @@ impl Authority {
     }
 
     fn event(&self, event: &'static str) -> Event {
-        Event { event, id: self.signer.id.clone(), not_after: self.signer.not_after }
+        Event { event, role: self.kind.name(), id: self.signer.id.clone(), not_after: self.signer.not_after }
     }
 }
 

@@ -19,12 +19,16 @@ pub(crate) enum Exit {
     Missing,
     /// It is there already, or is not as it was seen.
     Conflict,
+    /// What was to be validated is not valid.
+    Invalid,
+    /// What was to be validated is right as far as it goes, and worth nothing without what was not shown.
+    Unproved,
     /// Ended by the person at the terminal.
     Interrupted,
 }
 
 impl Exit {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
@@ -32,6 +36,8 @@ impl Exit {
         Self::Unreachable,
         Self::Missing,
         Self::Conflict,
+        Self::Invalid,
+        Self::Unproved,
         Self::Interrupted,
     ];
 
@@ -45,6 +51,8 @@ impl Exit {
             Self::Unreachable => 4,
             Self::Missing => 5,
             Self::Conflict => 6,
+            Self::Invalid => 7,
+            Self::Unproved => 8,
             Self::Interrupted => 130,
         }
     }
@@ -64,6 +72,8 @@ impl Exit {
             Self::Unreachable => "the daemon is not running, or cannot answer now",
             Self::Missing => "what was named is not there",
             Self::Conflict => "it is there already, or was changed meanwhile",
+            Self::Invalid => "validated, and not valid",
+            Self::Unproved => "validated as far as it goes: nobody has proved to hold the token's key",
             Self::Interrupted => "interrupted",
         }
     }

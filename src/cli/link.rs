@@ -10,7 +10,7 @@ use std::{
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
     metadata::MetadataValue,
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
@@ -84,6 +84,40 @@ pub(crate) type Workload = SpiffeWorkloadApiClient<InterceptedService<Channel, S
 /// When nobody listens there.
 pub(crate) async fn workload(socket: &Path) -> Result<Workload, Failure> {
     Ok(SpiffeWorkloadApiClient::new(workload_channel(socket).await?))
+}
+
+/// Waits for a first answer of the workload socket, not for ever.
+///
+/// # Errors
+/// What the asking ends with, or that nothing came.
+pub(crate) async fn first<T>(asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(FIRST_WAIT, asking).await.unwrap_or_else(|_| {
+        Err(Failure::new(Exit::Unreachable, format!("the daemon did not answer within {} s", FIRST_WAIT.as_secs())))
+    })
+}
+
+/// The stream that a call of the Workload API begins.
+///
+/// # Errors
+/// The refusal, in words.
+pub(crate) async fn stream<T>(
+    call: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
+) -> Result<Streaming<T>, Failure> {
+    call.await.map(Response::into_inner).map_err(|status| workload_refusal(&status))
+}
+
+/// The next message of a stream; its end is a failure, whatever the status.
+///
+/// # Errors
+/// The refusal, in words.
+pub(crate) async fn next<T>(stream: &mut Streaming<T>) -> Result<T, Failure> {
+    let message = stream.message().await.and_then(|message| message.ok_or_else(ended));
+    message.map_err(|status| workload_refusal(&status))
+}
+
+/// What a stream that ends without a reason has for one.
+pub(crate) fn ended() -> Status {
+    Status::unavailable("it ended the stream")
 }
 
 /// As [`workload`], for any service of that socket.
@@ -244,6 +278,7 @@ pub(crate) fn workload_refusal(status: &Status) -> Failure {
         Code::PermissionDenied => Failure::new(Exit::Refused, format!("{said} for this process (uid {uid}, pid {pid})"))
             .hint("no entry matches: its admin sees why with `dayfly explain --pid PID`, and registers with `dayfly entry add`"),
         Code::Unavailable => Failure::new(Exit::Unreachable, format!("the daemon cannot answer now: {said}")),
+        Code::InvalidArgument => Failure::new(Exit::Usage, format!("the daemon does not accept this: {said}")),
         Code::Unimplemented => Failure::new(Exit::Failed, "this endpoint does not offer that"),
         _ => Failure::new(Exit::Failed, format!("the daemon failed: {said}")).hint("its log has the cause"),
     }
@@ -263,6 +298,8 @@ const OVERLOADED: &str = "it is overloaded, or this user has too many connection
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// Between two looks whether there is room in the daemon's queue.
 const QUEUE_WAIT: Duration = Duration::from_millis(20);
+/// Attestation may hash a large program; the daemon itself gives up after 30 s.
+const FIRST_WAIT: Duration = Duration::from_secs(40);
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// A page of a thousand entries, or an `apply` of ten thousand, fits.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;

@@ -6,6 +6,7 @@
 
 mod apply;
 mod audit;
+mod bundles;
 mod context;
 mod demo;
 mod endpoint;
@@ -23,6 +24,7 @@ mod service;
 mod shown;
 mod status;
 mod up;
+mod validate;
 
 use std::{future::Future, path::PathBuf, process::ExitCode};
 
@@ -70,6 +72,9 @@ enum Verb {
     /// Fetch what this process is, as a workload
     #[command(subcommand)]
     Fetch(fetch::FetchVerb),
+    /// Judge somebody's certificate or token
+    #[command(subcommand)]
+    Validate(validate::ValidateVerb),
     /// Registration entries: which callers are which SPIFFE IDs
     #[command(subcommand)]
     Entry(entry::EntryVerb),
@@ -123,6 +128,7 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Demo(demo) => wait(demo::run(context, demo)),
         Verb::DemoRole(role) => wait(demo::play(role)),
         Verb::Fetch(fetch) => wait(fetch::run(context, fetch)),
+        Verb::Validate(validate) => wait(validate::run(context, validate)),
         Verb::Entry(entry) => wait(entry::run(context, entry)),
         Verb::Apply(apply) => wait(apply::run(context, apply)),
         Verb::Explain(explain) => wait(explain::run(context, explain)),

@@ -29,6 +29,7 @@ pub(crate) struct Printer {
     output: Output,
     data_style: bool,
     words_style: bool,
+    data_live: bool,
     words_live: bool,
 }
 
@@ -48,13 +49,18 @@ impl Printer {
     pub(crate) fn new(output: Output) -> Self {
         let styled = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let words_live = io::stderr().is_terminal();
-        Self { output, data_style: styled && io::stdout().is_terminal(), words_style: styled && words_live, words_live }
+        let (data_live, words_live) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        Self { output, data_style: styled && data_live, words_style: styled && words_live, data_live, words_live }
     }
 
     /// Whether data is for programs.
     pub(crate) fn is_json(&self) -> bool {
         self.output == Output::Json
+    }
+
+    /// Whether data is seen by whoever looks at a terminal, and stays there.
+    pub(crate) fn faces_terminal(&self) -> bool {
+        self.data_live
     }
 
     /// Whether styled help is wanted on stdout.
@@ -166,9 +172,12 @@ impl Printer {
         for line in failure.lines() {
             self.words(&format!("  {}", clean_lines(line)));
         }
-        if let Some(hint) = failure.advice() {
-            self.words(&format!("{} {}", self.style(Style::Note, "hint:"), clean_lines(hint)));
-        }
+        failure.advice().into_iter().for_each(|hint| self.hint(hint));
+    }
+
+    /// What to do about what was just told.
+    pub(crate) fn hint(&self, hint: &str) {
+        self.words(&format!("{} {}", self.style(Style::Note, "hint:"), clean_lines(hint)));
     }
 
     /// Words that are ready: help and usage errors come so.

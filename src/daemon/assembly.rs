@@ -279,8 +279,9 @@ fn record(log: &audit::Log, event: &'static str, detail: impl Into<String>) {
 /// Records what happens to authorities.
 fn tell(log: audit::Log) -> Box<dyn Fn(&crate::authority::Event) + Send + Sync> {
     Box::new(move |event| {
-        tracing::info!(authority = %event.id, event = event.event, "authority");
-        let record = Record::Authority { event: event.event, id: event.id.to_string(), not_after: event.not_after };
+        tracing::info!(authority = %event.id, role = event.role, event = event.event, "authority");
+        let (id, not_after) = (event.id.to_string(), event.not_after);
+        let record = Record::Authority { event: event.event, role: event.role, id, not_after };
         if let Err(error) = log.append(&record, Urgency::Renewal) {
             tracing::error!(error = %chain(&error), "audit log takes no record");
         }

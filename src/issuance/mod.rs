@@ -26,6 +26,8 @@ pub(crate) use feed::{Feed, Update};
 pub(crate) use issuer::{Issuer, Sources};
 pub(crate) use kind::Kind;
 pub(crate) use standing::{AuthorityStanding, Stand, Standing};
+#[cfg(any(fuzzing, test))]
+pub(crate) use tokens::AUDIENCE_BYTES_MAX;
 pub(crate) use tokens::{Audiences, Labelled, Misasked, Wanted};
 pub(crate) use verdict::{JwtRules, Question};
 pub(crate) use wit::{Held as WitSvid, HolderKeys};

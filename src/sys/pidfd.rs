@@ -8,7 +8,7 @@ use std::{
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{socket::getsockopt, stat::fstat},
+    sys::{signal::Signal, socket::getsockopt, stat::fstat},
 };
 
 /// An open pidfd: it names one process for as long as it is held, whatever becomes of the number.
@@ -54,6 +54,18 @@ impl Pidfd {
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         // Readable means exited; an error means that we do not know, and then it counts as gone.
         matches!(poll(&mut fds, PollTimeout::ZERO), Ok(0))
+    }
+
+    /// Sends it a signal (`pidfd_send_signal`, Linux 5.1).
+    ///
+    /// # Errors
+    /// `ESRCH` when it has ended; `EPERM` when we may not.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: pidfd_send_signal(2) takes three integers, and no siginfo, which is then made as kill(2) makes it.
+        let done =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal as libc::c_int, info, 0) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     /// A number that no other process gets until the next boot (pidfs, Linux 6.9).

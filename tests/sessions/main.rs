@@ -51,7 +51,7 @@ macro_rules! sessions {
 }
 
 sessions! {
-    apply audit config demo endpoint entries explain fetch help others spire status unreachable up
+    apply audit config demo endpoint entries explain fetch help others spire status tokens unreachable up validate
 }
 
 struct Session {

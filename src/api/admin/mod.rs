@@ -8,6 +8,9 @@ mod tests;
 mod watch;
 mod wire;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) use wire::new_draft;
+
 use std::{os::fd::AsFd, sync::Arc};
 
 use tokio_util::sync::CancellationToken;

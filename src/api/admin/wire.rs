@@ -40,7 +40,7 @@ pub(super) fn encode(entry: &Entry) -> pb::Entry {
 }
 
 /// A new entry.
-pub(super) fn new_draft(entry: Option<pb::Entry>) -> Result<Draft, Status> {
+pub(crate) fn new_draft(entry: Option<pb::Entry>) -> Result<Draft, Status> {
     let entry = entry.ok_or_else(|| status::invalid("the entry is missing"))?;
     match entry.id.is_empty() && entry.revision == 0 && entry.created_at == 0 {
         true => Ok(draft(entry)),

@@ -20,7 +20,7 @@ fn what_was_accepted_is_read_again_and_verifies() {
             result: "ok",
             changes: vec!["hint: a".to_owned()],
         },
-        Record::Authority { event: "activated", id: "ab".to_owned(), not_after },
+        Record::Authority { event: "activated", role: "root", id: "ab".to_owned(), not_after },
     ];
     for (record, number) in all.iter().zip(3..) {
         assert_eq!(

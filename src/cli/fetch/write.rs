@@ -1,28 +1,27 @@
-//! Certificate, key and bundle as files that always match.
+//! Files that always match: certificate, key and bundle, or whatever else came together.
 //!
 //! `DIR` is a symlink to a version folder beside it (`.NAME.dayfly-…`). A new version is written whole, then the link is
 //! replaced by one rename. The version before stays until the next write, for readers that are still in it. Those who
 //! write take turns by a lock file of their own beside it, which nobody else can open.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
-use bytes::Bytes;
 use nix::unistd::geteuid;
-use pem::{EncodeConfig, LineEnding, Pem};
-use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{
-    cli::{exit::Exit, failure::Failure, identity::Identity},
-    spiffe::x509::Bundle,
-    sys::files,
+    cli::{exit::Exit, failure::Failure},
+    sys::files::sync_dir,
 };
+
+use super::files::{Files, Modes};
 
 /// Where the files go.
 pub(super) struct Target {
@@ -65,19 +64,37 @@ impl Target {
     ///
     /// # Errors
     /// When a file cannot be written, or another writer does not end; the version before is untouched then.
-    pub(super) fn write(&self, identity: &Identity, federated: &[Bundle], combined: bool) -> Result<(), Failure> {
+    pub(super) fn write(&self, files: &Files, modes: Modes) -> Result<(), Failure> {
         // Two that write to the same link take turns, so that neither removes the other's version.
         let _turn = self.turn(TURN_TRIES_MAX)?;
         let before = self.version()?;
+        if let Some(before) = &before {
+            self.check_kind(before, files)?;
+        }
         let name = self.fresh();
         let version = self.parent.join(&name);
-        let made = fill(&version, identity, federated, combined).and_then(|()| self.swap(&name));
+        let made = fill(&version, files, modes).and_then(|()| self.swap(&name));
         if let Err(error) = made {
             fs::remove_dir_all(&version).ok();
             return Err(cannot(&self.link, &error));
         }
         self.sweep(&[Some(name), before]);
         Ok(())
+    }
+
+    /// What is there is swapped whole: a token would take the certificates away that somebody else keeps there.
+    fn check_kind(&self, version: &str, files: &Files) -> Result<(), Failure> {
+        let there = fs::read_dir(self.parent.join(version)).into_iter().flatten().flatten();
+        let there: Vec<_> = there.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let (there, here) = (kind(&there), kind(&files.list.iter().map(|file| &file.name).collect::<Vec<_>>()));
+        match there {
+            Some(there) if here.is_some_and(|here| here != there) => Err(Failure::new(
+                Exit::Conflict,
+                format!("{} has what `fetch {there}` writes, which would be gone", self.link.display()),
+            )
+            .hint("name another DIR for each kind, or remove it")),
+            _ => Ok(()),
+        }
     }
 
     /// Waits for the turn to write; it ends when the file is closed. Anybody may lock a file that he can open, so it
@@ -166,56 +183,46 @@ impl Target {
     }
 }
 
-fn fill(version: &Path, identity: &Identity, federated: &[Bundle], combined: bool) -> io::Result<()> {
-    DirBuilder::new().mode(0o755).create(version)?;
-    let (chain, key) = (certificates(&identity.chain), private_key(identity));
-    file(&version.join("svid.pem"), chain.as_bytes(), 0o644)?;
-    file(&version.join("svid_key.pem"), key.as_bytes(), 0o600)?;
-    file(&version.join("bundle.pem"), certificates(identity.bundle.authorities()).as_bytes(), 0o644)?;
-    if combined {
-        let both = Zeroizing::new(format!("{chain}{}", key.as_str()));
-        file(&version.join("svid_combined.pem"), both.as_bytes(), 0o600)?;
-    }
-    if !federated.is_empty() {
-        let folder = version.join("federated");
-        DirBuilder::new().mode(0o755).create(&folder)?;
-        for bundle in federated {
-            // The name of a trust domain has no slash, so with its ending it is always a file's name.
-            let path = folder.join(format!("{}.pem", bundle.trust_domain()));
-            file(&path, certificates(bundle.authorities()).as_bytes(), 0o644)?;
-        }
-        files::sync_dir(&folder).map_err(io::Error::other)?;
-    }
-    files::sync_dir(version).map_err(io::Error::other)
+/// By which verb a folder with these files was made.
+fn kind(names: &[impl AsRef<str>]) -> Option<&'static str> {
+    let has = |begin: &str| names.iter().any(|name| name.as_ref().starts_with(begin));
+    let kinds = [("svid", "x509"), ("jwt_svid", "jwt"), ("wit_svid", "wit"), ("", "bundle")];
+    kinds.into_iter().find(|(begin, _)| has(begin)).map(|(_, kind)| kind)
 }
 
-fn file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn fill(version: &Path, files: &Files, modes: Modes) -> io::Result<()> {
+    DirBuilder::new().mode(0o755).create(version)?;
+    let mut folders = BTreeSet::new();
+    for file in &files.list {
+        let path = version.join(&file.name);
+        if let Some((folder, _)) = file.name.split_once('/')
+            && folders.insert(folder)
+        {
+            DirBuilder::new().mode(0o755).create(version.join(folder))?;
+        }
+        create(&path, &file.bytes, if file.is_secret { modes.secret_mode } else { PUBLIC_MODE })?;
+    }
+    for folder in folders {
+        sync_dir(&version.join(folder)).map_err(io::Error::other)?;
+    }
+    sync_dir(version).map_err(io::Error::other)
+}
+
+fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    if mode != PUBLIC_MODE {
+        // What was asked for counts, not the umask: a service that may not read its key is found out late.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-/// Certificates in PEM, one after the other.
-pub(super) fn certificates(ders: &[Bytes]) -> String {
-    ders.iter().map(|der| encode(&Pem::new("CERTIFICATE", der.as_ref()))).collect()
-}
-
-/// The key in PEM; wiped when dropped.
-fn private_key(identity: &Identity) -> Zeroizing<String> {
-    let pem = Pem::new("PRIVATE KEY", identity.key.expose());
-    let text = Zeroizing::new(encode(&pem));
-    pem.into_contents().zeroize();
-    text
-}
-
-fn encode(pem: &Pem) -> String {
-    pem::encode_config(pem, EncodeConfig::new().set_line_ending(LineEnding::LF))
 }
 
 fn cannot(path: &Path, error: &io::Error) -> Failure {
     Failure::because(format_args!("{} cannot be written", path.display()), error)
 }
 
+const PUBLIC_MODE: u32 = 0o644;
 /// How often the turn is tried, and how far apart: ten seconds, and a write takes milliseconds.
 const TURN_TRIES_MAX: u32 = 500;
 const TURN_TRY_AFTER: Duration = Duration::from_millis(20);
@@ -226,35 +233,17 @@ const WHAT_IT_MAY_BE: &str =
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
-    use std::os::unix::fs::PermissionsExt as _;
-
     use crate::{
         cli::fetch::watch::{Put, deliver},
-        spiffe::{Id, TrustDomain, x509::Leaf},
-        sys::{Secret, scratch::Scratch},
+        sys::scratch::Scratch,
     };
 
     use super::*;
 
-    fn identity(key: &[u8]) -> Identity {
-        let id = Id::parse("spiffe://example.org/web").unwrap();
-        let leaf = Leaf {
-            id: id.clone(),
-            not_before: std::time::SystemTime::UNIX_EPOCH,
-            not_after: std::time::SystemTime::UNIX_EPOCH,
-            serial: vec![1],
-            public_key: Bytes::new(),
-            dns_names: Vec::new(),
-            authority_key_id: None,
-        };
-        Identity {
-            id,
-            hint: String::new(),
-            chain: vec![Bytes::copy_from_slice(key), Bytes::from_static(b"intermediate")],
-            key: Secret::new(key.to_vec()),
-            leaf,
-            bundle: Bundle::new(TrustDomain::parse("example.org").unwrap(), Vec::new()).unwrap(),
-        }
+    const MODES: Modes = Modes { secret_mode: 0o600 };
+
+    fn pair(text: &str) -> Files {
+        Files::new(String::new()).public("svid.pem", text).secret("svid_key.pem", text)
     }
 
     fn versions(parent: &Path) -> usize {
@@ -269,16 +258,16 @@ mod tests {
     fn the_link_names_a_whole_version_with_a_private_key() {
         let folder = Scratch::new();
         let dir = folder.path().join("certs");
-        Target::new(&dir).unwrap().write(&identity(b"one"), &[], true).unwrap();
-        assert!(dir.is_symlink());
-        for (name, mode) in
-            [("svid.pem", 0o644), ("svid_key.pem", 0o600), ("bundle.pem", 0o644), ("svid_combined.pem", 0o600)]
-        {
-            assert_eq!(fs::metadata(dir.join(name)).unwrap().mode() & 0o777, mode, "{name}");
+        let target = Target::new(&dir).unwrap();
+        let files = pair("one").public("federated/a.pem", "a").public("federated/b.pem", "b");
+        for secret_mode in [0o600, 0o640] {
+            target.write(&files, Modes { secret_mode }).unwrap();
+            assert!(dir.is_symlink());
+            for (name, mode) in [("svid.pem", 0o644), ("svid_key.pem", secret_mode), ("federated/b.pem", 0o644)] {
+                assert_eq!(fs::metadata(dir.join(name)).unwrap().mode() & 0o777, mode, "{name}");
+            }
         }
-        let both = fs::read_to_string(dir.join("svid_combined.pem")).unwrap();
-        assert_eq!(both.matches("-----BEGIN").count(), 3);
-        assert!(both.contains("-----BEGIN PRIVATE KEY-----\nb25l\n-----END PRIVATE KEY-----\n"));
+        assert_eq!(fs::read_to_string(dir.join("federated/a.pem")).unwrap(), "a");
     }
 
     #[test]
@@ -286,8 +275,8 @@ mod tests {
         let folder = Scratch::new();
         let target = Target::new(&folder.path().join("certs")).unwrap();
         let mut held = Vec::new();
-        for key in [b"one", b"two", b"six", b"ten"] {
-            target.write(&identity(key), &[], false).unwrap();
+        for key in ["one", "two", "six", "ten"] {
+            target.write(&pair(key), MODES).unwrap();
             held.push(fs::canonicalize(target.path()).unwrap());
         }
         assert_eq!(versions(folder.path()), 2);
@@ -299,7 +288,7 @@ mod tests {
         let folder = Scratch::new();
         let empty = folder.path().join("empty");
         fs::create_dir(&empty).unwrap();
-        Target::new(&empty).unwrap().write(&identity(b"one"), &[], false).unwrap();
+        Target::new(&empty).unwrap().write(&pair("one"), MODES).unwrap();
         assert!(empty.is_symlink());
 
         let full = folder.path().join("full");
@@ -322,8 +311,8 @@ mod tests {
     #[test]
     fn a_slash_at_the_end_names_the_same_link() {
         let folder = Scratch::new();
-        for (dir, key) in [("certs/", b"one"), ("certs", b"two"), ("certs/", b"six")] {
-            Target::new(&folder.path().join(dir)).unwrap().write(&identity(key), &[], false).unwrap();
+        for (dir, key) in [("certs/", "one"), ("certs", "two"), ("certs/", "six")] {
+            Target::new(&folder.path().join(dir)).unwrap().write(&pair(key), MODES).unwrap();
         }
         assert!(folder.path().join("certs").is_symlink());
         assert_eq!(versions(folder.path()), 2);
@@ -336,7 +325,7 @@ mod tests {
         // Anybody who may list the folder can do this.
         let stranger = File::open(folder.path()).unwrap();
         stranger.lock().unwrap();
-        target.write(&identity(b"one"), &[], false).unwrap();
+        target.write(&pair("one"), MODES).unwrap();
 
         let other = target.turn(1).unwrap();
         let failure = target.turn(2).unwrap_err();
@@ -361,14 +350,32 @@ mod tests {
     }
 
     #[test]
+    fn another_kind_does_not_take_the_place_of_what_is_there() {
+        let folder = Scratch::new();
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        target.write(&pair("one"), MODES).unwrap();
+        let token = |name: &str| Files::new(String::new()).secret(name, "token");
+        for other in
+            [token("jwt_svid.token"), token("wit_svid.token"), token("bundles/a.pem"), token("jwt_bundle.json")]
+        {
+            assert_eq!(target.write(&other, MODES).unwrap_err().exit(), Exit::Conflict);
+        }
+        assert_eq!(fs::read_to_string(target.path().join("svid.pem")).unwrap(), "one");
+        let target = Target::new(&folder.path().join("token")).unwrap();
+        for same in ["jwt_svid.token", "jwt_svid.0.token", "jwt_svid.token"] {
+            target.write(&token(same), MODES).unwrap();
+        }
+    }
+
+    #[test]
     fn a_failed_write_leaves_the_version_before() {
         let folder = Scratch::new();
         let target = Target::new(&folder.path().join("certs")).unwrap();
-        target.write(&identity(b"one"), &[], false).unwrap();
+        target.write(&pair("one"), MODES).unwrap();
         let before = fs::read_link(target.path()).unwrap();
         // Something that cannot be removed stands where the new link is prepared.
         fs::create_dir(folder.path().join(".certs.dayfly-link")).unwrap();
-        assert!(target.write(&identity(b"two"), &[], false).is_err());
+        assert!(target.write(&pair("two"), MODES).is_err());
         assert_eq!(fs::read_link(target.path()).unwrap(), before);
     }
 
@@ -376,19 +383,19 @@ mod tests {
     async fn a_watch_writes_when_the_folder_can_be_written_again() {
         let folder = Scratch::new();
         let target = Target::new(&folder.path().join("certs")).unwrap();
-        target.write(&identity(b"one"), &[], false).unwrap();
+        target.write(&pair("one"), MODES).unwrap();
         let obstacle = folder.path().join(".certs.dayfly-link");
         fs::create_dir(&obstacle).unwrap();
         let (sender, updates) = tokio::sync::mpsc::channel(1);
-        let put = async |key: &&[u8]| {
-            Ok(match target.write(&identity(key), &[], false) {
+        let put = async |key: &&str| {
+            Ok(match target.write(&pair(key), MODES) {
                 Ok(()) => Put::Done,
                 Err(failure) => Put::Again(failure),
             })
         };
         let mut warnings = Vec::new();
         let send = async {
-            for key in [b"two".as_slice(), b"six"] {
+            for key in ["two", "six"] {
                 sender.send(key).await.unwrap();
                 tokio::time::sleep(Duration::from_secs(10)).await;
             }
@@ -398,7 +405,7 @@ mod tests {
         };
         let warn = |failure: &Failure| warnings.push(failure.words().to_owned());
         tokio::join!(deliver(updates, put, warn), send).0.unwrap();
-        assert_eq!(fs::read_to_string(target.path().join("svid_key.pem")).unwrap().lines().nth(1), Some("c2l4"));
+        assert_eq!(fs::read_to_string(target.path().join("svid_key.pem")).unwrap(), "six");
         assert!(
             warnings.iter().all(|words| words.contains("cannot be written")) && warnings.len() == 1,
             "{warnings:?}"
@@ -409,11 +416,11 @@ mod tests {
     fn a_reader_never_sees_a_pair_that_does_not_match() {
         let folder = Scratch::new();
         let target = Target::new(&folder.path().join("certs")).unwrap();
-        target.write(&identity(b"00"), &[], false).unwrap();
+        target.write(&pair("00"), MODES).unwrap();
         thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 for round in 1..40_u8 {
-                    target.write(&identity(format!("{round:02}").as_bytes()), &[], false).unwrap();
+                    target.write(&pair(&format!("{round:02}")), MODES).unwrap();
                 }
             });
             while !writer.is_finished() {
@@ -422,8 +429,7 @@ mod tests {
                 let (Ok(leaf), Ok(key)) = (fs::read(now.join("svid.pem")), fs::read(now.join("svid_key.pem"))) else {
                     continue;
                 };
-                let first = pem::parse_many(leaf).unwrap().first().unwrap().contents().to_vec();
-                assert_eq!(first, pem::parse(key).unwrap().contents());
+                assert_eq!(leaf, key);
             }
         });
     }

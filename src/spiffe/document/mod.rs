@@ -6,6 +6,7 @@
 
 mod error;
 mod read;
+mod set;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use data_encoding::BASE64;
 
 pub use error::{Error, LeftOut, Reason, Warning};
 pub use read::{Outcome, parse};
+pub use set::parse_set;
 
 use super::{
     TrustDomain,

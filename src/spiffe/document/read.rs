@@ -109,7 +109,7 @@ impl Found {
     }
 }
 
-fn usage(entry: &Object) -> Option<&str> {
+pub(super) fn usage(entry: &Object) -> Option<&str> {
     entry.member("use").and_then(Value::as_str)
 }
 
@@ -120,16 +120,20 @@ fn key_id(entry: &Object) -> Option<&str> {
 /// The names that stand for more than one JWT or WIT key, be the keys good or not: nobody can tell which of
 /// them a token means.
 fn repeated_key_ids(entries: &[Value]) -> BTreeSet<&str> {
-    let mut counts = BTreeMap::new();
     let tokens = entries.iter().filter_map(Value::as_object);
-    let tokens = tokens.filter(|entry| matches!(usage(entry), Some(jwt::Profile::USE | wit::Profile::USE)));
-    for id in tokens.filter_map(key_id) {
+    repeated_among(tokens.filter(|entry| matches!(usage(entry), Some(jwt::Profile::USE | wit::Profile::USE))))
+}
+
+/// The names that more than one of these keys have.
+pub(super) fn repeated_among<'k>(keys: impl Iterator<Item = &'k Object>) -> BTreeSet<&'k str> {
+    let mut counts = BTreeMap::new();
+    for id in keys.filter_map(key_id) {
         *counts.entry(id).or_insert(0_usize) += 1;
     }
     counts.into_iter().filter(|(_, count)| *count > 1).map(|(id, _)| id).collect()
 }
 
-fn named_key(entry: &Object, twice: &BTreeSet<&str>) -> Result<(String, Jwk), Reason> {
+pub(super) fn named_key(entry: &Object, twice: &BTreeSet<&str>) -> Result<(String, Jwk), Reason> {
     let id = key_id(entry).ok_or(Reason::KeyId)?;
     if twice.contains(id) {
         return Err(Reason::KeyIdTwice);

@@ -1,7 +1,8 @@
 //! The three curves of ECDSA in JOSE (RFC 7518 §3.4, §6.2.1.1): each has one algorithm.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, EcdsaVerificationAlgorithm,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, ECDSA_P384_SHA384_FIXED_SIGNING,
+    ECDSA_P521_SHA512_FIXED, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm,
 };
 
 use super::Algorithm;
@@ -39,6 +40,14 @@ impl Curve {
             Self::P256 => Algorithm::Es256,
             Self::P384 => Algorithm::Es384,
             Self::P521 => Algorithm::Es512,
+        }
+    }
+
+    pub(super) fn signing(self) -> &'static EcdsaSigningAlgorithm {
+        match self {
+            Self::P256 => &ECDSA_P256_SHA256_FIXED_SIGNING,
+            Self::P384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
+            Self::P521 => &ECDSA_P521_SHA512_FIXED_SIGNING,
         }
     }
 

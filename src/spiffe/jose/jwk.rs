@@ -2,8 +2,9 @@
 
 use aws_lc_rs::{
     digest,
-    signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey},
+    signature::{self, EcdsaKeyPair, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey},
 };
+use zeroize::Zeroizing;
 
 use crate::spiffe::{
     json::{self, Members, Object},
@@ -138,6 +139,29 @@ impl Jwk {
     /// Reads the members of a JWK that are about its key.
     pub(in crate::spiffe) fn read(jwk: &Object) -> Result<Self, KeyError> {
         Self::check_public(jwk)?;
+        Self::read_members(jwk)
+    }
+
+    /// The public half of a private JWK that its holder was handed, of at most 8 KiB of JSON. Of an EC key the two
+    /// halves are of one pair, which is checked; of an RSA key only the public half is read.
+    ///
+    /// # Errors
+    /// As [`Jwk::parse`]; [`KeyError::Member`] without a private member, [`KeyError::KeyPair`] when the halves differ.
+    pub fn of_private(json: &[u8]) -> Result<Self, KeyError> {
+        let jwk = json::parse(json, BYTES_MAX)?;
+        let jwk = jwk.as_object().ok_or(KeyError::NotObject)?;
+        let (key, secret) = (Self::read_members(jwk)?, Zeroizing::new(octets(jwk, "d")?));
+        match &key.material {
+            Material::Ec { curve, point } => {
+                EcdsaKeyPair::from_private_key_and_public_key(curve.signing(), &secret, point)
+                    .map_err(|_| KeyError::KeyPair)?;
+            }
+            Material::Rsa { .. } => {}
+        }
+        Ok(key)
+    }
+
+    fn read_members(jwk: &Object) -> Result<Self, KeyError> {
         let key = match jwk.member("kty").and_then(json::Value::as_str) {
             Some("EC") => read_ec(jwk)?,
             Some("RSA") => read_rsa(jwk)?,

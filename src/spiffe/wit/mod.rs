@@ -152,6 +152,15 @@ pub fn verify<'a>(
     Ok(Unproved { key, holder: Validated { id, expires_at, claims: token.verify([issuer])? } })
 }
 
+/// The key that a token names, for its holder, who has the token from the endpoint that made it. Nothing of the token
+/// is judged; a verifier asks [`verify`].
+///
+/// # Errors
+/// When it is no compact JWS, or has no such key.
+pub fn named_key(token: &str) -> Result<Jwk, Error> {
+    confirmation(Unverified::parse(token)?.unverified_claims())
+}
+
 /// A good token whose holder has proved nothing yet.
 pub struct Unproved {
     key: Jwk,

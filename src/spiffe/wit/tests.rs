@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Bundle, Draft, DraftError, Error as E, Proof, Unproved, Validated, issue, verify};
+use super::{Bundle, Draft, DraftError, Error as E, Proof, Unproved, Validated, issue, named_key, verify};
 use crate::spiffe::{
     ClaimError as C, Id, TrustDomain,
     jose::{
@@ -287,4 +287,14 @@ fn a_bad_draft_is_not_signed() {
         claims.member("jti").and_then(Value::as_str).unwrap().to_owned()
     });
     assert_eq!(BTreeSet::from(ids).len(), 2);
+}
+
+#[test]
+fn a_holder_finds_the_key_that_his_token_names() {
+    let world = World::new();
+    let token = world.w1.token(HEADER, world.claims(&[]));
+    assert!(named_key(&token).unwrap().is_same_key(&world.workload.jwk()));
+    let without = world.w1.token(HEADER, world.claims(&[("cnf", "{}")]));
+    assert_eq!(named_key(&without), Err(E::NoConfirmation));
+    assert!(matches!(named_key("a.b"), Err(E::Token(_))));
 }

@@ -110,7 +110,10 @@ pub fn split(der: &[u8]) -> Result<Vec<Bytes>, Error> {
 }
 
 /// As [`split`], with the caller's limit, and sharing the caller's bytes.
-fn split_at_most(der: &Bytes, most: usize) -> Result<Vec<Bytes>, Error> {
+///
+/// # Errors
+/// As [`split`].
+pub(crate) fn split_at_most(der: &Bytes, most: usize) -> Result<Vec<Bytes>, Error> {
     let mut reader = der::Reader::new(der);
     let mut certificates = Vec::new();
     while !reader.is_empty() {

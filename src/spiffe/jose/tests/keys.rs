@@ -125,6 +125,20 @@ fn a_bad_key_is_refused_for_its_fault() {
 }
 
 #[test]
+fn of_a_private_key_its_holder_sees_the_public_half() {
+    let private = |d: &str| Jwk::of_private(ec("P-256", X, Y).replace('}', &format!(r#","d":"{d}"}}"#)).as_bytes());
+    assert_eq!(private(D), Jwk::parse(ec("P-256", X, Y).as_bytes()));
+    assert_eq!(private(&encode(&[7; 32])), Err(K::KeyPair), "of another pair");
+    assert_eq!(private(""), Err(K::KeyPair));
+    assert_eq!(private("not base64url"), Err(K::Member("d")));
+    assert_eq!(Jwk::of_private(ec("P-256", X, Y).as_bytes()), Err(K::Member("d")), "a public key");
+    let rsa = rsa_json(&modulus(2048), &[1, 0, 1]);
+    let whole = rsa.replace('}', r#","d":"AQ","p":"AQ","q":"AQ"}"#);
+    assert_eq!(Jwk::of_private(whole.as_bytes()), Jwk::parse(rsa.as_bytes()));
+    assert_eq!(Jwk::of_private(br#"{"kty":"oct","k":"AA","d":"AA"}"#), Err(K::Type));
+}
+
+#[test]
 fn rsa_is_taken_from_2048_to_8192_bits() {
     for bits in [2048, 2049, 3072, 4096, 8191, 8192] {
         let json = rsa_json(&modulus(bits), &[1, 0, 1]);
