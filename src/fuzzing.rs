@@ -18,7 +18,7 @@ use crate::{
     api::new_draft,
     issuance::{AUDIENCE_BYTES_MAX, Audiences, Question, Wanted},
     pb,
-    registry::{Draft, Selector},
+    registry::{Draft, Selector, Selectors, Template},
     spiffe::{
         ID_BYTES_MAX, Id, TrustDomain, document,
         jose::{Jwk, TOKEN_BYTES_MAX, Unverified},
@@ -75,6 +75,34 @@ pub fn selector(bytes: &[u8]) -> bool {
             false
         }
     }
+}
+
+/// Templates of SPIFFE IDs, the first line, and the selectors of a caller, the others: what comes out is an ID that has
+/// the literal parts where they were written and the caller's values between them.
+#[must_use]
+pub fn template(bytes: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(bytes) else { return false };
+    let mut lines = text.split('\n');
+    let Ok(template) = Template::parse(lines.next().unwrap_or_default()) else { return false };
+    assert!(Id::parse(template.as_str()).is_err(), "one text is a template and an ID");
+    assert!(template.overlaps(&template));
+    let have: Selectors = lines.filter_map(|line| Selector::parse(line).ok()).collect();
+    let Ok(id) = template.id_of(&have) else { return false };
+    assert_eq!(Id::parse(id.as_str()).as_ref(), Ok(&id));
+    assert_eq!(id.trust_domain(), *template.trust_domain());
+    let (written, made) = (template.as_str().split('/'), id.as_str().split('/'));
+    assert_eq!(written.clone().count(), made.clone().count());
+    for (at, (written, made)) in written.zip(made).enumerate() {
+        match written.strip_prefix("{unix:").and_then(|name| name.strip_suffix('}')) {
+            None => assert_eq!(written, made),
+            Some(name) => {
+                assert!(at > 3, "the first segment is literal");
+                let values: Vec<_> = have.iter().filter_map(|selector| selector.unix(name)).collect();
+                assert_eq!(values, [made]);
+            }
+        }
+    }
+    true
 }
 
 /// Certificates in a row, verified as a peer's chain. The last of them is the only authority that the
@@ -300,6 +328,10 @@ fn compare(ours: &Leaf, certificate: &Bytes) {
         _ => None,
     });
     assert_eq!(uris.collect::<Vec<_>>(), [ours.id.as_str()]);
+    if let Some(name) = &ours.common_name {
+        let first = theirs.subject().iter_common_name().next().expect("there is one");
+        assert_eq!(first.as_slice(), name.as_bytes());
+    }
     assert!(!theirs.is_ca());
 }
 
@@ -324,6 +356,11 @@ mod tests {
     #[test]
     fn the_corpus_of_selectors_runs() {
         run("selector", super::selector);
+    }
+
+    #[test]
+    fn the_corpus_of_templates_runs() {
+        run("template", super::template);
     }
 
     #[test]

@@ -51,6 +51,9 @@ pub(crate) struct Door {
 /// How long to wait when there is no descriptor left. Connections that end meanwhile make room.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
+/// The uid of whom the kernel does not name.
+const NOBODY: u32 = u32::MAX;
+
 /// After so many connections those who are connected have their turn.
 const AT_ONCE: usize = 32;
 
@@ -78,8 +81,11 @@ impl Door {
                         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
                     ) =>
                 {
-                    self.service.counters.limit_met("descriptors");
-                    tracing::warn!(error = %error, "no descriptor left for a connection");
+                    let counters = &self.service.counters;
+                    counters.limit_met("descriptors");
+                    if counters.is_worth_a_line(NOBODY) {
+                        tracing::warn!(error = %error, "no descriptor left for a connection");
+                    }
                     tokio::time::sleep(BACK_OFF).await;
                 }
                 Err(error) => return Err(error),
@@ -231,7 +237,7 @@ fn recorded(peer: &Peer) -> audit::Caller {
 /// What SO_PEERCRED alone says, for a caller that could not be pinned down.
 fn noted(socket: &UnixStream) -> audit::Caller {
     let (pid, uid, gid) = getsockopt(socket, PeerCredentials)
-        .map_or((0, u32::MAX, u32::MAX), |noted| (noted.pid(), noted.uid(), noted.gid()));
+        .map_or((0, NOBODY, NOBODY), |noted| (noted.pid(), noted.uid(), noted.gid()));
     audit::Caller { pid, uid, gid, exe: None }
 }
 

@@ -66,7 +66,10 @@ impl From<registry::Error> for Status {
         let code = match error {
             Error::EntryId(_) => Code::InvalidArgument,
             Error::UnknownEntry(_) => Code::NotFound,
-            Error::IdTaken(_) | Error::Duplicate { .. } | Error::HintTaken { .. } => Code::AlreadyExists,
+            Error::IdTaken(_) | Error::Duplicate { .. } | Error::HintTaken { .. } | Error::Overlap { .. } => {
+                Code::AlreadyExists
+            }
+            Error::TooManyTemplates => Code::Unavailable,
         };
         Self::new(code, words(&error.to_string()))
     }

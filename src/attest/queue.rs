@@ -4,32 +4,20 @@
 //! at a time waits for a slot with the others; slots are given in the order in which they were asked for. Who comes
 //! with many waits for each of them as often as everybody else has had a turn.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::sys::party::party_of;
+use crate::sys::{kept::Kept, party::party_of};
 
 /// How many callers of one party may wait at once. All together are as many as there may be streams.
 pub(super) const WAITING_PER_PARTY: usize = 1_024;
-/// From how many parties on those of whom nobody waits are forgotten.
-const PARTIES_KEPT: usize = 1_024;
 
 /// The slots, and who waits for them.
 #[derive(Debug)]
 pub(super) struct Queue {
     slots: Arc<Semaphore>,
-    parties: Mutex<Parties>,
-}
-
-#[derive(Debug)]
-struct Parties {
-    each: HashMap<u32, Party>,
-    /// How many there may be before they are looked through.
-    kept: usize,
+    parties: Mutex<Kept<Party>>,
 }
 
 #[derive(Debug)]
@@ -54,8 +42,7 @@ pub(super) struct Turn {
 impl Queue {
     /// With so many slots.
     pub(super) fn new(slots: usize) -> Self {
-        let parties = Parties { each: HashMap::new(), kept: PARTIES_KEPT };
-        Self { slots: Arc::new(Semaphore::new(slots)), parties: Mutex::new(parties) }
+        Self { slots: Arc::new(Semaphore::new(slots)), parties: Mutex::default() }
     }
 
     /// A place to wait at; `None` when this user's party has as many as it may.
@@ -74,15 +61,8 @@ impl Queue {
     }
 
     fn of_party<T>(&self, uid: u32, take: impl FnOnce(&Party) -> T) -> T {
-        let name = party_of(uid);
         let mut parties = self.parties.lock().unwrap_or_else(PoisonError::into_inner);
-        let Parties { each, kept } = &mut *parties;
-        if each.len() >= *kept && !each.contains_key(&name) {
-            each.retain(|_, party| !party.is_idle());
-            // Looked through again when as many more have come, so that nobody pays for many.
-            *kept = PARTIES_KEPT.max(each.len() * 2);
-        }
-        take(each.entry(name).or_insert_with(Party::new))
+        take(parties.of(party_of(uid), Party::new, Party::is_idle))
     }
 }
 
@@ -104,6 +84,7 @@ mod tests {
     use futures_util::{FutureExt as _, poll};
 
     use super::*;
+    use crate::sys::kept::KEPT_MIN;
 
     #[test]
     fn a_party_that_waits_at_all_its_places_leaves_others_theirs() {
@@ -148,9 +129,9 @@ mod tests {
     fn parties_of_whom_nobody_waits_are_forgotten() {
         let queue = Queue::new(2);
         let held = queue.enter(5).unwrap();
-        (0..u32::try_from(PARTIES_KEPT).unwrap() * 2).for_each(|uid| drop(queue.enter(uid)));
-        let parties = queue.parties.lock().unwrap();
-        assert!(parties.each.len() <= PARTIES_KEPT && parties.each.contains_key(&5));
-        drop((parties, held));
+        (0..u32::try_from(KEPT_MIN).unwrap() * 2).for_each(|uid| drop(queue.enter(uid)));
+        let parties = queue.parties.lock().unwrap().whose();
+        assert!(parties.len() <= KEPT_MIN && parties.contains(&5));
+        drop(held);
     }
 }

@@ -41,7 +41,7 @@ pub(crate) enum Record {
         /// Whether the caller had one before.
         renewal: bool,
     },
-    /// A caller got nothing. Beyond a number for each uid and minute these are counted, not written.
+    /// A caller got nothing, or a template gave it nothing beside what it got. Beyond a number for each uid and minute these are counted, not written.
     Refused {
         /// Who asked.
         caller: Caller,

@@ -5,9 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::runtime::{Handle, RuntimeFlavor};
-
-use crate::sys::{Clock, chain as chain_of};
+use crate::sys::{Clock, chain as chain_of, threads};
 
 use super::{
     Error, Limits,
@@ -89,13 +87,10 @@ impl Shared {
         self.work.wait_timeout_while(state, so_long, |state| !state.is_closed).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Waits until a record is on the disk. A worker of the runtime hands its other tasks over meanwhile: they may be
-    /// the ones that the next sync gathers.
+    /// Waits until a record is on the disk. A worker of the runtime hands its other tasks over meanwhile, where there is
+    /// a thread for that: they may be the ones that the next sync gathers.
     pub(super) fn wait_for_disk(&self, number: u64) -> Result<(), Error> {
-        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| self.block_on_disk(number)),
-            _ => self.block_on_disk(number),
-        }
+        threads::in_place(|| self.block_on_disk(number))
     }
 
     fn block_on_disk(&self, number: u64) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use super::{
     Error, Signer,
     signer::{Key, hex},
 };
-use crate::spiffe::TrustDomain;
+use crate::{policy::Permit, spiffe::TrustDomain};
 
 /// How long before now a certificate begins to be valid: validators have no leeway, and clocks differ.
 pub(crate) const BACKDATE: Duration = Duration::from_secs(60);
@@ -48,22 +48,25 @@ impl Serial {
     }
 }
 
-/// A leaf for `uri`: an empty subject, so that the name is critical; signatures only; both ends of TLS.
+/// A leaf for this permit: signatures only; both ends of TLS. Its subject is the common name that the permit has, or
+/// empty, and then its alternative name is critical (RFC 5280 §4.2.1.6).
 pub(super) fn leaf(
-    uri: &str,
-    dns_names: &[String],
+    permit: &Permit,
     serial: Serial,
     not_before: SystemTime,
     not_after: SystemTime,
 ) -> Result<CertificateParams, Error> {
     let mut params = bounded(serial, not_before, not_after);
     params.distinguished_name = DistinguishedName::new();
+    if let Some(name) = permit.common_name() {
+        params.distinguished_name.push(DnType::CommonName, name);
+    }
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
-    params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
-    for name in dns_names {
+    params.subject_alt_names = vec![SanType::URI(permit.id().as_str().try_into()?)];
+    for name in permit.dns_names() {
         params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
     }
     Ok(params)

@@ -126,11 +126,14 @@ impl Keyring {
         self.check(&permit, Credential::X509)?;
         let (not_before, not_after) = self.lifetime(&permit, now)?;
         let (key, serial) = (Key::generate(Algorithm::P256)?, Serial::random()?);
-        let params = leaf(permit.id().as_str(), permit.dns_names(), serial, not_before, not_after)?;
+        let params = leaf(&permit, serial, not_before, not_after)?;
         let certificate = params.signed_by(&key, &self.active.issuer)?;
         let found = check_profile(certificate.der()).map_err(Error::Profile)?;
         if found.id != *permit.id() {
             return Err(Error::Profile(crate::spiffe::x509::Error::Profile("its name is not the permit's")));
+        }
+        if found.common_name.as_deref() != permit.common_name() {
+            return Err(Error::Profile(crate::spiffe::x509::Error::Profile("its subject is not the permit's")));
         }
         let mut chain = certificate.der().to_vec();
         if !self.active.is_anchor {
@@ -186,6 +189,10 @@ impl Keyring {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod subjects;
+
+#[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -195,13 +202,13 @@ mod tests {
     use crate::{
         authority::{issuing_certificate, root_certificate},
         policy::{Judgement, Request, Rules, judge},
-        registry::{Draft, Entry, EntryId},
+        registry::{Draft, Entry, EntryId, grant},
         spiffe::TrustDomain,
     };
 
-    const HOUR: Duration = Duration::from_secs(3_600);
+    pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 
-    fn now() -> SystemTime {
+    pub(super) fn now() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
     }
 
@@ -209,7 +216,7 @@ mod tests {
         TrustDomain::parse("example.org").unwrap()
     }
 
-    fn rooted(algorithm: Algorithm, issuing_life: Duration) -> Keyring {
+    pub(super) fn rooted(algorithm: Algorithm, issuing_life: Duration) -> Keyring {
         let (root, issuing) = (Key::generate(algorithm).unwrap(), Key::generate(algorithm).unwrap());
         let anchor = root_certificate(&domain(), &root, 1, now(), 1_000 * HOUR).unwrap();
         let root = Signer::new(root, anchor.clone(), true).unwrap();
@@ -219,16 +226,20 @@ mod tests {
     }
 
     fn permit(id: &str, ttl: Duration) -> Permit {
+        let dns_names = vec!["db.example.org".to_owned()];
+        permit_of(Draft { spiffe_id: id.to_owned(), dns_names, ..Draft::default() }, ttl)
+    }
+
+    /// For an entry like this; it need not say whose it is.
+    pub(super) fn permit_of(mut draft: Draft, ttl: Duration) -> Permit {
         let rules = Rules::in_test(domain(), ttl);
-        let draft = Draft {
-            spiffe_id: id.to_owned(),
-            selectors: vec!["unix:uid:1".to_owned()],
-            dns_names: vec!["db.example.org".to_owned()],
-            ..Draft::default()
-        };
+        draft.selectors = vec!["unix:uid:1".to_owned()];
+        if draft.spiffe_id.is_empty() {
+            draft.spiffe_id = "spiffe://example.org/a".to_owned();
+        }
         let spec = draft.check(&domain()).unwrap();
         let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: 1, created_at: now() };
-        match judge(&Request { entry: &entry, credential: Credential::X509 }, &rules, now()) {
+        match judge(&Request { entry: &grant(&entry), credential: Credential::X509 }, &rules, now()) {
             Judgement::Permit(permit) => permit,
             Judgement::Refuse(reasons) => panic!("{reasons:?}"),
         }

@@ -8,8 +8,8 @@ use crate::{
         ApplyEntriesRequest, CreateEntryRequest, DeleteEntryRequest, Entry, ListEntriesRequest, ShowEntryRequest,
         UpdateEntryRequest,
     },
-    registry::{Draft, Problem, Selector},
-    spiffe::{Id, TrustDomain},
+    registry::{self, Draft, Name, Problem, Selector},
+    spiffe::TrustDomain,
 };
 
 use super::{
@@ -46,7 +46,8 @@ pub(crate) enum EntryVerb {
 /// `entry add`
 #[derive(Debug, Args)]
 pub(crate) struct Add {
-    /// The identity, as spiffe://example.org/web
+    /// The identity, as spiffe://example.org/web, or each caller's own, as spiffe://example.org/user/{unix:user}: of
+    /// unix:uid, gid, user, group and sha256
     spiffe_id: String,
     /// What a caller must have, as unix:uid:1000; give it several times, all of them must match
     #[arg(short, long = "selector", required = true, value_name = "SELECTOR")]
@@ -57,17 +58,26 @@ pub(crate) struct Add {
     /// How long its JWT-SVIDs live, as 5m; 0 or nothing is the daemon's default
     #[arg(long, value_name = "D", value_parser = moment::ttl)]
     jwt_ttl: Option<u64>,
-    /// A DNS name for its certificates; may be given several times
+    /// How long its WIT-SVIDs live, as 5m; 0 or nothing is the daemon's default
+    #[arg(long, value_name = "D", value_parser = moment::ttl)]
+    wit_ttl: Option<u64>,
+    /// A DNS name for its certificates; may be given several times. The first is the common name too
     #[arg(long = "dns", value_name = "NAME")]
     dns_names: Vec<String>,
+    /// What its certificates are for: `database` has a common name of your choice, for accounts of PostgreSQL and MySQL
+    #[arg(long, value_name = "PROFILE", value_parser = PROFILES, default_value = "spiffe")]
+    certificate_profile: String,
+    /// The common name of a certificate for a database
+    #[arg(long, value_name = "NAME", default_value = "")]
+    common_name: String,
     /// Tells this identity from others of the same caller
     #[arg(long, value_name = "TEXT", default_value = "")]
     hint: String,
     /// A foreign trust domain whose bundle its callers get; may be given several times
     #[arg(long, value_name = "TRUST_DOMAIN")]
     federates_with: Vec<String>,
-    /// When it ends: as 30d from now, or a time as 2027-01-31T12:00:00Z
-    #[arg(long, value_name = "WHEN", value_parser = moment::end)]
+    /// When it ends: 30d or +2h from now, a time as 2027-01-31T12:00:00Z, or Unix seconds
+    #[arg(long, visible_alias = "expires-at", value_name = "WHEN", value_parser = moment::end)]
     expires: Option<u64>,
 }
 
@@ -120,9 +130,18 @@ pub(crate) struct Update {
     /// How long its JWT-SVIDs live; 0 is the daemon's default
     #[arg(long, value_name = "D", value_parser = moment::ttl)]
     jwt_ttl: Option<u64>,
+    /// How long its WIT-SVIDs live; 0 is the daemon's default
+    #[arg(long, value_name = "D", value_parser = moment::ttl)]
+    wit_ttl: Option<u64>,
     /// DNS names in the place of all that were there
     #[arg(long = "dns", value_name = "NAME")]
     dns_names: Vec<String>,
+    /// Another certificate profile; `spiffe` takes the chosen common name away
+    #[arg(long, value_name = "PROFILE", value_parser = PROFILES)]
+    certificate_profile: Option<String>,
+    /// Another common name for certificates of the profile `database`
+    #[arg(long, value_name = "NAME")]
+    common_name: Option<String>,
     /// Take all DNS names away
     #[arg(long, conflicts_with = "dns_names")]
     no_dns: bool,
@@ -135,8 +154,8 @@ pub(crate) struct Update {
     /// Take all foreign trust domains away
     #[arg(long, conflicts_with = "federates_with")]
     no_federates_with: bool,
-    /// When it ends: as 30d from now, a time as 2027-01-31T12:00:00Z, or never
-    #[arg(long, value_name = "WHEN", value_parser = moment::end)]
+    /// When it ends: 30d or +2h from now, a time as 2027-01-31T12:00:00Z, Unix seconds, or never
+    #[arg(long, visible_alias = "expires-at", value_name = "WHEN", value_parser = moment::end)]
     expires: Option<u64>,
 }
 
@@ -149,6 +168,9 @@ pub(crate) async fn run(context: &Context, verb: EntryVerb) -> Result<(), Failur
         Exit::Missing => failure.hint("`dayfly entry list` shows what there is"),
         // A changed entry comes with its own advice.
         Exit::Usage if failure.words().contains(Problem::FOREIGN) => failure.hint(FOREIGN_HINT),
+        Exit::Conflict if failure.words().contains(registry::Error::OVERLAP) => {
+            failure.hint("let their first segments differ, as /user/… and /group/…")
+        }
         Exit::Conflict if failure.advice().is_none() => failure.hint("change it with `dayfly entry update`"),
         _ => failure,
     })
@@ -173,7 +195,10 @@ async fn add(context: &Context, add: Add) -> Result<(), Failure> {
         selectors: add.selectors,
         x509_ttl_seconds: add.x509_ttl.unwrap_or(0),
         jwt_ttl_seconds: add.jwt_ttl.unwrap_or(0),
+        wit_ttl_seconds: add.wit_ttl.unwrap_or(0),
         dns_names: add.dns_names,
+        certificate_profile: add.certificate_profile,
+        common_name: add.common_name,
         hint: add.hint,
         federates_with: add.federates_with,
         expires_at: add.expires.unwrap_or(0),
@@ -267,8 +292,18 @@ impl Update {
         replace(&mut entry.federates_with, self.federates_with, self.no_federates_with);
         entry.spiffe_id = self.spiffe_id.unwrap_or_else(|| std::mem::take(&mut entry.spiffe_id));
         entry.hint = self.hint.unwrap_or_else(|| std::mem::take(&mut entry.hint));
+        if let Some(profile) = self.certificate_profile {
+            // As answers have it, so that what is as it was is not sent.
+            let is_default = profile == DEFAULT_PROFILE;
+            entry.certificate_profile = if is_default { String::new() } else { profile };
+            if is_default {
+                entry.common_name.clear();
+            }
+        }
+        entry.common_name = self.common_name.unwrap_or_else(|| std::mem::take(&mut entry.common_name));
         entry.x509_ttl_seconds = self.x509_ttl.unwrap_or(entry.x509_ttl_seconds);
         entry.jwt_ttl_seconds = self.jwt_ttl.unwrap_or(entry.jwt_ttl_seconds);
+        entry.wit_ttl_seconds = self.wit_ttl.unwrap_or(entry.wit_ttl_seconds);
         entry.expires_at = self.expires.unwrap_or(entry.expires_at);
     }
 }
@@ -324,7 +359,7 @@ pub(crate) fn unmade(entry: &Entry) -> Option<String> {
 
 /// Everything that is wrong with an entry, whatever its trust domain.
 pub(crate) fn problems(entry: &Entry) -> Vec<String> {
-    let own = Id::parse(&entry.spiffe_id).map(|id| id.trust_domain());
+    let own = Name::parse(&entry.spiffe_id).map(|name| name.trust_domain());
     // Where the ID is none, its own problem is told; any domain will do for the rest.
     let Ok(own) = own.or_else(|_| TrustDomain::parse("unknown")) else {
         return Vec::new();
@@ -342,7 +377,10 @@ pub(crate) fn draft(entry: Entry) -> Draft {
         selectors: entry.selectors,
         x509_ttl_seconds: entry.x509_ttl_seconds,
         jwt_ttl_seconds: entry.jwt_ttl_seconds,
+        wit_ttl_seconds: entry.wit_ttl_seconds,
         dns_names: entry.dns_names,
+        certificate_profile: entry.certificate_profile,
+        common_name: entry.common_name,
         hint: entry.hint,
         federates_with: entry.federates_with,
         admin: entry.admin,
@@ -351,6 +389,9 @@ pub(crate) fn draft(entry: Entry) -> Draft {
     }
 }
 
+/// The certificate profiles.
+const PROFILES: [&str; 2] = [DEFAULT_PROFILE, "database"];
+pub(crate) const DEFAULT_PROFILE: &str = "spiffe";
 /// The most entries in one answer.
 pub(crate) const PAGE_MAX: u32 = 1000;
 const FOREIGN_HINT: &str =
@@ -380,7 +421,10 @@ mod tests {
             selectors: Vec::new(),
             x509_ttl: None,
             jwt_ttl: None,
+            wit_ttl: None,
             dns_names: Vec::new(),
+            certificate_profile: None,
+            common_name: None,
             no_dns: false,
             hint: None,
             federates_with: Vec::new(),
@@ -396,6 +440,12 @@ mod tests {
         assert_eq!(changed, entry());
         Update { x509_ttl: Some(0), hint: Some(String::new()), no_dns: true, ..nothing() }.change(&mut changed);
         assert_eq!(changed, Entry { x509_ttl_seconds: 0, hint: String::new(), dns_names: Vec::new(), ..entry() });
+        let database = Entry { certificate_profile: "database".into(), common_name: "web".into(), ..entry() };
+        let mut changed = database.clone();
+        Update { common_name: Some("db".into()), ..nothing() }.change(&mut changed);
+        assert_eq!(changed, Entry { common_name: "db".into(), ..database });
+        Update { certificate_profile: Some("spiffe".into()), ..nothing() }.change(&mut changed);
+        assert_eq!(changed, entry());
     }
 
     #[test]

@@ -42,8 +42,12 @@ fn show(print: &Printer, seen: &ExplainResponse) -> Result<(), Failure> {
         print.line("")?;
         print.line("matches")?;
     }
-    for entry in &seen.matching {
-        print.styled_line(Style::Good, format_args!("  {}  {}", entry.spiffe_id, entry.id))?;
+    for (entry, given) in seen.matching.iter().zip(&seen.given) {
+        match given.as_str() {
+            "" => print.styled_line(Style::Note, format_args!("  nothing by {}  {}", entry.spiffe_id, entry.id))?,
+            id if id == entry.spiffe_id => print.styled_line(Style::Good, format_args!("  {id}  {}", entry.id))?,
+            id => print.styled_line(Style::Good, format_args!("  {id}  by {}  {}", entry.spiffe_id, entry.id))?,
+        }
     }
     for near in &seen.near {
         let entry = near.entry.clone().unwrap_or_default();
@@ -69,6 +73,7 @@ fn document(seen: &ExplainResponse) -> serde_json::Value {
             "condition": each.condition,
         })).collect::<Vec<_>>(),
         "matching": shown::views(&seen.matching),
+        "given": seen.given,
         "near": seen.near.iter().map(|near| json!({
             "entry": near.entry.as_ref().map(shown::EntryView::from),
             "missing": near.missing,

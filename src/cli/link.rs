@@ -276,7 +276,7 @@ pub(crate) fn workload_refusal(status: &Status) -> Failure {
     match status.code() {
         _ if std::error::Error::source(status).is_some() => broken(),
         Code::PermissionDenied => Failure::new(Exit::Refused, format!("{said} for this process (uid {uid}, pid {pid})"))
-            .hint("no entry matches: its admin sees why with `dayfly explain --pid PID`, and registers with `dayfly entry add`"),
+            .hint("no entry gives it one: its admin sees why with `dayfly explain --pid PID`, and registers with `dayfly entry add`"),
         Code::Unavailable => Failure::new(Exit::Unreachable, format!("the daemon cannot answer now: {said}")),
         Code::InvalidArgument => Failure::new(Exit::Usage, format!("the daemon does not accept this: {said}")),
         Code::Unimplemented => Failure::new(Exit::Failed, "this endpoint does not offer that"),

@@ -59,7 +59,8 @@ pub(crate) fn ttl_text(seconds: u64) -> String {
     if seconds == 0 { "default".into() } else { units::duration_text(Duration::from_secs(seconds)) }
 }
 
-/// When something is to end, in Unix seconds and ahead: a length of time from now, or a time; `never` is 0.
+/// When something is to end, in Unix seconds and ahead: a length of time from now, with or without a `+`, a time in RFC
+/// 3339, or Unix seconds; `never` is 0.
 ///
 /// # Errors
 /// Words that say what is wanted.
@@ -68,7 +69,7 @@ pub(crate) fn end(text: &str) -> Result<u64, String> {
         return Ok(0);
     }
     let now = unix(Clock::system().now());
-    let end = match units::duration(text) {
+    let end = match units::duration(text.strip_prefix('+').unwrap_or(text)) {
         Ok(length) => now.saturating_add(length.as_secs()),
         Err(_) => {
             time(text).map_err(|()| format!("`{text}` is no end, write it as 30d, 2099-01-31T12:00:00Z or never"))?
@@ -80,8 +81,11 @@ pub(crate) fn end(text: &str) -> Result<u64, String> {
     }
 }
 
-/// An RFC 3339 time in Unix seconds; not before 1970.
+/// A time of RFC 3339, or in Unix seconds, as Unix seconds; not before 1970.
 pub(crate) fn time(text: &str) -> Result<u64, ()> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map_err(|_| ());
+    }
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| ())?;
     u64::try_from(time.unix_timestamp()).map_err(|_| ())
 }
@@ -126,8 +130,17 @@ mod tests {
         assert_eq!(end("2099-07-01T12:00:00Z"), Ok(4_086_590_400));
         assert_eq!(end("2099-07-01T14:00:00+02:00"), Ok(4_086_590_400));
         let soon = unix(Clock::system().now()) + 3_600;
-        assert!(end("1h").is_ok_and(|end| end.abs_diff(soon) < 60));
-        for wrong in ["", "tomorrow", "1960-01-01T00:00:00Z", "2099-07-01", "0s", "2020-01-01T00:00:00Z"] {
+        for length in ["1h", "+1h", "+60m"] {
+            assert!(end(length).is_ok_and(|end| end.abs_diff(soon) < 60), "{length}");
+        }
+        assert_eq!(end("4086590400"), Ok(4_086_590_400));
+        let too_long = "99999999999999999999";
+        for wrong in
+            ["", "+", "-1h", "++1h", "+4086590400", "+2099-07-01T12:00:00Z", "1700000000", "15", "0", "-1", too_long]
+        {
+            assert!(end(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["tomorrow", "1960-01-01T00:00:00Z", "2099-07-01", "0s", "2020-01-01T00:00:00Z"] {
             assert!(end(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,14 +1,14 @@
 //! `dayfly daemon`: the service, as systemd or a container starts it.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    daemon::{Bound, Config, Daemon, Telemetry, advice, config::Overrides},
-    sys::files,
+    daemon::{Bound, Config, Daemon, Telemetry, advice, config::Overrides, log_panics},
+    sys::{files, threads},
 };
 
 use super::{
@@ -87,13 +87,26 @@ pub(crate) fn load(context: &Context, file: Option<PathBuf>, overrides: Override
 /// # Errors
 /// When the system has no threads, and what `service` says.
 pub(crate) fn to_its_end(config: &Config, service: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let threads = usize::try_from(config.runtime.worker_threads).unwrap_or(1);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::because("no threads could be started", &error))?;
+    log_panics();
+    let workers = usize::try_from(config.runtime.worker_threads).unwrap_or(1);
+    let without = |error| {
+        let failure = Failure::because("the daemon cannot start its threads", &error);
+        failure.hint(
+            "raise the limit of processes and threads: TasksMax= of its unit, pids.max of its cgroup, or ulimit -u",
+        )
+    };
+    // A runtime that gets some of its threads and not all panics, and waits for those for ever.
+    threads::are_to_be_had(workers.saturating_add(THREADS_BESIDE)).map_err(without)?;
+    let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let gone = || Err(io::ErrorKind::WouldBlock.into());
+    let runtime = threads::quietly(build).unwrap_or_else(gone).map_err(without)?;
     let served = runtime.block_on(service);
     runtime.shutdown_background();
     served
 }
+
+/// What a start needs beside the workers: the audit log, its examiner and the database.
+const THREADS_BESIDE: usize = 3;
 
 /// Begins to log, and opens state and sockets.
 ///

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::pb::admin::Entry;
+use crate::{pb::admin::Entry, sys::Clock};
 
-use super::{failure::Failure, moment, print::Printer};
+use super::{entry::DEFAULT_PROFILE, failure::Failure, moment, print::Printer};
 
 /// An entry in JSON. `apply -f` reads it again.
 #[derive(Debug, Serialize)]
@@ -14,7 +14,10 @@ pub(crate) struct EntryView<'e> {
     selectors: &'e [String],
     x509_ttl_seconds: u64,
     jwt_ttl_seconds: u64,
+    wit_ttl_seconds: u64,
     dns_names: &'e [String],
+    certificate_profile: &'e str,
+    common_name: &'e str,
     hint: &'e str,
     federates_with: &'e [String],
     admin: bool,
@@ -33,6 +36,7 @@ impl<'e> From<&'e Entry> for EntryView<'e> {
             selectors,
             x509_ttl_seconds,
             jwt_ttl_seconds,
+            wit_ttl_seconds,
             dns_names,
             hint,
             federates_with,
@@ -41,6 +45,8 @@ impl<'e> From<&'e Entry> for EntryView<'e> {
             expires_at,
             revision,
             created_at,
+            certificate_profile,
+            common_name,
         } = entry;
         Self {
             id,
@@ -48,12 +54,15 @@ impl<'e> From<&'e Entry> for EntryView<'e> {
             selectors,
             x509_ttl_seconds: *x509_ttl_seconds,
             jwt_ttl_seconds: *jwt_ttl_seconds,
+            wit_ttl_seconds: *wit_ttl_seconds,
             dns_names,
             hint,
             federates_with,
             admin: *admin,
             downstream: *downstream,
             expires_at: *expires_at,
+            certificate_profile: if certificate_profile.is_empty() { DEFAULT_PROFILE } else { certificate_profile },
+            common_name,
             revision: *revision,
             created_at: *created_at,
         }
@@ -82,15 +91,25 @@ pub(crate) fn rows(print: &Printer, entries: &[Entry]) -> Result<(), Failure> {
         });
         return print.table(["ID", "SPIFFE ID", "SELECTORS", "X509 TTL", "HINT"], rows);
     }
+    let now = now();
     let rows = entries.iter().map(|entry| {
         let [id, spiffe_id, selectors, ttl] = row(entry);
-        [id, spiffe_id, selectors, ttl, end(entry), entry.hint.clone()]
+        [id, spiffe_id, selectors, ttl, end(entry, now), entry.hint.clone()]
     });
     print.table(["ID", "SPIFFE ID", "SELECTORS", "X509 TTL", "EXPIRES", "HINT"], rows)
 }
 
-fn end(entry: &Entry) -> String {
-    if entry.expires_at == 0 { "never".into() } else { moment::text(entry.expires_at) }
+/// When it ends; and whether that has come, as such an entry gives nothing and stays in the list.
+fn end(entry: &Entry, now: u64) -> String {
+    match entry.expires_at {
+        0 => "never".into(),
+        end if end <= now => format!("{} (expired)", moment::text(end)),
+        end => moment::text(end),
+    }
+}
+
+fn now() -> u64 {
+    moment::unix(Clock::system().now())
 }
 
 /// One entry, whole.
@@ -104,10 +123,13 @@ pub(crate) fn card(print: &Printer, entry: &Entry) -> Result<(), Failure> {
         ("selectors", entry.selectors.join("\n")),
         ("x509 ttl", moment::ttl_text(entry.x509_ttl_seconds)),
         ("jwt ttl", moment::ttl_text(entry.jwt_ttl_seconds)),
+        ("wit ttl", moment::ttl_text(entry.wit_ttl_seconds)),
         ("dns names", entry.dns_names.join("\n")),
+        ("certificate profile", entry.certificate_profile.clone()),
+        ("common name", entry.common_name.clone()),
         ("hint", entry.hint.clone()),
         ("federates with", entry.federates_with.join("\n")),
-        ("expires", end(entry)),
+        ("expires", end(entry, now())),
         ("created", moment::text(entry.created_at)),
         ("revision", entry.revision.to_string()),
     ];

@@ -155,7 +155,7 @@ impl Daemon {
             },
             about: about(&config, kernel, &clock),
             stand: stand.clone(),
-            explain: explain(attestor.clone(), &desk),
+            explain: explain(attestor.clone(), &desk, clock.clone()),
             desk,
             log: log_switch(telemetry),
             counters: counters.clone(),
@@ -289,10 +289,10 @@ fn tell(log: audit::Log) -> Box<dyn Fn(&crate::authority::Event) + Send + Sync> 
 }
 
 /// Looks at a process as the attestor would, but for its connection: there is none.
-fn explain(attestor: Arc<Attestor>, desk: &Desk) -> Explain {
+fn explain(attestor: Arc<Attestor>, desk: &Desk, clock: Clock) -> Explain {
     let registry = desk.registry();
     Arc::new(move |pid| {
-        let (attestor, snapshot) = (attestor.clone(), registry.borrow().clone());
+        let (attestor, snapshot, at) = (attestor.clone(), registry.borrow().clone(), clock.now());
         Box::pin(async move {
             let number = i32::try_from(pid).map_err(|_| Unexplained::NoProcess(pid))?;
             let look = attestor.look(number, &snapshot).await.map_err(|error| match error {
@@ -309,6 +309,7 @@ fn explain(attestor: Arc<Attestor>, desk: &Desk) -> Explain {
                 executable: look.image.map(|image| image.path.display().to_string()).unwrap_or_default(),
                 selectors: plain.chain(imaged).collect(),
                 notes: look.notes,
+                at,
             })
         })
     })

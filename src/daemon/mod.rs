@@ -16,4 +16,4 @@ pub use assembly::{Bound, Daemon};
 pub use config::Config;
 pub(crate) use evidence::{Kept, kept};
 pub use paths::{Paths, PathsError};
-pub use telemetry::Telemetry;
+pub use telemetry::{Telemetry, log_panics};

@@ -4,8 +4,14 @@
 //! say below that is not known to be free of secrets.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     io::{self, IsTerminal as _},
-    sync::{Arc, Mutex, PoisonError},
+    panic,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use tracing::{Subscriber, field::Field, level_filters::LevelFilter, subscriber::SetGlobalDefaultError};
@@ -22,6 +28,7 @@ use tracing_subscriber::{
 };
 
 use super::config::{Log, LogFormat, LogLevel};
+use crate::sys::{lines::Lines, threads};
 
 /// Changes the level of the log. Cloning shares it.
 #[derive(Clone)]
@@ -55,6 +62,52 @@ impl Telemetry {
             return std::mem::replace(&mut *present, level);
         }
         *present
+    }
+}
+
+/// From now on a panic is one line of the log, and those that are expected and answered in another way are none. Until
+/// the log is begun, they are told as before.
+pub fn log_panics() {
+    let (before, panics) = (panic::take_hook(), Panics::default());
+    panic::set_hook(Box::new(move |panicked| {
+        if threads::is_quiet() {
+            return;
+        }
+        if !tracing::dispatcher::has_been_set() {
+            return before(panicked);
+        }
+        let place = panicked.location().map(ToString::to_string).unwrap_or_default();
+        let words = panicked.payload_as_str().unwrap_or_default();
+        panics.tell(&place, words, Backtrace::capture, Instant::now());
+    }));
+}
+
+/// How many panics have a line. Callers may have a part in each, so as many in a minute as one party has lines.
+#[derive(Debug, Default)]
+struct Panics {
+    lines: Lines,
+    left_out: AtomicU64,
+}
+
+/// How much of a panic's words is told, in bytes.
+const PANIC_BYTES_MAX: usize = 1_024;
+/// Panics are no user's.
+const NO_USER: u32 = u32::MAX;
+
+impl Panics {
+    fn tell(&self, place: &str, words: &str, backtrace: impl FnOnce() -> Backtrace, now: Instant) {
+        if !self.lines.may(NO_USER, now) {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let left_out = self.left_out.swap(0, Ordering::Relaxed);
+        let words = words.get(..words.floor_char_boundary(PANIC_BYTES_MAX)).unwrap_or_default();
+        // Taken when RUST_BACKTRACE asks for it.
+        let backtrace = backtrace();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace));
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or_default();
+        tracing::error!(thread = name, place, words, left_out, backtrace, "panicked");
     }
 }
 
@@ -107,11 +160,14 @@ impl From<LogLevel> for LevelFilter {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use std::time::Duration;
 
     use tracing::{debug, info, subscriber::with_default, warn};
 
     use super::*;
+    use crate::sys::lines::LINES_OF_PARTY;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -165,6 +221,40 @@ mod tests {
             warn!(target: "h2::proto", "broken");
             assert!(lines.take().contains("broken"));
         });
+    }
+
+    #[test]
+    fn panics_have_so_many_lines_a_minute_and_so_many_words() {
+        logged(TEXT, false, |_, lines| {
+            let (panics, begin) = (Panics::default(), Instant::now());
+            (0..1_000).for_each(|_| panics.tell("src/a.rs:1:2", &"wö\n".repeat(1_000), Backtrace::disabled, begin));
+            let first = lines.take();
+            assert_eq!(first.lines().count(), usize::try_from(LINES_OF_PARTY).unwrap());
+            assert!(first.lines().all(|line| line.contains("src/a.rs:1:2") && line.len() < 2 * PANIC_BYTES_MAX));
+            panics.tell("src/a.rs:1:2", "once more", Backtrace::disabled, begin + Duration::from_secs(60));
+            assert!(lines.take().contains("left_out=940"));
+        });
+    }
+
+    /// The hook is the whole process's, so this test is run once more in a process of its own.
+    #[test]
+    fn a_panic_is_one_line_of_the_log_and_an_expected_one_is_none() {
+        const OWN: &str = "DAYFLY_TEST_OF_PANICS";
+        if std::env::var_os(OWN).is_some() {
+            log_panics();
+            let _telemetry = Telemetry::start(TEXT).unwrap();
+            assert_eq!(threads::quietly(|| panic!("expected")), None::<()>);
+            std::thread::spawn(|| panic!("a fault")).join().unwrap_err();
+            return;
+        }
+        let name = "daemon::telemetry::tests::a_panic_is_one_line_of_the_log_and_an_expected_one_is_none";
+        let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+        test.args(["--exact", name, "--nocapture"]).env(OWN, "").env_remove("RUST_BACKTRACE");
+        let told = test.output().unwrap();
+        let words = String::from_utf8(told.stderr).unwrap();
+        assert!(told.status.success(), "{words}");
+        assert_eq!(words.lines().count(), 1, "{words}");
+        assert!(words.contains("ERROR panicked") && words.contains("words=\"a fault\""), "{words}");
     }
 
     #[test]

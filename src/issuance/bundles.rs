@@ -61,7 +61,7 @@ impl BundleFeed {
     fn is_concerned(&self) -> bool {
         let snapshot = self.registry.borrow().clone();
         self.attested.as_ref().is_none_or(|attested| {
-            !attested.is_enough_for(&snapshot) || snapshot.matching(&attested.selectors).is_empty()
+            !attested.is_enough_for(&snapshot) || self.issuer.granted(attested, &snapshot).given.is_empty()
         })
     }
 
@@ -71,11 +71,13 @@ impl BundleFeed {
             let snapshot = self.registry.borrow_and_update().clone();
             let keyring = self.keyring.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
-            if snapshot.matching(&attested.selectors).is_empty() {
+            let granted = self.issuer.granted(&attested, &snapshot);
+            if granted.given.is_empty() {
                 if !self.issuer.holds(&self.caller, &attested).await? {
                     continue;
                 }
-                return Err(self.issuer.refuse(&self.caller, &attested, "bundles", vec![Reason::NoEntry]));
+                let reasons = Reason::of_nothing(granted.withheld);
+                return Err(self.issuer.refuse(&self.caller, &attested, "bundles", reasons));
             }
             self.attested = Some(attested.clone());
             let bundle = keyring.bundle();

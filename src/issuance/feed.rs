@@ -23,7 +23,7 @@ use crate::{
     attest::{Attested, Caller},
     authority::Keyring,
     policy::Reason,
-    registry::{Entry, EntryId, IDENTITIES_MAX, Snapshot, granted},
+    registry::{EntryId, Grant, Granted, Snapshot, Withheld},
 };
 
 /// One identity of a caller, with everything it needs.
@@ -42,7 +42,7 @@ pub(crate) struct Update<T> {
 
 /// What a stream holds of one entry.
 struct Held<T> {
-    entry: Arc<Entry>,
+    entry: Grant,
     svid: Arc<T>,
     /// Its end, where a new one could not end later.
     renew_at: SystemTime,
@@ -64,12 +64,15 @@ pub(crate) struct Feed<K: Kind> {
     held: Vec<Held<K::Signed>>,
     /// What the last message said: entries with their serials and hints in order, and the bundle.
     sent: Option<(Vec<(String, String)>, Bytes)>,
+    /// What templates did not give to it, as far as that was recorded.
+    told: Vec<Withheld>,
 }
 
 impl<K: Kind> Feed<K> {
     pub(super) fn new(kind: K, issuer: Arc<Issuer>, caller: Arc<Caller>) -> Self {
         let (registry, keyring) = (issuer.registry(), issuer.keyring());
-        Self { kind, issuer, caller, registry, keyring, attested: None, held: Vec::new(), sent: None }
+        let (held, told) = (Vec::new(), Vec::new());
+        Self { kind, issuer, caller, registry, keyring, attested: None, held, sent: None, told }
     }
 
     /// The next message: at once the first time, then when something has changed for this caller.
@@ -117,10 +120,14 @@ impl<K: Kind> Feed<K> {
         if !attested.is_enough_for(&snapshot) {
             return true;
         }
-        let mut now = granted(snapshot.matching(&attested.selectors));
+        let mut now = self.issuer.granted(attested, &snapshot).given;
         now.retain(|entry| self.kind.wants(entry));
         now.len() != self.held.len()
-            || now.iter().any(|entry| self.held(&entry.id).is_none_or(|held| held.entry.revision != entry.revision))
+            || now.iter().any(|entry| {
+                self.held(&entry.id).is_none_or(|held| {
+                    held.entry.revision != entry.revision || held.entry.spiffe_id() != entry.spiffe_id()
+                })
+            })
     }
 
     /// The state now; `None` when it is what was sent last.
@@ -130,17 +137,16 @@ impl<K: Kind> Feed<K> {
             let snapshot = self.registry.borrow_and_update().clone();
             let keyring = self.keyring.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
-            let matching = snapshot.matching(&attested.selectors);
-            if matching.len() > IDENTITIES_MAX && self.sent.is_none() {
-                self.issuer.too_many(&self.caller, matching.len());
+            let mut granted = self.issuer.granted(&attested, &snapshot);
+            if granted.beyond > 0 && self.sent.is_none() {
+                self.issuer.too_many(&self.caller, granted.given.len() + granted.beyond);
             }
-            let mut entries = granted(matching);
-            self.kind.granted(&entries);
-            entries.retain(|entry| self.kind.wants(entry));
-            if entries.is_empty() && !self.issuer.holds(&self.caller, &attested).await? {
+            self.kind.granted(&granted.given);
+            granted.given.retain(|entry| self.kind.wants(entry));
+            if granted.given.is_empty() && !self.issuer.holds(&self.caller, &attested).await? {
                 continue;
             }
-            let identities = self.renew(&attested, &entries, &keyring)?;
+            let identities = self.renew(&attested, &granted, &keyring)?;
             self.attested = Some(attested.clone());
             let content = (
                 identities.iter().map(|one| (one.svid.serial().to_owned(), one.hint.clone())).collect(),
@@ -157,6 +163,7 @@ impl<K: Kind> Feed<K> {
                 if is_news && self.sent.is_some() {
                     self.issuer.pushed();
                 }
+                self.tell(&attested, granted.withheld);
                 let bundle = content.1.clone();
                 self.sent = Some(content);
                 return Ok(is_news.then_some(Update { identities, bundle }));
@@ -169,7 +176,7 @@ impl<K: Kind> Feed<K> {
     fn renew(
         &mut self,
         attested: &Attested,
-        entries: &[Arc<Entry>],
+        Granted { given: entries, withheld, .. }: &Granted,
         keyring: &Keyring,
     ) -> Result<Vec<Identity<K::Signed>>, Error> {
         self.held.retain(|held| entries.iter().any(|entry| entry.id == held.entry.id));
@@ -185,7 +192,9 @@ impl<K: Kind> Feed<K> {
                 self.update(entry);
                 continue;
             }
-            let order = Order { entry, credential: K::CREDENTIAL, renewal: held.is_some(), now };
+            // Another identity by the same entry is a first one.
+            let renewal = held.is_some_and(|held| held.entry.spiffe_id() == entry.spiffe_id());
+            let order = Order { entry, credential: K::CREDENTIAL, renewal, now };
             let signed =
                 self.issuer.sign(&self.caller, attested, order, |keyring, permit| self.kind.sign(keyring, permit, now));
             match signed {
@@ -209,11 +218,21 @@ impl<K: Kind> Feed<K> {
             (false, _) => Ok(identities),
             (true, Some(error)) => Err(error),
             (true, None) => {
-                if refusals.is_empty() {
-                    refusals.push(Reason::NoEntry);
+                if refusals.is_empty() || !withheld.is_empty() {
+                    refusals.extend(Reason::of_nothing(withheld.clone()));
                 }
                 Err(self.issuer.refuse(&self.caller, attested, K::CREDENTIAL.name(), refusals))
             }
+        }
+    }
+
+    /// Tells once of each template what it did not give to this caller, who has something else.
+    fn tell(&mut self, attested: &Attested, mut withheld: Vec<Withheld>) {
+        withheld.retain(|each| each.why.is_of_template());
+        if withheld != self.told {
+            let news: Vec<_> = withheld.iter().filter(|each| !self.told.contains(each)).collect();
+            self.issuer.withheld(&self.caller, attested, K::CREDENTIAL.name(), &news);
+            self.told = withheld;
         }
     }
 
@@ -241,7 +260,7 @@ impl<K: Kind> Feed<K> {
     }
 
     /// Takes over what an entry says beside the certificate.
-    fn update(&mut self, entry: &Arc<Entry>) {
+    fn update(&mut self, entry: &Grant) {
         if let Some(held) = self.held_mut(&entry.id) {
             held.entry = entry.clone();
         }
@@ -249,7 +268,7 @@ impl<K: Kind> Feed<K> {
 
     /// Keeps a credential that could not be renewed while it is good, and tries again halfway to its end; soon, when
     /// the clock was set back so that it is not good yet.
-    fn postpone(&mut self, entry: &Entry, now: SystemTime) {
+    fn postpone(&mut self, entry: &Grant, now: SystemTime) {
         let keep =
             self.held(&entry.id).is_some_and(|held| held.svid.not_after() > now && held.says_the_same::<K>(entry));
         if !keep {
@@ -271,7 +290,7 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const EARLY_RETRY: Duration = Duration::from_secs(30);
 
 impl<T: Credentials> Held<T> {
-    fn new<K: Kind>(entry: Arc<Entry>, svid: T, keyring: &Keyring, now: SystemTime) -> Self {
+    fn new<K: Kind>(entry: Grant, svid: T, keyring: &Keyring, now: SystemTime) -> Self {
         let end = svid.not_after();
         let is_entrys_last = entry.spec.expires_at.is_some_and(|last| jitter::is_last(end, last));
         let is_authoritys_last = |(id, until): (&_, _)| svid.authority() == id && jitter::is_last(end, until);
@@ -291,13 +310,14 @@ impl<T: Credentials> Held<T> {
         }
     }
 
-    fn is_fresh<K: Kind>(&self, entry: &Entry, now: SystemTime) -> bool {
+    fn is_fresh<K: Kind>(&self, entry: &Grant, now: SystemTime) -> bool {
         (self.svid.not_before()..self.renew_at).contains(&now) && self.says_the_same::<K>(entry)
     }
 
     /// Whether the entry says the same about the credential as when it was signed.
-    fn says_the_same<K: Kind>(&self, entry: &Entry) -> bool {
-        self.entry.revision == entry.revision || K::is_same(&self.entry.spec, &entry.spec)
+    fn says_the_same<K: Kind>(&self, entry: &Grant) -> bool {
+        self.entry.spiffe_id() == entry.spiffe_id()
+            && (self.entry.revision == entry.revision || K::is_same(&self.entry.spec, &entry.spec))
     }
 
     fn identity(&self) -> Identity<T> {

@@ -16,7 +16,7 @@ use crate::{
     audit::{self, Record, Urgency},
     authority::{self, Keyring},
     policy::{self, Judgement, Permit, Reason, Request, Rules},
-    registry::Snapshot,
+    registry::{Granted, Snapshot, Withheld, granted},
     sys::{Clock, chain, counters::Counters},
 };
 
@@ -101,6 +101,11 @@ impl Issuer {
         self.counters.pushed();
     }
 
+    /// What the entries give to a caller now.
+    pub(super) fn granted(&self, attested: &Attested, snapshot: &Snapshot) -> Granted {
+        granted(snapshot, &attested.selectors, self.clock.now())
+    }
+
     /// A caller has more identities than one answer has.
     pub(super) fn too_many(&self, caller: &Caller, identities: usize) {
         self.counters.limit_met("identities_per_caller");
@@ -148,7 +153,7 @@ impl Issuer {
                     );
                 }
                 // A record that is not taken changes nothing here: nothing was issued.
-                self.record_refusal(caller, None, "identity", &[error.code()]).ok();
+                self.record_refusal(caller, None, "identity", &[error.code()], None).ok();
                 Error::Attest(error)
             }
         }
@@ -172,7 +177,7 @@ impl Issuer {
             Ok(signed) => signed,
             Err(error) => {
                 if self.counters.is_worth_a_line(caller.peer().uid()) {
-                    tracing::error!(entry = %entry.id, id = %entry.spec.spiffe_id, error = %chain(&error), "credential not signed");
+                    tracing::error!(entry = %entry.id, id = %entry.spiffe_id(), error = %chain(&error), "credential not signed");
                 }
                 self.counters.sign_failed();
                 return Outcome::Failed(Error::Sign(error));
@@ -223,8 +228,25 @@ impl Issuer {
             self.counters.refused(code);
         }
         tracing::debug!(pid = caller.peer().pid(), uid = caller.peer().uid(), ?codes, "refused");
-        self.record_refusal(caller, Some(attested), what, &codes).ok();
+        let of_templates = reasons.iter().filter_map(|reason| match reason {
+            Reason::Withheld(withheld) if withheld.why.is_of_template() => Some(withheld),
+            _ => None,
+        });
+        self.record_refusal(caller, Some(attested), what, &codes, sentences(of_templates)).ok();
         Error::Refused(reasons)
+    }
+
+    /// Records what templates did not give to a caller that has something else: it may be somebody who tries names.
+    pub(super) fn withheld(&self, caller: &Caller, attested: &Attested, what: &'static str, withheld: &[&Withheld]) {
+        if withheld.is_empty() {
+            return;
+        }
+        let codes: Vec<&'static str> = withheld.iter().map(|each| each.why.code()).collect();
+        for code in &codes {
+            self.counters.withheld(code);
+        }
+        tracing::debug!(pid = caller.peer().pid(), uid = caller.peer().uid(), ?codes, "withheld");
+        self.record_refusal(caller, Some(attested), what, &codes, sentences(withheld.iter().copied())).ok();
     }
 
     fn record_refusal(
@@ -233,6 +255,7 @@ impl Issuer {
         attested: Option<&Attested>,
         what: &'static str,
         reasons: &[&'static str],
+        detail: Option<String>,
     ) -> Result<(), audit::Error> {
         let caller = match attested {
             Some(attested) => self.recorded(caller, attested),
@@ -243,7 +266,7 @@ impl Issuer {
                 exe: None,
             },
         };
-        let record = Record::Refused { caller, what, reasons: reasons.to_vec(), detail: None };
+        let record = Record::Refused { caller, what, reasons: reasons.to_vec(), detail };
         self.log.append(&record, Urgency::Ordinary).map(|_| ())
     }
 
@@ -255,4 +278,12 @@ impl Issuer {
             exe: attested.image.as_ref().map(|image| image.path.clone()),
         }
     }
+}
+
+/// What a record says of templates; `None` where there are none.
+fn sentences<'a>(withheld: impl Iterator<Item = &'a Withheld>) -> Option<String> {
+    /// A sentence may have a SPIFFE ID of two kibibytes, and a record has an end.
+    const SENTENCES_MAX: usize = 8;
+    let sentences: Vec<_> = withheld.take(SENTENCES_MAX).map(ToString::to_string).collect();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
 }

@@ -1,6 +1,6 @@
 //! What a feed must know of the kind of credential that it hands out.
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use super::credential::Credentials;
 use crate::{
     authority::{self, AuthorityId, Keyring, Svid},
     policy::{Credential, Permit},
-    registry::{Entry, Spec},
+    registry::{Grant, Spec},
 };
 
 /// A kind of credential that lives as long as somebody listens.
@@ -19,7 +19,7 @@ pub(crate) trait Kind: Send + 'static {
     const CREDENTIAL: Credential;
 
     /// Whether the caller asks for what this entry gives.
-    fn wants(&self, _: &Entry) -> bool {
+    fn wants(&self, _: &Grant) -> bool {
         true
     }
 
@@ -29,7 +29,7 @@ pub(crate) trait Kind: Send + 'static {
     /// When nothing could be signed.
     fn sign(&self, keyring: &Keyring, permit: Permit, now: SystemTime) -> Result<Self::Signed, authority::Error>;
 
-    /// Whether two states of an entry ask for the same credential.
+    /// Whether two states of an entry that give the same SPIFFE ID ask for the same credential.
     fn is_same(then: &Spec, now: &Spec) -> bool;
 
     /// Who signs now, and when at the latest everything ends that it signs; `None` when nothing signs.
@@ -39,7 +39,7 @@ pub(crate) trait Kind: Send + 'static {
     fn bundle(keyring: &Keyring) -> Bytes;
 
     /// These are what the caller may have now.
-    fn granted(&self, _: &[Arc<Entry>]) {}
+    fn granted(&self, _: &[Grant]) {}
 }
 
 /// X.509-SVIDs: each with a key pair of its own.
@@ -55,8 +55,8 @@ impl Kind for X509 {
     }
 
     fn is_same(then: &Spec, now: &Spec) -> bool {
-        then.spiffe_id == now.spiffe_id
-            && then.dns_names == now.dns_names
+        then.dns_names == now.dns_names
+            && then.profile == now.profile
             && then.x509_ttl == now.x509_ttl
             && then.expires_at == now.expires_at
     }

@@ -21,7 +21,7 @@ mod wit;
 
 pub(crate) use bundles::BundleFeed;
 pub(crate) use error::Error;
-pub(crate) use explanation::{Explain, Explanation, Unexplained};
+pub(crate) use explanation::{Compared, Explain, Explanation, Unexplained};
 pub(crate) use feed::{Feed, Update};
 pub(crate) use issuer::{Issuer, Sources};
 pub(crate) use kind::Kind;

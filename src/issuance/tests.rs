@@ -1,6 +1,6 @@
 //! One caller's stream while the clock moves: this process, through a real connection to itself.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
     sync::Arc,
@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, Feed, Issuer, JwtRules, Sources,
-    desk::fixture::{draft, trust_domain},
+    desk::fixture::{self, draft, trust_domain},
     kind::X509,
 };
 use crate::{
     attest::{Attestor, Caller, Waits},
     audit,
-    authority::{Algorithm, Key, Keyring, Signer, root_certificate},
-    policy::Rules,
+    authority::{Algorithm, Key, Keyring, Signer, Svid, root_certificate},
+    policy::{Reason, Rules},
     registry::{Draft, Entry, EntryId, Snapshot},
     spiffe::x509::Bundle,
     sys::{
@@ -43,7 +43,7 @@ struct Scene {
     registry: watch::Sender<Arc<Snapshot>>,
     feed: Feed<X509>,
     _connection: (Stream, UnixStream),
-    _home: Scratch,
+    home: Scratch,
 }
 
 impl Scene {
@@ -71,7 +71,7 @@ impl Scene {
         let looks = AllLooks::default().of_user(0);
         let (stream, line) = guard(ours, peer, lens, looks.clone());
         let feed = Arc::new(issuer).x509(Arc::new(Caller::new(line, looks, Arc::new(attestor))));
-        Some(Self { clock, keyring, registry, feed, _connection: (stream, theirs), _home: home })
+        Some(Self { clock, keyring, registry, feed, _connection: (stream, theirs), home })
     }
 
     /// The next message's serial, and when its credential ends.
@@ -79,6 +79,13 @@ impl Scene {
         let update = self.feed.next().await?;
         let svid = &update.identities.first().unwrap().svid;
         Ok((svid.serial.clone(), svid.not_after))
+    }
+
+    /// The next message's serials and paths.
+    async fn identities(&mut self) -> Result<(Vec<String>, Vec<String>), Error> {
+        let update = self.feed.next().await?;
+        let both = |one: &super::feed::Identity<Svid>| (one.svid.serial.clone(), one.svid.id.path().to_owned());
+        Ok(update.identities.iter().map(both).unzip())
     }
 
     /// Whether nothing comes before this moment.
@@ -91,6 +98,10 @@ impl Scene {
 fn end(clock: &Clock, life: Option<Duration>) -> u64 {
     let end = life.map(|life| clock.now() + life);
     end.map_or(0, |end| end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
+}
+
+fn records(scene: &Scene, kind: &str) -> Vec<serde_json::Value> {
+    fixture::records(&scene.home.path().join("audit"), kind)
 }
 
 fn snapshot(revision: u64, expires_at: u64) -> Snapshot {
@@ -134,6 +145,85 @@ async fn what_ends_with_its_entry_is_not_renewed_again() {
     };
     assert!(matches!(ended, Err(Error::Refused(_))), "{ended:?}");
     assert!(scene.clock.now() >= last);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_goes_to_the_next_entry_when_the_oldest_that_has_it_ends() {
+    let Some(mut scene) = Scene::new(24 * HOUR, None) else { return };
+    let begin = scene.clock.now();
+    let hinted = |number: u8, name: &str, expires_at: Option<SystemTime>| {
+        let mut entry = Arc::unwrap_or_clone(named(number, name, nix::unistd::getuid().as_raw()));
+        (entry.spec.hint, entry.spec.expires_at) = ("main".into(), expires_at);
+        Arc::new(entry)
+    };
+    let entries = [hinted(1, "old", Some(begin + HOUR / 2)), hinted(2, "new", None)];
+    scene.registry.send_replace(Arc::new(Snapshot::build(2, entries)));
+    assert_eq!(scene.identities().await.unwrap().1, ["/old"]);
+    assert_eq!(scene.identities().await.unwrap().1, ["/new"]);
+    assert!(scene.clock.now() >= begin + HOUR / 2 && scene.clock.now() < begin + HOUR / 2 + 2 * SECOND);
+}
+
+/// An entry whose number is its age.
+fn named(number: u8, name: &str, uid: u32) -> Arc<Entry> {
+    let spec = draft(name, uid).check(&trust_domain()).unwrap();
+    let created_at = SystemTime::UNIX_EPOCH + u32::from(number) * SECOND;
+    Arc::new(Entry { id: EntryId::from_random([number; 16]), spec, revision: 1, created_at })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_template_gives_what_no_other_entry_says_from_one_moment_to_the_next() {
+    let Some(mut scene) = Scene::new(24 * HOUR, None) else { return };
+    let uid = nix::unistd::getuid().as_raw();
+    let template = || named(1, "user/{unix:uid}", uid);
+    let (web, service) = (|| named(2, "web", uid), || named(3, &format!("user/{uid}"), uid + 1));
+    let say = |scene: &Scene, revision: u64, entries: Vec<Arc<Entry>>| {
+        scene.registry.send_replace(Arc::new(Snapshot::build(revision, entries)));
+    };
+    let own = format!("/user/{uid}");
+    say(&scene, 2, vec![template(), web()]);
+    let (first, names) = scene.identities().await.unwrap();
+    assert_eq!(names, [own.as_str(), "/web"]);
+    assert_eq!(records(&scene, "issued")[0]["spiffe_id"], format!("spiffe://example.org{own}"));
+    // Somebody else's from now on.
+    say(&scene, 3, vec![template(), web(), service()]);
+    let (second, names) = scene.identities().await.unwrap();
+    assert_eq!((names, &second[0]), (vec!["/web".into()], &first[1]));
+    let refused = records(&scene, "refused");
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0]["reasons"], serde_json::json!(["template_id_taken"]));
+    assert!(refused[0]["detail"].as_str().unwrap().contains(&own), "{refused:?}");
+    // What changes nothing for it is neither sent nor told again.
+    say(&scene, 4, vec![template(), web(), service(), named(4, "x", uid + 2)]);
+    assert!(scene.is_silent_until(scene.clock.now() + 60 * SECOND).await);
+    assert_eq!(records(&scene, "refused").len(), 1);
+    // And back, with a new certificate, which renews nothing.
+    say(&scene, 5, vec![template(), web()]);
+    let (third, names) = scene.identities().await.unwrap();
+    assert_eq!(names, [own.as_str(), "/web"]);
+    assert!(third[0] != first[0] && third[1] == first[1]);
+    assert_eq!(records(&scene, "issued").last().unwrap()["renewal"], false);
+    // With nothing else it is entitled to nothing.
+    say(&scene, 6, vec![template(), service()]);
+    let ended = scene.feed.next().await.err().unwrap();
+    let codes = |error: &Error| match error {
+        Error::Refused(reasons) => reasons.iter().map(Reason::code).collect(),
+        _ => Vec::new(),
+    };
+    assert_eq!(codes(&ended), ["template_id_taken"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_template_of_the_same_entry_is_another_identity() {
+    let Some(mut scene) = Scene::new(24 * HOUR, None) else { return };
+    let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+    for (revision, name, path) in
+        [(2, "uid/{unix:uid}", format!("/uid/{uid}")), (3, "gid/{unix:gid}", format!("/gid/{gid}"))]
+    {
+        let mut entry = Arc::unwrap_or_clone(named(1, name, uid));
+        entry.revision = revision;
+        scene.registry.send_replace(Arc::new(Snapshot::build(revision, [Arc::new(entry)])));
+        assert_eq!(scene.identities().await.unwrap().1, [path]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,5 @@
 //! JWT-SVIDs for one call: signed for it, each for the audiences that were asked for, and kept by nobody.
 
-use std::sync::Arc;
-
 use thiserror::Error;
 
 use super::{Error, Issuer, ROUNDS_MAX, credential::Order, issuer::Outcome};
@@ -9,7 +7,7 @@ use crate::{
     attest::{self, Attested, Caller},
     authority::Token,
     policy::{Credential, Reason},
-    registry::{Entry, granted},
+    registry::{Grant, Granted},
     spiffe::{Id, IdError, jwt::AUDIENCES_MAX},
 };
 
@@ -76,8 +74,8 @@ impl Wanted {
     }
 
     /// Whether an entry gives it.
-    pub(super) fn has(&self, entry: &Entry) -> bool {
-        self.0.as_ref().is_none_or(|id| *id == entry.spec.spiffe_id)
+    pub(super) fn has(&self, entry: &Grant) -> bool {
+        self.0.as_ref().is_none_or(|id| id == entry.spiffe_id())
     }
 }
 
@@ -101,17 +99,19 @@ impl Issuer {
         for _ in 0..ROUNDS_MAX {
             let snapshot = self.registry().borrow().clone();
             let attested = self.attest(caller, &snapshot).await?;
-            let mut entries = granted(snapshot.matching(&attested.selectors));
+            let Granted { given: mut entries, withheld, .. } = self.granted(&attested, &snapshot);
             entries.retain(|entry| wanted.has(entry));
             if entries.is_empty() {
                 if !self.holds(caller, &attested).await? {
                     continue;
                 }
-                return Err(self.refuse(caller, &attested, Credential::Jwt.name(), vec![Reason::NoEntry]));
+                return Err(self.refuse(caller, &attested, Credential::Jwt.name(), Reason::of_nothing(withheld)));
             }
             let tokens = self.sign_jwts(caller, &attested, &entries, audiences)?;
             // Last of all: it is still the process that was attested.
             if self.holds(caller, &attested).await? {
+                let of_templates: Vec<_> = withheld.iter().filter(|each| each.why.is_of_template()).collect();
+                self.withheld(caller, &attested, Credential::Jwt.name(), &of_templates);
                 return Ok(tokens);
             }
         }
@@ -123,7 +123,7 @@ impl Issuer {
         &self,
         caller: &Caller,
         attested: &Attested,
-        entries: &[Arc<Entry>],
+        entries: &[Grant],
         audiences: &Audiences,
     ) -> Result<Vec<Labelled>, Error> {
         let (mut tokens, mut refusals, mut failure) = (Vec::with_capacity(entries.len()), Vec::new(), None);

@@ -56,12 +56,14 @@ impl Issuer {
         for _ in 0..ROUNDS_MAX {
             let (snapshot, keyring) = (self.registry().borrow().clone(), self.keyring().borrow().clone());
             let attested = self.attest(caller, &snapshot).await?;
-            let is_stranger = snapshot.matching(&attested.selectors).is_empty();
+            let granted = self.granted(&attested, &snapshot);
+            let is_stranger = granted.given.is_empty();
             if !self.holds(caller, &attested).await? {
                 continue;
             }
             if is_stranger && !self.jwt_rules().strangers_verify {
-                return Err(self.refuse(caller, &attested, "jwt-svid validation", vec![Reason::NoEntry]));
+                let reasons = Reason::of_nothing(granted.withheld);
+                return Err(self.refuse(caller, &attested, "jwt-svid validation", reasons));
             }
             let Question { audience, token } = question;
             let expected = Expected { audience, now: self.clock().now(), leeway: self.jwt_rules().leeway };

@@ -16,7 +16,7 @@ use super::{credential::Credentials, kind::Kind, tokens::Wanted};
 use crate::{
     authority::{self, AuthorityId, Keyring, Token, holder_key},
     policy::{Credential, Permit},
-    registry::{Entry, Spec},
+    registry::{Grant, Spec},
     spiffe::{Id, jose::PrivateJwk},
 };
 
@@ -36,9 +36,9 @@ impl HolderKeys {
     }
 
     /// Keeps those of identities that the caller still has, which are few.
-    fn keep(&self, entries: &[Arc<Entry>]) {
+    fn keep(&self, entries: &[Grant]) {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.retain(|id, _| entries.iter().any(|entry| entry.spec.spiffe_id == *id));
+        keys.retain(|id, _| entries.iter().any(|entry| entry.spiffe_id() == id));
     }
 }
 
@@ -72,7 +72,7 @@ impl Kind for Wit {
     type Signed = Held;
     const CREDENTIAL: Credential = Credential::Wit;
 
-    fn wants(&self, entry: &Entry) -> bool {
+    fn wants(&self, entry: &Grant) -> bool {
         self.wanted.has(entry)
     }
 
@@ -82,7 +82,7 @@ impl Kind for Wit {
     }
 
     fn is_same(then: &Spec, now: &Spec) -> bool {
-        then.spiffe_id == now.spiffe_id && then.expires_at == now.expires_at
+        then.wit_ttl == now.wit_ttl && then.expires_at == now.expires_at
     }
 
     fn signer(keyring: &Keyring) -> Option<(&AuthorityId, SystemTime)> {
@@ -93,7 +93,7 @@ impl Kind for Wit {
         Bytes::new()
     }
 
-    fn granted(&self, entries: &[Arc<Entry>]) {
+    fn granted(&self, entries: &[Grant]) {
         self.keys.keep(entries);
     }
 }

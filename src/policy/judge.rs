@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{registry::Entry, spiffe::TrustDomain};
+use crate::{registry::Grant, spiffe::TrustDomain};
 
 use super::{credential::Credential, permit::Permit, reason::Reason};
 
@@ -40,8 +40,8 @@ pub(crate) struct Lifetimes {
 /// What is asked for: the identity of an entry that the caller's selectors match, as a credential of one kind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
-    /// The entry.
-    pub(crate) entry: &'a Entry,
+    /// The entry, and what it gives to this caller.
+    pub(crate) entry: &'a Grant,
     /// The kind of credential.
     pub(crate) credential: Credential,
 }
@@ -60,8 +60,8 @@ pub(crate) enum Judgement {
 pub(crate) fn judge(request: &Request<'_>, rules: &Rules, now: SystemTime) -> Judgement {
     let entry = request.entry;
     let mut reasons = Vec::new();
-    if !entry.spec.spiffe_id.is_in(&rules.trust_domain) {
-        let named = entry.spec.spiffe_id.trust_domain();
+    if !entry.spiffe_id().is_in(&rules.trust_domain) {
+        let named = entry.spiffe_id().trust_domain();
         reasons.push(Reason::ForeignTrustDomain { entry: entry.id.clone(), named });
     }
     match entry.spec.expires_at {
@@ -87,7 +87,7 @@ fn lifetime(request: &Request<'_>, rules: &Rules, now: SystemTime) -> Duration {
     let (own, rule) = match request.credential {
         Credential::X509 => (spec.x509_ttl, rules.x509),
         Credential::Jwt => (spec.jwt_ttl, rules.jwt),
-        Credential::Wit => (None, rules.wit),
+        Credential::Wit => (spec.wit_ttl, rules.wit),
     };
     let ttl = own.unwrap_or(rule.default).min(rule.max);
     match spec.expires_at.map(|end| end.duration_since(now).unwrap_or_default()) {

@@ -12,6 +12,7 @@ use crate::spiffe::Id;
 pub(crate) struct Permit {
     credential: Credential,
     id: Id,
+    common_name: Option<String>,
     dns_names: Vec<String>,
     ttl: Duration,
     expires_at: Option<SystemTime>,
@@ -23,7 +24,8 @@ impl Permit {
         let entry = request.entry;
         Self {
             credential: request.credential,
-            id: entry.spec.spiffe_id.clone(),
+            id: entry.spiffe_id().clone(),
+            common_name: entry.spec.common_name().map(str::to_owned),
             dns_names: entry.spec.dns_names.clone(),
             ttl,
             expires_at: entry.spec.expires_at,
@@ -38,6 +40,11 @@ impl Permit {
     /// Whose SVID it is.
     pub(crate) fn id(&self) -> &Id {
         &self.id
+    }
+
+    /// The one name in its subject, if it has any.
+    pub(crate) fn common_name(&self) -> Option<&str> {
+        self.common_name.as_deref()
     }
 
     /// The DNS names it may carry, and no others.

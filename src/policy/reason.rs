@@ -5,13 +5,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{registry::EntryId, spiffe::TrustDomain};
+use crate::{
+    registry::{EntryId, Withheld},
+    spiffe::TrustDomain,
+};
 
 /// Why an identity is not issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// No entry's selectors are all the caller's.
     NoEntry,
+    /// The entry matches, and gives this caller nothing.
+    Withheld(Withheld),
     /// The entry's own end has come.
     EntryExpired {
         /// Which entry.
@@ -36,10 +41,19 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// Why a caller is given nothing by the entries that it matches.
+    pub(crate) fn of_nothing(withheld: Vec<Withheld>) -> Vec<Self> {
+        match withheld.is_empty() {
+            true => vec![Self::NoEntry],
+            false => withheld.into_iter().map(Self::Withheld).collect(),
+        }
+    }
+
     /// A stable word for audit records, metrics and programs.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::NoEntry => "no_entry",
+            Self::Withheld(withheld) => withheld.why.code(),
             Self::EntryExpired { .. } => "entry_expired",
             Self::ForeignTrustDomain { .. } => "foreign_trust_domain",
             Self::NoLifetime { .. } => "no_lifetime",
@@ -51,6 +65,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoEntry => write!(f, "no entry's selectors are all the caller's"),
+            Self::Withheld(withheld) => withheld.fmt(f),
             Self::EntryExpired { entry, since } => {
                 let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
                 write!(f, "the entry {entry} has expired (at Unix time {since})")

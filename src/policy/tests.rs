@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Credential, Judgement, Lifetimes, Permit, Reason, Request, Rules, judge};
 use crate::{
-    registry::{Draft, Entry, EntryId},
+    registry::{Draft, Entry, EntryId, Why, Withheld, grant},
     spiffe::TrustDomain,
 };
 
@@ -43,14 +43,14 @@ fn entry(change: impl FnOnce(&mut Draft)) -> Entry {
 }
 
 fn permitted(entry: &Entry, rules: &Rules) -> Permit {
-    match judge(&Request { entry, credential: Credential::X509 }, rules, now()) {
+    match judge(&Request { entry: &grant(entry), credential: Credential::X509 }, rules, now()) {
         Judgement::Permit(permit) => permit,
         Judgement::Refuse(reasons) => panic!("refused: {reasons:?}"),
     }
 }
 
 fn refused(entry: &Entry, rules: &Rules) -> Vec<Reason> {
-    match judge(&Request { entry, credential: Credential::X509 }, rules, now()) {
+    match judge(&Request { entry: &grant(entry), credential: Credential::X509 }, rules, now()) {
         Judgement::Permit(permit) => panic!("permitted: {permit:?}"),
         Judgement::Refuse(reasons) => reasons,
     }
@@ -65,7 +65,7 @@ fn in_seconds(seconds: u64) -> u64 {
 fn a_permit_carries_what_the_entry_says() {
     let entry = entry(|_| {});
     let permit = permitted(&entry, &rules());
-    assert_eq!(permit.id(), &entry.spec.spiffe_id);
+    assert_eq!(permit.id().as_str(), entry.spec.spiffe_id.as_str());
     assert_eq!(permit.dns_names(), ["web.example.org"]);
     assert_eq!((permit.ttl(), permit.expires_at()), (HOUR, None));
 }
@@ -83,6 +83,16 @@ fn the_lifetime_is_the_entrys_or_the_default_under_the_cap() {
     // Certificates count in whole seconds.
     let odd = Rules { x509: Lifetimes { default: Duration::from_millis(2900), ..rules().x509 }, ..rules() };
     assert_eq!(ttl(0, &odd), Duration::from_secs(2));
+}
+
+#[test]
+fn each_kind_of_credential_has_its_own_lifetime() {
+    let entry = entry(|it| (it.x509_ttl_seconds, it.jwt_ttl_seconds, it.wit_ttl_seconds) = (60, 61, 62));
+    let ttl = |credential| match judge(&Request { entry: &grant(&entry), credential }, &rules(), now()) {
+        Judgement::Permit(permit) => permit.ttl().as_secs(),
+        Judgement::Refuse(reasons) => panic!("refused: {reasons:?}"),
+    };
+    assert_eq!([Credential::X509, Credential::Jwt, Credential::Wit].map(ttl), [60, 61, 62]);
 }
 
 #[test]
@@ -140,8 +150,14 @@ fn rules_that_leave_no_life_permit_nothing() {
 fn reasons_have_stable_codes_and_sentences() {
     let id = EntryId::from_random([0; 16]);
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+    let withheld = Withheld { entry: id.clone(), why: Why::Expired { since: at } };
     let rows = [
         (Reason::NoEntry, "no_entry", "no entry's selectors are all the caller's"),
+        (
+            Reason::Withheld(withheld),
+            "entry_expired",
+            "the entry 00000000-0000-4000-8000-000000000000 has expired (at Unix time 5)",
+        ),
         (
             Reason::EntryExpired { entry: id.clone(), since: at },
             "entry_expired",

@@ -10,9 +10,9 @@ use super::{entry::Entry, filing::Count, selector::Selector, shards::Shards};
 /// What the entries of one snapshot ask of one caller. Cloning shares it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked {
-    /// Whether an entry names a user by name.
+    /// Whether an entry names a user by name, or gives identities that are made of the name.
     pub(crate) user: bool,
-    /// Whether an entry names a primary group by name.
+    /// The same of a primary group.
     pub(crate) group: bool,
     sets: [Option<Arc<Groups>>; 3],
 }
@@ -127,7 +127,7 @@ impl Default for Questions {
 impl Questions {
     /// An entry comes or goes.
     pub(super) fn note(&mut self, entry: &Entry, count: Count, revision: u64) {
-        let names = |name| entry.spec.selectors.iter().any(|selector| selector.unix(name).is_some());
+        let names = |name| entry.spec.asks_for(name);
         if names("user") {
             count.apply(&mut self.users);
         }

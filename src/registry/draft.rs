@@ -8,17 +8,20 @@ use std::{
 
 use thiserror::Error;
 
-use crate::spiffe::{Id, IdError, TrustDomain};
+use crate::spiffe::{IdError, TrustDomain};
 
 use super::{
     entry::Spec,
+    name::{Name, NameError},
+    profile::{Profile, ProfileError},
     selector::{Selector, SelectorError},
+    template::TemplateError,
 };
 
 /// An entry as it is written by people and programs: nothing is checked yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Draft {
-    /// `spiffe://…`, in the daemon's own trust domain.
+    /// `spiffe://…`, in the daemon's own trust domain; may have placeholders, as `/user/{unix:user}`.
     pub(crate) spiffe_id: String,
     /// As `unix:uid:1000`, in any order.
     pub(crate) selectors: Vec<String>,
@@ -26,8 +29,14 @@ pub(crate) struct Draft {
     pub(crate) x509_ttl_seconds: u64,
     /// Seconds; 0 is the daemon's default.
     pub(crate) jwt_ttl_seconds: u64,
+    /// Seconds; 0 is the daemon's default.
+    pub(crate) wit_ttl_seconds: u64,
     /// Names for the subject alternative name.
     pub(crate) dns_names: Vec<String>,
+    /// `spiffe`, as nothing is too, or `database`.
+    pub(crate) certificate_profile: String,
+    /// For the subject, with the profile `database`.
+    pub(crate) common_name: String,
     /// Any text, or none.
     pub(crate) hint: String,
     /// Names of foreign trust domains; `spiffe://NAME` is read too, as SPIRE shows them so.
@@ -81,7 +90,11 @@ impl Draft {
         }
         let x509_ttl = check_ttl("x509", self.x509_ttl_seconds, &mut problems);
         let jwt_ttl = check_ttl("jwt", self.jwt_ttl_seconds, &mut problems);
+        let wit_ttl = check_ttl("wit", self.wit_ttl_seconds, &mut problems);
         check_dns_names(&self.dns_names, &mut problems);
+        let profile = Profile::check(&self.certificate_profile, &self.common_name)
+            .map_err(|reason| problems.push(Problem::Profile(reason)))
+            .unwrap_or_default();
         if self.hint.len() > Self::HINT_BYTES_MAX {
             problems.push(Problem::HintTooLong(self.hint.len()));
         }
@@ -95,7 +108,9 @@ impl Draft {
                 selectors,
                 x509_ttl,
                 jwt_ttl,
+                wit_ttl,
                 dns_names: self.dns_names,
+                profile,
                 hint: self.hint,
                 federates_with,
                 admin: self.admin,
@@ -118,7 +133,10 @@ impl From<&Spec> for Draft {
             selectors: spec.selectors.iter().map(Selector::to_string).collect(),
             x509_ttl_seconds: seconds(spec.x509_ttl),
             jwt_ttl_seconds: seconds(spec.jwt_ttl),
+            wit_ttl_seconds: seconds(spec.wit_ttl),
             dns_names: spec.dns_names.clone(),
+            certificate_profile: spec.profile.word().to_owned(),
+            common_name: spec.profile.chosen().unwrap_or_default().to_owned(),
             hint: spec.hint.clone(),
             federates_with: spec.federates_with.iter().map(TrustDomain::to_string).collect(),
             admin: spec.admin,
@@ -128,11 +146,12 @@ impl From<&Spec> for Draft {
     }
 }
 
-fn check_id(id: &str, own: &TrustDomain, problems: &mut Vec<Problem>) -> Option<Id> {
-    match Id::parse(id) {
-        Ok(id) if id.is_in(own) => return Some(id),
-        Ok(id) => problems.push(Problem::ForeignTrustDomain { id: id.to_string(), own: own.clone() }),
-        Err(reason) => problems.push(Problem::SpiffeId { id: shown(id), reason }),
+fn check_id(text: &str, own: &TrustDomain, problems: &mut Vec<Problem>) -> Option<Name> {
+    match Name::parse(text) {
+        Ok(name) if name.trust_domain() == *own => return Some(name),
+        Ok(name) => problems.push(Problem::ForeignTrustDomain { id: name.to_string(), own: own.clone() }),
+        Err(NameError::Id(reason)) => problems.push(Problem::SpiffeId { id: shown(text), reason }),
+        Err(NameError::Template(reason)) => problems.push(Problem::Template { template: shown(text), reason }),
     }
     None
 }
@@ -256,7 +275,7 @@ fn check_federates(names: &[String], own: &TrustDomain, problems: &mut Vec<Probl
 }
 
 /// A given text for an error: short enough to be read, and without control characters.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 120;
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
@@ -275,6 +294,14 @@ pub(crate) enum Problem {
         id: String,
         /// Why it is none.
         reason: IdError,
+    },
+    /// The template of identities is none.
+    #[error("the template `{template}` of SPIFFE IDs is not valid: {reason}")]
+    Template {
+        /// What was given.
+        template: String,
+        /// Why it is none.
+        reason: TemplateError,
     },
     /// The identity is another trust domain's.
     #[error("the SPIFFE ID `{id}` {} {own}", Self::FOREIGN)]
@@ -316,7 +343,7 @@ pub(crate) enum Problem {
         max = Draft::TTL_SECONDS_MAX
     )]
     Ttl {
-        /// `x509` or `jwt`.
+        /// `x509`, `jwt` or `wit`.
         kind: &'static str,
         /// What was given.
         seconds: u64,
@@ -335,6 +362,9 @@ pub(crate) enum Problem {
     /// A DNS name twice.
     #[error("the DNS name `{0}` is there twice")]
     RepeatedDnsName(String),
+    /// A certificate profile is none, or its common name.
+    #[error("the certificate profile is not valid: {0}")]
+    Profile(ProfileError),
     /// Longer than [`Draft::HINT_BYTES_MAX`].
     #[error("the hint has {0} bytes, at most {max} are allowed", max = Draft::HINT_BYTES_MAX)]
     HintTooLong(usize),

@@ -6,9 +6,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::spiffe::{Id, TrustDomain};
+use crate::spiffe::TrustDomain;
 
-use super::{error::Error, image::ImageSet, selector::Selector};
+use super::{
+    error::Error,
+    image::ImageSet,
+    name::Name,
+    profile::Profile,
+    selector::Selector,
+    template::{Placeholder, Template},
+};
 
 /// One registered identity: who has all of these selectors is this SPIFFE ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +34,20 @@ pub(crate) struct Entry {
 /// limit and rule holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Spec {
-    /// The identity, in the daemon's own trust domain.
-    pub(crate) spiffe_id: Id,
+    /// The identity, or what it is made of; in the daemon's own trust domain.
+    pub(crate) spiffe_id: Name,
     /// Sorted, none twice, never empty. The caller must have all.
     pub(crate) selectors: Vec<Selector>,
     /// How long its X.509-SVIDs live; whole seconds; `None` is the daemon's default.
     pub(crate) x509_ttl: Option<Duration>,
     /// How long its JWT-SVIDs live; whole seconds; `None` is the daemon's default.
     pub(crate) jwt_ttl: Option<Duration>,
+    /// How long its WIT-SVIDs live; whole seconds; `None` is the daemon's default.
+    pub(crate) wit_ttl: Option<Duration>,
     /// DNS names for its X.509-SVIDs, in lower case, in the operator's order.
     pub(crate) dns_names: Vec<String>,
+    /// What stands in the subject of its certificates.
+    pub(crate) profile: Profile,
     /// Tells one identity of a caller from the others; may be empty.
     pub(crate) hint: String,
     /// The foreign trust domains whose bundles its callers get; sorted.
@@ -57,9 +68,27 @@ impl Entry {
 }
 
 impl Spec {
-    /// Which kinds of image selectors it names.
+    /// The common name in the subject of its certificates: the one that its profile has, or its first DNS name. A DNS
+    /// name that is too long for the place stands in the alternative name alone.
+    pub(crate) fn common_name(&self) -> Option<&str> {
+        let first = self.dns_names.first().map(String::as_str);
+        self.profile.chosen().or(first.filter(|name| name.len() <= Profile::COMMON_NAME_BYTES_MAX))
+    }
+
+    /// Which kinds of image selectors it names, or puts into its SPIFFE ID.
     pub(crate) fn images(&self) -> ImageSet {
-        self.selectors.iter().filter_map(Selector::image).collect()
+        let named = self.selectors.iter().filter_map(Selector::image);
+        named.chain(self.placeholders().filter_map(Placeholder::image)).collect()
+    }
+
+    /// Whether a selector of a process with this name (`user`) says who matches, or whose identity it is.
+    pub(super) fn asks_for(&self, name: &str) -> bool {
+        self.selectors.iter().any(|selector| selector.unix(name).is_some())
+            || self.placeholders().any(|placeholder| placeholder.name() == name)
+    }
+
+    fn placeholders(&self) -> impl Iterator<Item = Placeholder> {
+        self.spiffe_id.template().into_iter().flat_map(Template::placeholders)
     }
 }
 

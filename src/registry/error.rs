@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::entry::EntryId;
+use super::{entry::EntryId, taken::TEMPLATES_MAX};
 
 /// Why a change was not made. The registry is as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -31,4 +31,20 @@ pub(crate) enum Error {
         /// The hint.
         hint: String,
     },
+    /// Another entry's template could give the same SPIFFE IDs to others.
+    #[error("the entry {existing} has the template `{template}`, {}", Self::OVERLAP)]
+    Overlap {
+        /// The entry that is there.
+        existing: EntryId,
+        /// Its template.
+        template: String,
+    },
+    /// More than [`TEMPLATES_MAX`].
+    #[error("there are {TEMPLATES_MAX} different templates of SPIFFE IDs already, which is the most")]
+    TooManyTemplates,
+}
+
+impl Error {
+    /// The words behind a template that another one meets.
+    pub(crate) const OVERLAP: &str = "which could give the same SPIFFE IDs to others";
 }

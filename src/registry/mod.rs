@@ -1,6 +1,6 @@
 //! The registry: which callers are which SPIFFE IDs.
 //!
-//! An entry gives a SPIFFE ID to every caller that has all of its selectors. A [`Snapshot`] is the
+//! An entry gives a SPIFFE ID, or one made of what the caller is, to every caller that has all of its selectors. A [`Snapshot`] is the
 //! registry at one revision: immutable, shared, and filed so that a caller's entries are found by looking
 //! at a handful of them, however many there are. Who the caller is was proved elsewhere.
 //!
@@ -13,24 +13,35 @@ mod error;
 mod filing;
 mod granted;
 mod image;
+mod name;
 mod order;
+mod profile;
 mod selector;
 mod selectors;
 mod shards;
 mod snapshot;
+mod taken;
+mod template;
 mod unix;
 
 pub(crate) use asked::{Asked, Mark};
 pub(crate) use draft::{Draft, Problem, Problems};
 pub(crate) use entry::{Change, Entry, EntryId, Spec};
 pub(crate) use error::Error;
-pub(crate) use granted::{IDENTITIES_MAX, granted};
+pub(crate) use granted::{Grant, Granted, IDENTITIES_MAX, Withheld, granted};
 pub(crate) use image::{Image, ImageSet};
+pub(crate) use name::Name;
 pub(crate) use selector::Selector;
 pub(crate) use selectors::Selectors;
 pub(crate) use snapshot::Snapshot;
 
 #[cfg(test)]
+pub(crate) use granted::Why;
+#[cfg(test)]
+pub(crate) use profile::Profile;
+#[cfg(any(test, fuzzing))]
+pub(crate) use template::Template;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use tests::entry;
+pub(crate) use tests::{entry, grant};

@@ -19,7 +19,9 @@ use super::{
     selector::Selector,
     selectors::Selectors,
     shards::Shards,
+    taken::Taken,
 };
+use crate::spiffe::Id;
 
 /// All entries, filed so that a caller's are found in about a microsecond, however many there are.
 #[derive(Clone, Debug)]
@@ -30,6 +32,7 @@ pub(crate) struct Snapshot {
     by_content: Shards<ByContent, ()>,
     cabinet: Cabinet,
     questions: Questions,
+    taken: Taken,
     /// Changes since everything was filed anew.
     changes: usize,
 }
@@ -53,6 +56,7 @@ impl Snapshot {
             by_content: Shards::with_capacity(entries.len()),
             cabinet: Cabinet::with_capacity(entries.len()),
             questions: Questions::default(),
+            taken: Taken::of(&entries),
             changes: 0,
         };
         for entry in &mut entries {
@@ -75,8 +79,8 @@ impl Snapshot {
     /// shared with this one.
     ///
     /// # Errors
-    /// When an entry to update or delete is not there, a new entry's id is taken, or another entry has the
-    /// same SPIFFE ID and selectors, or the same hint and selectors.
+    /// When an entry to update or delete is not there, a new entry's id is taken, another entry has the same SPIFFE
+    /// ID and selectors, or the same hint and selectors, or a template of SPIFFE IDs is one too many or meets another.
     pub(crate) fn apply(&self, revision: u64, changes: &[Change]) -> Result<Self, Error> {
         let mut next = self.clone();
         next.revision = revision;
@@ -120,6 +124,11 @@ impl Snapshot {
             .collect();
         matching.sort_by(|a, b| place(a).cmp(&place(b)));
         matching
+    }
+
+    /// Whether an entry says this SPIFFE ID literally. Known while there are templates, of which it is asked.
+    pub(super) fn has_literal(&self, id: &Id) -> bool {
+        self.taken.has(id)
     }
 
     /// The kinds of image selectors to ask for: those of entries of whose other selectors the caller has all.
@@ -213,6 +222,7 @@ impl Snapshot {
         if let Some(existing) = self.with_same_hint(&entry) {
             return Err(Error::HintTaken { existing: existing.id.clone(), hint: entry.spec.hint.clone() });
         }
+        self.taken.insert(&entry, &self.ordered)?;
         self.questions.note(&entry, Count::Up, self.revision);
         self.cabinet.count(&mut entry);
         self.cabinet.file(&entry);
@@ -227,6 +237,7 @@ impl Snapshot {
         self.by_id.remove(id);
         self.by_content.remove(&ByContent(Arc::clone(&entry)));
         self.questions.note(&entry, Count::Down, self.revision);
+        self.taken.remove(&entry);
         self.cabinet.remove(&entry);
         self.ordered.remove(&entry);
         Ok(())

@@ -36,6 +36,14 @@ pub(super) struct Checked {
     pub(super) left_out: usize,
 }
 
+impl Checked {
+    /// Those of another batch too.
+    pub(super) fn add(&mut self, mut other: Self) {
+        self.entries.append(&mut other.entries);
+        self.left_out += other.left_out;
+    }
+}
+
 /// How many rows are handed over at once.
 const BATCH: usize = 1024;
 
@@ -66,6 +74,9 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         admin: row.get(8)?,
         downstream: row.get(9)?,
         expires_at: natural(row, 10)?,
+        wit_ttl_seconds: natural(row, 14)?,
+        certificate_profile: row.get(15)?,
+        common_name: row.get(16)?,
     };
     let lists = [row.get(2)?, row.get(5)?, row.get(7)?];
     Ok(Raw {
@@ -92,26 +103,43 @@ impl Raw {
         }
     }
 
-    /// The first 16 bytes of a SHA-256 over everything in the row, each text with its length before it.
+    /// The first 16 bytes of a SHA-256 over everything in the row, each text with its length before it. A column that
+    /// came later takes part with its name, and only where it has something in it: so a row from before it came has the
+    /// sum that it was written with, and no migration needs to believe a row in order to sum it anew.
     fn sum(&self) -> Vec<u8> {
         let Self { id, draft, lists: [selectors, dns_names, federates_with], revision, created_at, written_sum: _ } =
             self;
         let Draft { spiffe_id, hint, x509_ttl_seconds, jwt_ttl_seconds, admin, downstream, expires_at, .. } = draft;
+        let Draft { wit_ttl_seconds, certificate_profile, common_name, .. } = draft;
         let mut context = Context::new(&SHA256);
         for text in [id, spiffe_id, selectors, dns_names, hint, federates_with] {
-            context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
-            context.update(text.as_bytes());
+            sum_text(&mut context, text);
         }
         let flags = [*admin, *downstream].map(i64::from);
         let counts = [*x509_ttl_seconds, *jwt_ttl_seconds, *expires_at, *revision].map(integer);
         for number in flags.into_iter().chain(counts).chain([nanos_of(*created_at)]) {
             context.update(&number.to_be_bytes());
         }
+        let later = [("wit_ttl_seconds", *wit_ttl_seconds)];
+        for (name, number) in later.into_iter().filter(|(_, number)| *number != 0) {
+            sum_text(&mut context, name);
+            context.update(&integer(number).to_be_bytes());
+        }
+        let later = [("certificate_profile", certificate_profile), ("common_name", common_name)];
+        for (name, text) in later.into_iter().filter(|(_, text)| !text.is_empty()) {
+            sum_text(&mut context, name);
+            sum_text(&mut context, text);
+        }
         context.finish().as_ref().get(..SUM_BYTES).unwrap_or_default().to_vec()
     }
 }
 
 const SUM_BYTES: usize = 16;
+
+fn sum_text(context: &mut Context, text: &str) {
+    context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+    context.update(text.as_bytes());
+}
 
 /// Gives each row the sum of what it has now, as part of a migration.
 pub(super) fn write_sums(connection: &Connection) -> rusqlite::Result<()> {
@@ -186,6 +214,9 @@ fn write(connection: &Connection, sql: &str, entry: &Entry) -> rusqlite::Result<
         integer(raw.revision),
         nanos_of(raw.created_at),
         raw.sum(),
+        integer(draft.wit_ttl_seconds),
+        draft.certificate_profile,
+        draft.common_name,
     ])
 }
 
@@ -205,13 +236,17 @@ fn integer(value: u64) -> i64 {
 }
 
 const COLUMNS: &str = "id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, federates_with, \
-                       admin, downstream, expires_at, revision, created_at_nanos, sum";
+                       admin, downstream, expires_at, revision, created_at_nanos, sum, wit_ttl_seconds, \
+                       certificate_profile, common_name";
 
 /// A taken id changes nothing.
 const INSERT: &str = "INSERT INTO entry (id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, \
-                      federates_with, admin, downstream, expires_at, revision, created_at_nanos, sum) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (id) DO NOTHING";
+                      federates_with, admin, downstream, expires_at, revision, created_at_nanos, sum, wit_ttl_seconds, \
+                      certificate_profile, common_name) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
+                      ON CONFLICT (id) DO NOTHING";
 
 const UPDATE: &str = "UPDATE entry SET spiffe_id = ?2, selectors = ?3, x509_ttl_seconds = ?4, jwt_ttl_seconds = ?5, \
                       dns_names = ?6, hint = ?7, federates_with = ?8, admin = ?9, downstream = ?10, expires_at = ?11, \
-                      revision = ?12, created_at_nanos = ?13, sum = ?14 WHERE id = ?1";
+                      revision = ?12, created_at_nanos = ?13, sum = ?14, wit_ttl_seconds = ?15, \
+                      certificate_profile = ?16, common_name = ?17 WHERE id = ?1";

@@ -9,7 +9,7 @@ use crate::spiffe::TrustDomain;
 pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 
 /// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
-const MIGRATIONS: [&str; 3] = [FIRST, SUMS, TOKEN_KEYS];
+const MIGRATIONS: [&str; 5] = [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES];
 
 /// The schema that this release writes.
 pub(super) fn version() -> u32 {
@@ -95,6 +95,17 @@ INSERT INTO authority_next SELECT id, kind, slot, algorithm, certificate, change
 DROP TABLE authority;
 ALTER TABLE authority_next RENAME TO authority;
 CREATE UNIQUE INDEX one_active_authority ON authority (kind) WHERE slot = 'active';
+";
+
+/// How long an entry's WIT-SVIDs live.
+const WIT_TTL: &str = "
+ALTER TABLE entry ADD COLUMN wit_ttl_seconds INTEGER NOT NULL DEFAULT 0;
+";
+
+/// What stands in the subject of an entry's certificates.
+const PROFILES: &str = "
+ALTER TABLE entry ADD COLUMN certificate_profile TEXT NOT NULL DEFAULT '';
+ALTER TABLE entry ADD COLUMN common_name TEXT NOT NULL DEFAULT '';
 ";
 
 #[cfg(test)]

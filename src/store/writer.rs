@@ -273,27 +273,34 @@ impl Writer {
 
     /// Everything that the database has.
     pub(super) fn load(&self) -> Result<Loaded, Error> {
-        self.load_beside(|| Ok(()))
+        self.load_beside(checker(), || Ok(()))
     }
 
     /// Everything that the database has, after a look at every page of it.
     pub(super) fn load_checked(&self) -> Result<Loaded, Error> {
-        self.load_beside(|| database::check_integrity(&self.connection, &self.path))
+        self.load_beside(checker(), || database::check_integrity(&self.connection, &self.path))
     }
 
-    /// Entries are checked by a thread of their own, while the next ones are read and `meanwhile` is done.
-    fn load_beside(&self, meanwhile: impl FnOnce() -> Result<(), Error>) -> Result<Loaded, Error> {
+    /// Entries are checked by a thread of their own, while the next ones are read and `meanwhile` is done; where there
+    /// is none to be had, by this one.
+    pub(super) fn load_beside(
+        &self,
+        checker: thread::Builder,
+        meanwhile: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Loaded, Error> {
         let (failed, own) = (Error::of_file(&self.path), &self.trust_domain);
         let (batches, waiting) = sync_channel::<Vec<entries::Raw>>(BATCHES_MAX);
         let (read, checked) = thread::scope(|scope| {
-            let checker = scope.spawn(move || {
-                let checked = waiting.into_iter().map(|batch| entries::check(batch, own));
-                checked.fold(entries::Checked::default(), |mut all, mut batch| {
-                    all.entries.append(&mut batch.entries);
-                    all.left_out += batch.left_out;
-                    all
-                })
-            });
+            let check_all = move || {
+                let mut checked = entries::Checked::default();
+                waiting.into_iter().for_each(|batch| checked.add(entries::check(batch, own)));
+                checked
+            };
+            let Ok(checker) = checker.spawn_scoped(scope, check_all) else {
+                let mut checked = entries::Checked::default();
+                let read = entries::read(&self.connection, |batch| checked.add(entries::check(batch, own)));
+                return (read.map_err(&failed).and_then(|()| meanwhile()), Ok(checked));
+            };
             // A checker that is gone has panicked; that is found out when it is joined.
             let read = entries::read(&self.connection, |batch| drop(batches.send(batch)));
             drop(batches);
@@ -340,4 +347,9 @@ impl Writer {
             tracing::warn!(%error, "database log not worked in");
         }
     }
+}
+
+/// The thread that checks entries.
+fn checker() -> thread::Builder {
+    thread::Builder::new().name("entries".to_owned())
 }

@@ -29,6 +29,7 @@ pub(crate) struct Counters {
     issued: Family<2>,
     judged: Family<1>,
     refused: Family<1>,
+    withheld: Family<1>,
     sign_failures: AtomicU64,
     pushes: AtomicU64,
     limits_met: Family<1>,
@@ -164,6 +165,11 @@ impl Counters {
         self.refused.add([reason]);
     }
 
+    /// A caller was entitled to something, but not by this entry that it matches.
+    pub(crate) fn withheld(&self, reason: &'static str) {
+        self.withheld.add([reason]);
+    }
+
     /// A credential could not be signed.
     pub(crate) fn sign_failed(&self) {
         add(&self.sign_failures);
@@ -248,6 +254,7 @@ impl Counters {
         family("issued", "Credentials issued", &self.issued, &["credential", "kind"]);
         family("tokens_judged", "Tokens judged on callers' behalf", &self.judged, &["result"]);
         family("refused", "Callers who were entitled to nothing", &self.refused, &["reason"]);
+        family("withheld", "Templates that gave their caller nothing beside others", &self.withheld, &["reason"]);
         family("limits_met", "Limits met", &self.limits_met, &["limit"]);
     }
 }

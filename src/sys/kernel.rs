@@ -99,7 +99,6 @@ impl Kernel {
 /// # Errors
 /// `ENOPROTOOPT` on an older kernel.
 pub(crate) fn refuse_descriptors(socket: &impl AsFd) -> io::Result<()> {
-    const SO_PASSRIGHTS: libc::c_int = 83;
     let off: libc::c_int = 0;
     let size = libc::socklen_t::try_from(size_of_val(&off)).unwrap_or(4);
     // SAFETY: the value is an int that outlives the call, and its size is given.
@@ -108,6 +107,19 @@ pub(crate) fn refuse_descriptors(socket: &impl AsFd) -> io::Result<()> {
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Whether `SO_PASSRIGHTS` is 0 on it: nothing that lies unread in it carries a descriptor.
+pub(crate) fn refuses_descriptors(socket: &impl AsFd) -> bool {
+    let mut is_on: libc::c_int = 1;
+    let mut size = libc::socklen_t::try_from(size_of_val(&is_on)).unwrap_or(4);
+    let (number, value) = (socket.as_fd().as_raw_fd(), (&raw mut is_on).cast());
+    // SAFETY: it writes one int, whose size is given; both outlive the call.
+    let done = unsafe { libc::getsockopt(number, libc::SOL_SOCKET, SO_PASSRIGHTS, value, &raw mut size) };
+    done == 0 && is_on == 0
+}
+
+/// Of Linux 6.16.
+const SO_PASSRIGHTS: libc::c_int = 83;
 
 #[cfg(test)]
 mod tests {
@@ -119,5 +131,13 @@ mod tests {
     fn a_feature_that_is_forced_off_is_absent() {
         let kernel = Kernel::probe(&Feature::ALL).unwrap();
         assert!(Feature::ALL.into_iter().all(|feature| !kernel.has(feature)));
+    }
+
+    #[test]
+    fn a_socket_says_whether_it_takes_descriptors() {
+        let (socket, _other) = UnixStream::pair().unwrap();
+        assert!(!refuses_descriptors(&socket));
+        let is_refused = refuse_descriptors(&socket).is_ok();
+        assert_eq!(refuses_descriptors(&socket), is_refused);
     }
 }

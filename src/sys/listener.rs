@@ -27,7 +27,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     closer, files,
-    kernel::{Feature, Kernel, refuse_descriptors},
+    kernel::{Feature, Kernel, refuse_descriptors, refuses_descriptors},
 };
 
 /// The longest path that fits a socket address, in bytes.
@@ -119,9 +119,12 @@ impl Listener {
     /// The next connection, before the runtime knows it ([`registered`]): turning one away costs little.
     ///
     /// # Errors
-    /// `EMFILE` or `ENFILE`: there was no descriptor left, and one waiting connection was closed instead. The
-    /// caller backs off.
+    /// `EMFILE` or `ENFILE`: there was no descriptor left, and one waiting connection was closed instead; or too many
+    /// are yet to be closed ([`closer::is_full`]). The caller backs off.
     pub(crate) async fn accept(&mut self) -> io::Result<UnixStream> {
+        if closer::is_full() {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
         loop {
             match self.next().await {
                 Ok(stream) => {
@@ -169,10 +172,24 @@ impl Drop for Listener {
 /// A connection that is to be served, as the runtime's.
 ///
 /// # Errors
-/// When the system has no room to watch it.
+/// When the system has no room to watch it. It is hung up then.
 pub(crate) fn registered(accepted: UnixStream) -> io::Result<tokio::net::UnixStream> {
-    accepted.set_nonblocking(true)?;
-    tokio::net::UnixStream::from_std(accepted)
+    // The runtime closes what it cannot watch, here and now; with a second descriptor that is not the end of it.
+    let second = match refuses_descriptors(&accepted) {
+        true => None,
+        false => match accepted.try_clone() {
+            Ok(second) => Some(second),
+            Err(error) => {
+                closer::hang_up(accepted);
+                return Err(error);
+            }
+        },
+    };
+    let registered = accepted.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(accepted));
+    if let (Err(_), Some(second)) = (&registered, second) {
+        closer::hang_up(second);
+    }
+    registered
 }
 
 /// The file of a socket that listens. Clients come by it: without it nobody new does.

@@ -6,7 +6,7 @@
 //! it, and a party may have only so many threads in looks at a time. Who draws them out waits for himself.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{party::party_of, threads};
+use super::{kept::Kept, party::party_of, threads};
 
 /// Looks of one user that are made at the same time.
 pub(crate) const LOOKS_PER_USER: usize = 4;
@@ -26,10 +26,9 @@ pub(crate) const LOOKS_OF_ROOT: usize = 16;
 pub(crate) const LOOKS_MAX: usize = 256;
 /// A look that takes longer is told of.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
-/// From how many users on those without a connection are forgotten.
-const USERS_KEPT: usize = 1_024;
 
-/// A look that is being made; dropped, it goes on to its end and nobody hears of it. `None` when it broke off.
+/// A look that is being made; dropped, one that has begun goes on to its end and nobody hears of it, and no other begins.
+/// `None` when it broke off.
 pub(crate) type Making<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
 
 /// All looks of a daemon. Cloning shares them.
@@ -39,8 +38,8 @@ pub(crate) struct AllLooks(Arc<All>);
 #[derive(Debug)]
 struct All {
     places: Arc<Semaphore>,
-    users: Mutex<HashMap<u32, Arc<Semaphore>>>,
-    parties: Mutex<HashMap<u32, Arc<Semaphore>>>,
+    users: Mutex<Kept<Arc<Semaphore>>>,
+    parties: Mutex<Kept<Arc<Semaphore>>>,
     going_on: Mutex<GoingOn>,
 }
 
@@ -110,12 +109,9 @@ impl AllLooks {
 }
 
 /// The places of one of those that have some. Whoever has neither a connection nor a look is forgotten now and then.
-fn places(of: &Mutex<HashMap<u32, Arc<Semaphore>>>, whose: u32, most: usize) -> Arc<Semaphore> {
+fn places(of: &Mutex<Kept<Arc<Semaphore>>>, whose: u32, most: usize) -> Arc<Semaphore> {
     let mut of = of.lock().unwrap_or_else(PoisonError::into_inner);
-    if of.len() > USERS_KEPT && !of.contains_key(&whose) {
-        of.retain(|_, places| Arc::strong_count(places) > 1);
-    }
-    of.entry(whose).or_insert_with(|| Arc::new(Semaphore::new(most))).clone()
+    of.of(whose, || Arc::new(Semaphore::new(most)), |places| Arc::strong_count(places) == 1).clone()
 }
 
 impl Looks {
@@ -161,15 +157,23 @@ mod tests {
 
     use std::sync::mpsc;
 
-    use super::*;
+    use super::{super::kept::KEPT_MIN, *};
+
+    type Stuck = Vec<tokio::task::JoinHandle<Option<()>>>;
 
     /// As many looks as a user may have, that hang until the sender goes.
-    fn hanging(looks: &Looks) -> (mpsc::Sender<()>, Vec<tokio::task::JoinHandle<Option<()>>>) {
+    fn hanging(looks: &Looks) -> (mpsc::Sender<()>, Stuck) {
+        hanging_with(looks, &Arc::default())
+    }
+
+    /// The same; each that has begun has one more of `begun`.
+    fn hanging_with(looks: &Looks, begun: &Arc<()>) -> (mpsc::Sender<()>, Stuck) {
         let (held, release) = mpsc::channel::<()>();
         let release = Arc::new(Mutex::new(release));
         let stuck = (0..LOOKS_PER_USER).map(|_| {
-            let release = release.clone();
+            let (release, begun) = (release.clone(), Arc::downgrade(begun));
             tokio::spawn(looks.make(7, move || {
+                let _begun = begun.upgrade();
                 release.lock().unwrap().recv().unwrap_err();
             }))
         });
@@ -206,8 +210,10 @@ mod tests {
     async fn a_look_that_nobody_waits_for_keeps_its_place_until_it_ends() {
         let all = AllLooks::default();
         let looks = all.of_user(1_000);
-        let (held, stuck) = hanging(&looks);
-        while all.going_on().looks.len() < LOOKS_PER_USER {
+        let begun = Arc::new(());
+        let (held, stuck) = hanging_with(&looks, &begun);
+        // One that has not begun goes with whoever waits for it.
+        while Arc::strong_count(&begun) <= LOOKS_PER_USER {
             tokio::task::yield_now().await;
         }
         stuck.into_iter().for_each(|task| task.abort());
@@ -232,6 +238,36 @@ mod tests {
         assert_eq!(looks.of_party.available_permits(), LOOKS_PER_PARTY);
     }
 
+    #[test]
+    fn a_look_that_has_not_begun_gives_its_place_back_to_others() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let all = AllLooks::default();
+            let (one, other) = (all.of_user(1_000), all.of_user(1_001));
+            let (held, release) = mpsc::channel::<()>();
+            let (begun, has_begun) = tokio::sync::oneshot::channel();
+            let mut stuck = one.make(7, move || {
+                begun.send(()).unwrap();
+                release.recv().unwrap_err()
+            });
+            assert!(futures_util::poll!(&mut stuck).is_pending());
+            has_begun.await.unwrap();
+            let mut waits = other.make(8, || ());
+            assert!(futures_util::poll!(&mut waits).is_pending());
+            assert_eq!(all.going_on().looks.len(), 2);
+            drop(waits);
+            assert_eq!(all.going_on().looks.len(), 1, "whoever asked has left");
+            let mut waits = other.make(8, || ());
+            assert!(futures_util::poll!(&mut waits).is_pending());
+            tokio::time::advance(threads::BEGIN_WAIT).await;
+            assert_eq!(waits.await, None, "it is answered");
+            assert_eq!(all.going_on().looks.len(), 1);
+            drop(held);
+            assert!(stuck.await.is_some());
+        });
+    }
+
     #[tokio::test]
     async fn all_parties_together_have_a_bound() {
         let all = AllLooks::default();
@@ -254,10 +290,10 @@ mod tests {
     async fn users_without_a_connection_are_forgotten() {
         let all = AllLooks::default();
         let kept = all.of_user(1);
-        for uid in 2..u32::try_from(USERS_KEPT).unwrap() + 10 {
+        for uid in 2..u32::try_from(KEPT_MIN).unwrap() + 10 {
             all.of_user(uid);
         }
-        assert!(all.0.users.lock().unwrap().len() <= USERS_KEPT + 1);
+        assert!(all.0.users.lock().unwrap().whose().len() <= KEPT_MIN);
         let again = all.of_user(1);
         assert!(Arc::ptr_eq(&kept.of_user, &again.of_user) && Arc::ptr_eq(&kept.of_party, &again.of_party));
     }

@@ -51,7 +51,8 @@ macro_rules! sessions {
 }
 
 sessions! {
-    apply audit config demo endpoint entries explain fetch help others spire status tokens unreachable up validate
+    apply audit config demo endpoint entries explain fetch help others spire status templates tokens unreachable up
+    validate
 }
 
 struct Session {

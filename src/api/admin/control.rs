@@ -7,9 +7,9 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{caller, wire};
 use crate::{
     api::status,
-    issuance::{AuthorityStanding, Explain, Stand, desk::Desk},
+    issuance::{AuthorityStanding, Compared, Explain, Stand, desk::Desk},
     pb::admin::{self as pb, control_server},
-    registry::IDENTITIES_MAX,
+    spiffe::Id,
     sys::{
         counters::Counters,
         id_map,
@@ -113,7 +113,7 @@ impl control_server::Control for Control {
         let snapshot = self.desk.registry().borrow().clone();
         // The nearest are found by walking over all entries.
         let compared = aside(move || (seen.against(&snapshot), seen)).await;
-        let ((matching, near), seen) = compared.map_err(|_| status::panicked())?;
+        let (Compared { matching, near, notes }, seen) = compared.map_err(|_| status::panicked())?;
         let selectors = seen.selectors.into_iter().map(|(selector, condition)| pb::ExplainedSelector {
             selector: selector.to_string(),
             condition: condition.unwrap_or_default(),
@@ -122,19 +122,17 @@ impl control_server::Control for Control {
             entry: Some(wire::encode(&entry)),
             missing: missing.iter().map(ToString::to_string).collect(),
         });
-        let mut notes = seen.notes;
-        if matching.len() > IDENTITIES_MAX {
-            notes.push(format!("of the matching entries only the {IDENTITIES_MAX} oldest are issued to one caller"));
-        }
+        let given = |id: &Option<Id>| id.as_ref().map(Id::to_string).unwrap_or_default();
         Ok(Response::new(pb::ExplainResponse {
             pid: seen.pid,
             uid: seen.uid,
             gid: seen.gid,
             executable: seen.executable,
             selectors: selectors.collect(),
-            matching: matching.iter().map(|entry| wire::encode(entry)).collect(),
+            matching: matching.iter().map(|(entry, _)| wire::encode(entry)).collect(),
+            given: matching.iter().map(|(_, id)| given(id)).collect(),
             near: near.collect(),
-            notes,
+            notes: seen.notes.into_iter().chain(notes).collect(),
         }))
     }
 

@@ -13,8 +13,8 @@ use super::wire;
 use crate::{
     api::status,
     pb::admin as pb,
-    registry::{Entry, EntryId, Selector, Snapshot},
-    spiffe::{Id, TrustDomain},
+    registry::{Entry, EntryId, Name, Selector, Snapshot},
+    spiffe::TrustDomain,
 };
 
 /// Entries on a page when nobody says.
@@ -27,7 +27,7 @@ pub(super) const PAGE_BYTES_MAX: usize = 2 << 20;
 /// A list that makes sense.
 #[derive(Debug)]
 pub(super) struct List {
-    spiffe_id: Option<Id>,
+    spiffe_id: Option<Name>,
     prefix: String,
     selectors: Vec<Selector>,
     hint: String,
@@ -45,7 +45,7 @@ impl List {
     /// InvalidArgument with everything that is wrong, a line each.
     pub(super) fn of(request: pb::ListEntriesRequest) -> Result<Self, Status> {
         let mut problems = Vec::new();
-        let spiffe_id = read("spiffe_id", &request.spiffe_id, Id::parse, &mut problems);
+        let spiffe_id = read("spiffe_id", &request.spiffe_id, Name::parse, &mut problems);
         let selectors = request.selectors.iter();
         let selectors = selectors.filter_map(|text| match Selector::parse(text) {
             Ok(selector) => Some(selector),

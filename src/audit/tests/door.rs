@@ -3,6 +3,7 @@
 use std::{os::unix::ffi::OsStringExt as _, thread};
 
 use super::*;
+use crate::sys::threads::runtime_of_one_worker;
 
 #[test]
 fn what_was_accepted_is_read_again_and_verifies() {
@@ -125,6 +126,21 @@ async fn a_strict_record_is_on_the_disk_when_it_is_accepted() {
         .collect();
     for task in tasks {
         task.await.unwrap();
+    }
+}
+
+#[test]
+fn a_strict_record_waits_for_the_disk_where_no_thread_takes_the_workers_tasks() {
+    let dir = Scratch::new();
+    let log = open(dir.path(), &Limits { durability: Durability::Strict, ..small() });
+    let runtime = runtime_of_one_worker();
+    for round in 0..20 {
+        let (log, folder) = (log.clone(), dir.path().to_owned());
+        let task = runtime.spawn(async move {
+            let number = append(&log, &round.to_string()).unwrap();
+            head::read(&folder).unwrap().unwrap().link.seq >= number.0
+        });
+        assert!(runtime.block_on(task).unwrap());
     }
 }
 

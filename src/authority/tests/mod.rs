@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     policy::{Credential, Judgement, Permit, Request, Rules, judge},
-    registry::{Draft, Entry, EntryId},
+    registry::{Draft, Entry, EntryId, grant},
     spiffe::{
         TrustDomain,
         x509::{self, Bundle, Bundles, Purpose},
@@ -81,7 +81,7 @@ fn permit_for(credential: Credential, now: SystemTime) -> Permit {
     };
     let spec = draft.check(&domain()).unwrap();
     let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: 1, created_at: now };
-    match judge(&Request { entry: &entry, credential }, &rules, now) {
+    match judge(&Request { entry: &grant(&entry), credential }, &rules, now) {
         Judgement::Permit(permit) => permit,
         Judgement::Refuse(reasons) => panic!("{reasons:?}"),
     }

@@ -75,8 +75,15 @@ struct Record {
     x509_ttl_seconds: u64,
     #[serde(default, alias = "jwt_svid_ttl", deserialize_with = "seconds")]
     jwt_ttl_seconds: u64,
+    /// Ours alone: SPIRE makes no WIT-SVIDs.
+    #[serde(default, deserialize_with = "seconds")]
+    wit_ttl_seconds: u64,
     #[serde(default)]
     dns_names: Vec<String>,
+    #[serde(default)]
+    certificate_profile: String,
+    #[serde(default)]
+    common_name: String,
     #[serde(default)]
     hint: String,
     #[serde(default)]
@@ -119,7 +126,10 @@ impl Record {
             selectors: self.selectors,
             x509_ttl_seconds: self.x509_ttl_seconds,
             jwt_ttl_seconds: self.jwt_ttl_seconds,
+            wit_ttl_seconds: self.wit_ttl_seconds,
             dns_names: self.dns_names,
+            certificate_profile: self.certificate_profile,
+            common_name: self.common_name,
             hint: self.hint,
             federates_with: self.federates_with,
             admin: self.admin,
@@ -270,6 +280,9 @@ mod tests {
         let entry = Entry {
             spiffe_id: "spiffe://e.org/a".into(),
             selectors: vec!["unix:uid:1".into()],
+            wit_ttl_seconds: 90,
+            certificate_profile: "database".into(),
+            common_name: "orders".into(),
             revision: 4,
             ..Entry::default()
         };

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{cli::moment, pb::admin::Entry};
+use crate::{
+    cli::{entry::DEFAULT_PROFILE, moment},
+    pb::admin::Entry,
+};
 
 /// The changes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,8 +57,8 @@ impl Plan {
     }
 }
 
-/// Writes an entry the way the daemon does, so that two can be compared: sorted where the order means nothing, and
-/// foreign trust domains by their names.
+/// Writes an entry the way the daemon does, so that two can be compared: sorted where the order means nothing, foreign
+/// trust domains by their names, and without what is the default.
 pub(super) fn normalize(entry: &mut Entry) {
     entry.selectors.sort();
     for name in &mut entry.federates_with {
@@ -64,6 +67,9 @@ pub(super) fn normalize(entry: &mut Entry) {
         }
     }
     entry.federates_with.sort();
+    if entry.certificate_profile == DEFAULT_PROFILE {
+        entry.certificate_profile.clear();
+    }
 }
 
 /// What differs between two entries of the same key: its name, before, after.
@@ -76,7 +82,10 @@ pub(super) fn differences(before: &Entry, after: &Entry) -> Vec<(&'static str, S
         [
             ("x509 ttl", moment::ttl_text(entry.x509_ttl_seconds)),
             ("jwt ttl", moment::ttl_text(entry.jwt_ttl_seconds)),
+            ("wit ttl", moment::ttl_text(entry.wit_ttl_seconds)),
             ("dns names", list(&entry.dns_names)),
+            ("certificate profile", text(&entry.certificate_profile)),
+            ("common name", text(&entry.common_name)),
             ("hint", text(&entry.hint)),
             ("federates with", list(&entry.federates_with)),
             ("admin", yes(entry.admin)),
@@ -137,7 +146,11 @@ mod tests {
     #[test]
     fn foreign_domains_are_compared_by_name() {
         let mut entry = Entry { federates_with: vec!["spiffe://b.org".into(), "a.org".into()], ..Entry::default() };
+        entry.certificate_profile = "spiffe".into();
         normalize(&mut entry);
-        assert_eq!(entry.federates_with, ["a.org", "b.org"]);
+        assert_eq!(
+            (entry.federates_with, entry.certificate_profile),
+            (vec!["a.org".into(), "b.org".into()], "".into())
+        );
     }
 }

@@ -83,7 +83,10 @@ fn set(entry: &mut Entry, key: &str, value: &DeValue<'_>) -> Option<Result<(), S
         "selectors" => list(value).map(|selectors| entry.selectors = selectors),
         "x509_ttl" => ttl(value).map(|seconds| entry.x509_ttl_seconds = seconds),
         "jwt_ttl" => ttl(value).map(|seconds| entry.jwt_ttl_seconds = seconds),
+        "wit_ttl" => ttl(value).map(|seconds| entry.wit_ttl_seconds = seconds),
         "dns_names" => list(value).map(|names| entry.dns_names = names),
+        "certificate_profile" => text(value).map(|profile| entry.certificate_profile = profile),
+        "common_name" => text(value).map(|name| entry.common_name = name),
         "hint" => text(value).map(|hint| entry.hint = hint),
         "federates_with" => list(value).map(|names| entry.federates_with = names),
         "admin" => flag(value).map(|admin| entry.admin = admin),
@@ -106,10 +109,12 @@ fn flag(value: &DeValue<'_>) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| unlike("true or false", value))
 }
 
-/// A TOML date with its zone, or the same as a text.
+/// A TOML date with its zone, the same as a text, or Unix seconds. No length of time: it would be another end each time
+/// that the file is applied.
 fn end(value: &DeValue<'_>) -> Result<u64, String> {
     let written = match value {
         DeValue::Datetime(date) => date.to_string(),
+        DeValue::Integer(seconds) if seconds.radix() == 10 => seconds.as_str().to_owned(),
         other => text(other)?,
     };
     moment::time(&written).map_err(|()| format!("`{written}` is no time, write it as 2027-01-31T12:00:00Z"))
@@ -132,7 +137,10 @@ spiffe_id = "spiffe://example.org/web"
 selectors = ["unix:uid:1000", "unix:path:/usr/bin/web"]
 x509_ttl = "1h"
 jwt_ttl = "5m"
+wit_ttl = "4m"
 dns_names = ["web.example.org"]
+certificate_profile = "database"
+common_name = "orders"
 hint = "internal"
 federates_with = ["other.org"]
 admin = true
@@ -145,7 +153,10 @@ expires_at = 2026-07-01T12:00:00Z
             selectors: vec!["unix:uid:1000".into(), "unix:path:/usr/bin/web".into()],
             x509_ttl_seconds: 3600,
             jwt_ttl_seconds: 300,
+            wit_ttl_seconds: 240,
             dns_names: vec!["web.example.org".into()],
+            certificate_profile: "database".into(),
+            common_name: "orders".into(),
             hint: "internal".into(),
             federates_with: vec!["other.org".into()],
             admin: true,
@@ -154,6 +165,27 @@ expires_at = 2026-07-01T12:00:00Z
         };
         assert_eq!(reading.problems, []);
         assert_eq!(reading.wanted, [Wanted { line: 2, entry, is_whole: true, origin: Origin::default() }]);
+    }
+
+    #[test]
+    fn an_end_is_written_in_one_of_three_ways() {
+        for (written, seconds) in [
+            ("2026-07-01T12:00:00Z", Some(1_782_907_200)),
+            ("\"2026-07-01T12:00:00Z\"", Some(1_782_907_200)),
+            ("1782907200", Some(1_782_907_200)),
+            ("\"1782907200\"", Some(1_782_907_200)),
+            ("-1", None),
+            ("0x10", None),
+            ("\"+2h\"", None),
+            ("\"2h\"", None),
+            ("2026-07-01", None),
+        ] {
+            let selectors = "selectors = [\"unix:uid:1\"]";
+            let reading =
+                read(&format!("[[entry]]\nspiffe_id = \"spiffe://e.org/a\"\n{selectors}\nexpires_at = {written}\n"));
+            let read = reading.wanted.first().filter(|_| reading.problems.is_empty());
+            assert_eq!(read.map(|wanted| wanted.entry.expires_at), seconds, "{written}: {:?}", reading.problems);
+        }
     }
 
     #[test]

@@ -150,6 +150,7 @@ mod tests {
             not_after,
             serial: vec![1],
             public_key: Bytes::new(),
+            common_name: None,
             dns_names: Vec::new(),
             authority_key_id: None,
         };

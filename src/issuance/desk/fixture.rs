@@ -84,7 +84,7 @@ impl Fixture {
     }
 }
 
-pub(super) fn records(folder: &Path, kind: &str) -> Vec<serde_json::Value> {
+pub(crate) fn records(folder: &Path, kind: &str) -> Vec<serde_json::Value> {
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let texts = files.iter().filter_map(|path| fs::read_to_string(path).ok());

@@ -22,13 +22,16 @@ pub(super) fn difference(before: &Spec, after: &Spec) -> Vec<String> {
         .collect()
 }
 
-fn fields(draft: &Draft) -> [(&'static str, String); 10] {
+fn fields(draft: &Draft) -> [(&'static str, String); 13] {
     [
         ("spiffe_id", draft.spiffe_id.clone()),
         ("selectors", draft.selectors.join(" ")),
         ("x509_ttl_seconds", draft.x509_ttl_seconds.to_string()),
         ("jwt_ttl_seconds", draft.jwt_ttl_seconds.to_string()),
+        ("wit_ttl_seconds", draft.wit_ttl_seconds.to_string()),
         ("dns_names", draft.dns_names.join(" ")),
+        ("certificate_profile", draft.certificate_profile.clone()),
+        ("common_name", draft.common_name.clone()),
         ("hint", draft.hint.clone()),
         ("federates_with", draft.federates_with.join(" ")),
         ("admin", draft.admin.to_string()),

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{draft, id, own, spec};
-use crate::registry::{Draft, EntryId, Error, draft::Problem, selector::SelectorError};
+use crate::registry::{Draft, EntryId, Error, Profile, draft::Problem, selector::SelectorError};
 use crate::spiffe::{IdError, TrustDomain};
 
 fn problems(draft: Draft) -> Vec<Problem> {
@@ -27,7 +27,10 @@ fn a_good_draft_becomes_what_it_says() {
         selectors: texts(&["unix:uid:1000", "unix:gid:7"]),
         x509_ttl_seconds: 600,
         jwt_ttl_seconds: 0,
+        wit_ttl_seconds: 90,
         dns_names: texts(&["web.example.org", "*.web.example.org", "localhost", "x-1.2a"]),
+        certificate_profile: "database".into(),
+        common_name: "orders".into(),
         hint: "internal".into(),
         federates_with: texts(&["spiffe://other.test", "b.test"]),
         admin: true,
@@ -38,7 +41,9 @@ fn a_good_draft_becomes_what_it_says() {
     assert_eq!(spec.spiffe_id.as_str(), "spiffe://example.org/ns/web");
     assert_eq!(spec.selectors.iter().map(ToString::to_string).collect::<Vec<_>>(), ["unix:gid:7", "unix:uid:1000"]);
     assert_eq!((spec.x509_ttl, spec.jwt_ttl), (Some(Duration::from_secs(600)), None));
+    assert_eq!(spec.wit_ttl, Some(Duration::from_secs(90)));
     assert_eq!(spec.dns_names, full.dns_names);
+    assert_eq!(spec.profile, Profile::Database("orders".into()));
     assert_eq!(spec.federates_with.iter().map(TrustDomain::as_str).collect::<Vec<_>>(), ["b.test", "other.test"]);
     assert_eq!((spec.admin, spec.downstream), (true, false));
     assert_eq!(spec.expires_at, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000)));
@@ -73,7 +78,10 @@ fn all_problems_are_told_at_once_in_the_order_of_the_fields() {
         selectors: texts(&["unix:udi:1", "unix:uid:1", "unix:uid:1", "nonsense"]),
         x509_ttl_seconds: 1,
         jwt_ttl_seconds: u64::MAX,
+        wit_ttl_seconds: 1,
         dns_names: texts(&["Web.example.org", "a", "a"]),
+        certificate_profile: "spiffe".into(),
+        common_name: "a".into(),
         hint: "ü".repeat(513),
         federates_with: texts(&["example.org", "other.test", "other.test", "Other.test"]),
         admin: false,
@@ -87,8 +95,10 @@ the selector `unix:uid:1` is there twice
 the selector `nonsense` is not valid: it has no colon, selectors are written as `unix:uid:1000`
 the x509 ttl of 1 s is out of range: 2 to 31622400 s, or 0 for the default
 the jwt ttl of 18446744073709551615 s is out of range: 2 to 31622400 s, or 0 for the default
+the wit ttl of 1 s is out of range: 2 to 31622400 s, or 0 for the default
 the DNS name `Web.example.org` is not valid: it must be in lower case
 the DNS name `a` is there twice
+the certificate profile is not valid: a common name can be chosen with the profile `database` only
 the hint has 1026 bytes, at most 1024 are allowed
 it federates with example.org, which is this daemon's own trust domain
 the trust domain other.test to federate with is there twice
@@ -147,10 +157,12 @@ fn hints_are_counted_in_bytes() {
 fn lifetimes_and_ends_have_a_range() {
     for seconds in [0, Draft::TTL_SECONDS_MIN, Draft::TTL_SECONDS_MAX] {
         assert!(with(|it| (it.x509_ttl_seconds, it.jwt_ttl_seconds) = (seconds, seconds)).check(&own()).is_ok());
+        assert!(with(|it| it.wit_ttl_seconds = seconds).check(&own()).is_ok());
     }
     for seconds in [1, Draft::TTL_SECONDS_MAX + 1] {
         assert_eq!(problems(with(|it| it.x509_ttl_seconds = seconds)), [Problem::Ttl { kind: "x509", seconds }]);
         assert_eq!(problems(with(|it| it.jwt_ttl_seconds = seconds)), [Problem::Ttl { kind: "jwt", seconds }]);
+        assert_eq!(problems(with(|it| it.wit_ttl_seconds = seconds)), [Problem::Ttl { kind: "wit", seconds }]);
     }
     assert!(with(|it| it.expires_at = Draft::EXPIRES_AT_MAX).check(&own()).is_ok());
     assert_eq!(problems(with(|it| it.expires_at = Draft::EXPIRES_AT_MAX + 1)).len(), 1);

@@ -12,16 +12,19 @@
 mod asked;
 mod draft;
 mod filing;
+mod given;
 mod large;
+mod profile;
 mod selector;
 mod snapshot;
+mod template;
 
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use super::{Draft, Entry, EntryId, Selector, Selectors, Spec};
+use super::{Draft, Entry, EntryId, Grant, Selector, Selectors, Snapshot, Spec, granted};
 use crate::spiffe::TrustDomain;
 
 fn own() -> TrustDomain {
@@ -53,10 +56,17 @@ pub(crate) fn entry(number: u32, path: &str, selectors: &[&str]) -> Entry {
     Entry { id: id(number), spec: spec(path, selectors), revision: 1, created_at }
 }
 
+/// What the entry gives to who has its selectors, whenever that is.
+pub(crate) fn grant(entry: &Entry) -> Grant {
+    let have = entry.spec.selectors.iter().cloned().collect();
+    let snapshot = Snapshot::build(1, [Arc::new(entry.clone())]);
+    granted(&snapshot, &have, SystemTime::UNIX_EPOCH).given.pop().unwrap()
+}
+
 fn have(selectors: &[&str]) -> Selectors {
     selectors.iter().map(|text| Selector::parse(text).unwrap()).collect()
 }
 
 fn paths(entries: &[Arc<Entry>]) -> Vec<&str> {
-    entries.iter().map(|entry| entry.spec.spiffe_id.path().trim_start_matches('/')).collect()
+    entries.iter().map(|entry| entry.spec.spiffe_id.as_str().trim_start_matches("spiffe://example.org/")).collect()
 }

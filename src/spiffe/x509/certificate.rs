@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::{
     Error,
     algorithm::{self, Key},
-    der::{Element, INTEGER, OID, Reader, SEQUENCE, SET},
+    der::{Element, INTEGER, OID, PRINTABLE_STRING, Reader, SEQUENCE, SET, UTF8_STRING},
     extensions::Extensions,
     time,
 };
@@ -119,11 +119,32 @@ impl<'a> Certificate<'a> {
         self.subject == EMPTY_NAME
     }
 
+    /// The first common name of its subject; `None` where it has none, or it is not text of a kind in use.
+    pub(super) fn common_name(&self) -> Option<&'a str> {
+        const WHAT: &str = "a name";
+        let mut sets = Reader::new(self.subject).sequence(WHAT).ok()?.reader();
+        while !sets.is_empty() {
+            let mut attributes = sets.expect(SET, WHAT).ok()?.reader();
+            while !attributes.is_empty() {
+                let mut attribute = attributes.sequence(WHAT).ok()?.reader();
+                if attribute.expect(OID, WHAT).ok()?.content == COMMON_NAME {
+                    let value = attribute.element(WHAT).ok()?;
+                    let is_text = matches!(value.tag, UTF8_STRING | PRINTABLE_STRING);
+                    return is_text.then(|| str::from_utf8(value.content).ok()).flatten();
+                }
+            }
+        }
+        None
+    }
+
     /// Whether issuer and subject are the same name (RFC 5280 §6.1: such ones do not count for path lengths).
     pub(super) fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
     }
 }
+
+/// 2.5.4.3 (X.520).
+const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 
 /// A SEQUENCE without anything.
 const EMPTY_NAME: &[u8] = &[SEQUENCE, 0];

@@ -44,6 +44,8 @@ pub struct Leaf {
     pub serial: Vec<u8>,
     /// The public key as `SubjectPublicKeyInfo`, DER.
     pub public_key: Bytes,
+    /// The first common name of its subject, if that can be read; it may be anything.
+    pub common_name: Option<String>,
     /// The DNS names in its subject alternative name, in their order.
     pub dns_names: Vec<String>,
     /// The key identifier of the authority that signed it, where it says so.

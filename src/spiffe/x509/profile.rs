@@ -41,8 +41,11 @@ pub fn check_profile(leaf: &[u8]) -> Result<Leaf, Error> {
         Some(usage) if usage.value == (ExtendedKeyUsage { server: true, client: true }) => {}
         _ => return Err(Error::Profile("its extended key usage lacks server or client authentication")),
     }
-    if certificate.has_empty_subject() && !extensions.alternative_name.as_ref().is_some_and(|name| name.critical) {
-        return Err(Error::Profile("its subject is empty and its alternative name not critical"));
+    let is_critical = extensions.alternative_name.as_ref().is_some_and(|name| name.critical);
+    match (certificate.has_empty_subject(), is_critical) {
+        (true, true) | (false, false) => {}
+        (true, false) => return Err(Error::Profile("its subject is empty and its alternative name not critical")),
+        (false, true) => return Err(Error::Profile("its subject is not empty and its alternative name critical")),
     }
     match &extensions.authority_key_id {
         Some(mark) if !mark.critical && mark.value.is_some_and(|id| !id.is_empty()) => {}
@@ -134,6 +137,7 @@ pub(super) fn check_leaf(certificate: &Certificate<'_>) -> Result<Leaf, Error> {
         not_after: certificate.not_after,
         serial: certificate.serial().to_vec(),
         public_key: Bytes::copy_from_slice(certificate.public_key),
+        common_name: certificate.common_name().map(str::to_owned),
         dns_names: names.dns_names.iter().map(|name| (*name).to_owned()).collect(),
         authority_key_id: extensions.authority_key_id.as_ref().and_then(|mark| mark.value).map(<[u8]>::to_vec),
     })

@@ -40,6 +40,17 @@ async fn everything_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn entries_are_read_where_there_is_no_thread_to_check_them() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    store.commit_entries(1, (1..4).map(|number| Change::Create(entry(number))).collect()).await.unwrap();
+    store.close();
+    let no_room = std::thread::Builder::new().stack_size(1 << 50);
+    let loaded = writer(dir.path()).load_beside(no_room, || Ok(())).unwrap();
+    assert_eq!(sorted(loaded.entries), sorted((1..4).map(entry).collect()));
+}
+
+#[tokio::test]
 async fn authorities_succeed_each_other_in_one_write() {
     let dir = Scratch::new();
     let (store, _) = open(dir.path());

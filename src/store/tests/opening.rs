@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use rusqlite::Connection;
 
 use super::*;
+use crate::registry::Profile;
 
 /// A state folder with an entry, an authority and its key, closed.
 fn used() -> Scratch {
@@ -117,7 +118,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() {
     edit(dir.path(), "PRAGMA user_version = 99");
     let before = fs::read(database::path(dir.path())).unwrap();
     let error = refused(dir.path());
-    assert!(matches!(error, Error::Newer { found: 99, known: 3, .. }), "{error}");
+    assert!(matches!(error, Error::Newer { found: 99, known: 5, .. }), "{error}");
     assert_eq!(fs::read(database::path(dir.path())).unwrap(), before);
 }
 
@@ -199,8 +200,28 @@ fn an_entry_that_breaks_todays_rules_takes_nothing_from_the_others() {
     assert_eq!(runtime.block_on(store.load()).unwrap().entries, [entry(2)]);
 }
 
-/// What makes a database of the first schema of one of the second.
-const AS_SCHEMA_1: &str = "ALTER TABLE entry DROP COLUMN sum; PRAGMA user_version = 1;";
+/// What makes a database of the first schema of one of today's.
+const AS_SCHEMA_1: &str = "
+ALTER TABLE entry DROP COLUMN sum;
+ALTER TABLE entry DROP COLUMN wit_ttl_seconds;
+ALTER TABLE entry DROP COLUMN certificate_profile;
+ALTER TABLE entry DROP COLUMN common_name;
+PRAGMA user_version = 1;
+";
+
+/// What a daemon of the second schema had written.
+const OF_SCHEMA_2: &str = "
+DELETE FROM entry;
+ALTER TABLE entry DROP COLUMN wit_ttl_seconds;
+ALTER TABLE entry DROP COLUMN certificate_profile;
+ALTER TABLE entry DROP COLUMN common_name;
+INSERT INTO entry VALUES ('ee7f3241-acfe-46c6-be1e-7676dd7dd692', 'spiffe://example.org/web',
+    'unix:path:/usr/bin/web' || char(10) || 'unix:uid:1000', 3600, 300, 'web.example.org' || char(10) || 'db.example.org',
+    'internal', 'other.org', 0, 0, 4073544000, 1, 1795285837176011000, x'33f9f1a3ab7f01c9ec5386d9ca846b21');
+INSERT INTO entry VALUES ('c55cf1ba-532b-486a-bd60-1b16e8e0ab99', 'spiffe://example.org/plain', 'unix:uid:1000', 0, 0,
+    '', '', '', 0, 0, 0, 1, 1795285837183666000, x'897df191392278ef7e93e75fafa080c3');
+PRAGMA user_version = 2;
+";
 
 #[test]
 fn an_entry_that_is_not_as_it_was_written_is_left_out() {
@@ -210,8 +231,14 @@ fn an_entry_that_is_not_as_it_was_written_is_left_out() {
         "selectors = replace(selectors, 'unix:uid:1', 'unix:uid:0')",
         "x509_ttl_seconds = 3601",
         "jwt_ttl_seconds = 301",
+        "wit_ttl_seconds = 241",
+        "wit_ttl_seconds = 0",
+        "wit_ttl_seconds = jwt_ttl_seconds, jwt_ttl_seconds = wit_ttl_seconds",
         "dns_names = replace(dns_names, 'b.', 'c.')",
         "hint = ''",
+        "certificate_profile = '', common_name = ''",
+        "common_name = 'order'",
+        "certificate_profile = common_name, common_name = certificate_profile",
         "federates_with = ''",
         "admin = 0",
         "downstream = 1",
@@ -232,10 +259,28 @@ fn an_entry_that_is_not_as_it_was_written_is_left_out() {
 fn entries_of_the_first_schema_get_their_sums() {
     let dir = used();
     edit(dir.path(), AS_SCHEMA_1);
+    let mut first = entry(1);
+    (first.spec.wit_ttl, first.spec.profile) = (None, Profile::Spiffe);
     for _ in 0..2 {
         let (_store, loaded) = open(dir.path());
-        assert_eq!((loaded.entries, loaded.left_out), (vec![entry(1)], 0));
+        assert_eq!((loaded.entries, loaded.left_out), (vec![first.clone()], 0));
     }
+}
+
+#[test]
+fn entries_of_the_second_schema_keep_their_sums() {
+    let dir = used();
+    edit(dir.path(), OF_SCHEMA_2);
+    // What was damaged before the migration is found out after it too.
+    edit(dir.path(), "UPDATE entry SET hint = 'x' WHERE spiffe_id = 'spiffe://example.org/plain'");
+    for _ in 0..2 {
+        let (_store, loaded) = open(dir.path());
+        let ids: Vec<_> = loaded.entries.iter().map(|entry| entry.spec.spiffe_id.as_str()).collect();
+        assert_eq!((ids, loaded.left_out), (vec!["spiffe://example.org/web"], 1));
+    }
+    edit(dir.path(), "UPDATE entry SET hint = '' WHERE spiffe_id = 'spiffe://example.org/plain'");
+    let (_store, loaded) = open(dir.path());
+    assert_eq!((loaded.entries.len(), loaded.left_out), (2, 0));
 }
 
 #[test]

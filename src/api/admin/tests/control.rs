@@ -32,6 +32,20 @@ async fn explain_tells_what_matches_and_what_others_lack() {
     assert_eq!(answer.matching, [one, two]);
     assert_eq!((&answer.near[0].entry, &answer.near[0].missing[..]), (&Some(three), &["unix:gid:5".to_owned()][..]));
     assert_eq!(answer.notes, ["it is traced"]);
+    assert_eq!(answer.given, ["spiffe://example.org/web", "spiffe://example.org/web"]);
+}
+
+#[tokio::test]
+async fn explain_tells_why_an_entry_that_matches_gives_nothing() {
+    let house = House::new();
+    let hinted = |path: &str| pb::Entry { hint: "main".into(), ..entry("web", &["unix:uid:1000", path]) };
+    let first = house.create(pb::Entry { hint: "main".into(), ..entry("web", &["unix:uid:1000"]) }).await;
+    let second = house.create(hinted("unix:path:/usr/bin/web")).await;
+    let answer = house.control().explain(pb::ExplainRequest { pid: 7 }).await.unwrap().into_inner();
+    assert_eq!(answer.given, ["spiffe://example.org/web", ""]);
+    let told = format!("the entry {} has the same hint as the older entry {}", second.id, first.id);
+    assert_eq!(answer.notes, ["it is traced".to_owned(), told]);
+    assert_eq!(answer.matching, [first, second]);
 }
 
 #[tokio::test]

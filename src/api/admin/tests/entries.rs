@@ -8,6 +8,7 @@ async fn an_entry_comes_back_as_it_was_given() {
     let given = pb::Entry {
         x509_ttl_seconds: 60,
         jwt_ttl_seconds: 61,
+        wit_ttl_seconds: 62,
         dns_names: vec!["web.test".into()],
         hint: "front".into(),
         federates_with: vec!["other.test".into()],

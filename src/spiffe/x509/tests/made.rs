@@ -77,6 +77,8 @@ fn our_reading_is_the_same_as_another_parsers() {
     assert!(rest.is_empty());
     assert_eq!(theirs.public_key().raw, ours.public_key);
     assert_eq!(theirs.raw_serial(), ours.serial);
+    let common_name = theirs.subject().iter_common_name().next().unwrap().as_str().unwrap();
+    assert_eq!((common_name, ours.common_name.as_deref()), ("leaf", Some("leaf")));
     assert_eq!(theirs.validity().not_after.to_datetime(), ours.not_after);
     let (_, issuer) = X509Certificate::from_der(&world.issuing.der).unwrap();
     assert!(theirs.verify_signature(Some(issuer.public_key())).is_ok());
@@ -128,6 +130,11 @@ fn what_validators_let_pass_an_issuer_must_not() {
             13,
             good().edit(|it| it.subject = kit::name("")),
             "its subject is empty and its alternative name not critical",
+        ),
+        (
+            0,
+            good().with(kit::extension(ALTERNATIVE_NAME, true, &kit::sequence(&[&kit::uri(ID)]))),
+            "its subject is not empty and its alternative name critical",
         ),
         (15, good().without(kit::BASIC_CONSTRAINTS), "its basic constraints are not critical and empty"),
         (
