@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::deviations::DEVIATIONS;
+
 const REGISTER: &str = include_str!("register.txt");
 const SUMMARY: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/conformance.txt");
 const SUITE: &str = "tests/conformance";
@@ -42,7 +44,7 @@ const TABLES: [Table; 4] = [
             (22, "tests/floods"),
             (23, "tests/floods"),
             (27, "src/api/connection.rs and body.rs, around handlers and streams"),
-            (28, "not yet: the restart under many watches"),
+            (28, "not yet: a restart under many watches"),
             (29, "src/issuance/tests.rs, under a clock that tests set"),
             (30, "not yet: foreign bundles"),
             (31, "the socket is opened when there is something that signs"),
@@ -173,6 +175,16 @@ fn every_case_says_which_items_it_covers() {
     assert!(cases.len() > 40, "the suite's own files are read: {} cases", cases.len());
     let silent: Vec<_> = cases.iter().filter(|(_, items)| items.is_empty()).map(|(case, _)| case).collect();
     assert!(silent.is_empty(), "no item at the head of {silent:?}");
+}
+
+#[test]
+fn every_deviation_is_of_a_case_that_is_there() {
+    let cases = cases();
+    let is_case = |name: &str| cases.keys().any(|case| case.ends_with(&format!("::{name}")));
+    let stray: Vec<_> = DEVIATIONS.iter().filter(|one| !is_case(one.case)).map(|one| one.row).collect();
+    assert!(stray.is_empty(), "no case has the rows {stray:?}");
+    let rows: BTreeSet<_> = DEVIATIONS.iter().map(|one| (one.case, one.row)).collect();
+    assert_eq!(rows.len(), DEVIATIONS.len(), "a row comes twice");
 }
 
 #[test]
