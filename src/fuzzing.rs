@@ -16,7 +16,10 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
     api::new_draft,
-    issuance::{AUDIENCE_BYTES_MAX, Audiences, Question, Wanted},
+    issuance::{
+        AUDIENCE_BYTES_MAX, Audiences, Question, Wanted,
+        foreign::{self, DOCUMENT_BYTES_MAX},
+    },
     pb,
     registry::{Draft, Selector, Selectors, Template},
     spiffe::{
@@ -25,7 +28,8 @@ use crate::{
         json::{self, agreement::is_shared},
         jwt, wit,
         x509::{
-            Bundle, Bundles, Leaf, Purpose, check_authority, check_authority_profile, check_profile, split, verify,
+            Bundle, Bundles, Leaf, Purpose, check_authority, check_authority_profile, check_profile, check_readable,
+            split, verify,
         },
     },
     sys::{
@@ -167,6 +171,25 @@ pub fn jws(bytes: &[u8]) -> bool {
         assert!(unproved.key().algorithm().is_some());
     }
     jwt.is_ok() || wit.is_ok()
+}
+
+/// The bundle of a foreign trust domain as an admin gives it, JSON or PEM: what was taken is kept and read again as the
+/// same, and every client reads it.
+#[must_use]
+pub fn foreign(bytes: &[u8]) -> bool {
+    let (name, now) = (TrustDomain::parse("other.test").expect("a good name"), SystemTime::UNIX_EPOCH);
+    let Ok(given) = foreign::read(&name, bytes, now) else { return false };
+    assert!(bytes.len() <= DOCUMENT_BYTES_MAX && *given.document.trust_domain() == name);
+    let authorities = given.document.x509().authorities();
+    assert!(authorities.iter().all(|authority| check_readable(authority).is_ok()));
+    assert!(!given.is_pem || (!authorities.is_empty() && given.document.jwt().is_empty()));
+    let kept = given.document.to_json();
+    if kept.len() <= DOCUMENT_BYTES_MAX {
+        let again = foreign::read(&name, kept.as_bytes(), now).expect("what is kept is read again");
+        assert_eq!(again.document, given.document);
+        assert!(again.warnings.is_empty() || given.document.is_empty());
+    }
+    true
 }
 
 /// A bundle document, a JWK Set, or a single JWK: what was read is written in one spelling, and read again as the same.
@@ -386,6 +409,11 @@ mod tests {
     #[test]
     fn the_corpus_of_bundles_runs() {
         run("bundle", super::bundle);
+    }
+
+    #[test]
+    fn the_corpus_of_foreign_bundles_runs() {
+        run("foreign", super::foreign);
     }
 
     #[test]

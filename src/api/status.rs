@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 
 use super::limits::Over;
 use crate::{
-    issuance::{Error, Misasked, Unexplained, desk},
+    issuance::{Error, Misasked, Unexplained, desk, foreign},
     registry,
     spiffe::jwt,
     sys::chain,
@@ -56,6 +56,21 @@ impl From<desk::Error> for Status {
             Error::NoThread => fault("the system gives no thread; nothing was changed, try again", &error),
             Error::Random | Error::Fault => fault("internal fault; nothing was changed", &error),
             Error::Stopping => stopping(),
+        }
+    }
+}
+
+impl From<foreign::Error> for Status {
+    fn from(error: foreign::Error) -> Self {
+        use foreign::Error;
+        match error {
+            Error::Name { .. } | Error::Own(_) | Error::Refused { .. } => invalid(&error.to_string()),
+            Error::Unknown(_) => Self::new(Code::NotFound, error.to_string()),
+            Error::Federated { .. } => Self::new(Code::FailedPrecondition, error.to_string()),
+            Error::TooManyDomains(_) | Error::TooManyBytes(_) => {
+                Self::new(Code::Unavailable, format!("{error}; nothing was changed"))
+            }
+            Error::Change(error) => error.into(),
         }
     }
 }
@@ -180,6 +195,9 @@ mod tests {
             desk::Error::NoThread.into(),
             desk::Error::Fault.into(),
             desk::Error::Stopping.into(),
+            foreign::Error::TooManyDomains(1).into(),
+            foreign::Error::TooManyBytes(1).into(),
+            foreign::Error::Change(desk::Error::Busy).into(),
             Unexplained::Failed(Box::new(audit())).into(),
             overloaded(Over::RequestRate),
             over("watches"),

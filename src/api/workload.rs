@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use prost::Message;
 use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 use zeroize::Zeroize as _;
@@ -17,11 +18,14 @@ use super::{
 };
 use crate::{
     authority::Svid,
-    issuance::{Audiences, Feed, Issuer, Kind, Labelled, Question, Update, Wanted, WitSvid},
+    issuance::{
+        Audiences, BundleFeed, Bundles, Feed, Issuer, Kind, Labelled, Question, Update, Wanted, WitSvid, foreign::View,
+    },
     pb::workload::{
         self as pb,
         spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer},
     },
+    policy::Credential,
     sys::Secret,
 };
 
@@ -74,17 +78,8 @@ impl SpiffeWorkloadApi for Api {
         &self,
         request: Request<pb::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
-        let mut feed = self.issuer.x509_bundles(workload(&request)?.caller);
-        let encode = |bundles| pb::X509BundlesResponse { crl: Vec::new(), bundles };
-        let first = encode(feed.next().await?);
-        let later = stream::unfold(Some(feed), move |feed| async move {
-            let mut feed = feed?;
-            match feed.next().await {
-                Ok(bundle) => Some((Ok(encode(bundle)), Some(feed))),
-                Err(error) => Some((Err(error.into()), None)),
-            }
-        });
-        Ok(seal(with_first(first, later)))
+        let feed = self.issuer.bundles(Credential::X509, workload(&request)?.caller);
+        bundles(feed, |bundles| pb::X509BundlesResponse { crl: Vec::new(), bundles }).await
     }
 
     async fn fetch_jwtsvid(
@@ -100,9 +95,10 @@ impl SpiffeWorkloadApi for Api {
 
     async fn fetch_jwt_bundles(
         &self,
-        _: Request<pb::JwtBundlesRequest>,
+        request: Request<pb::JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
-        Err(status::not_offered())
+        let feed = self.issuer.bundles(Credential::Jwt, workload(&request)?.caller);
+        bundles(feed, |bundles| pb::JwtBundlesResponse { bundles }).await
     }
 
     async fn validate_jwtsvid(
@@ -135,10 +131,40 @@ impl SpiffeWorkloadApi for Api {
 
     async fn fetch_wit_bundles(
         &self,
-        _: Request<pb::WitBundlesRequest>,
+        request: Request<pb::WitBundlesRequest>,
     ) -> Result<Response<Self::FetchWITBundlesStream>, Status> {
-        Err(status::not_offered())
+        if !self.offers_wit {
+            return Err(status::not_offered());
+        }
+        let feed = self.issuer.bundles(Credential::Wit, workload(&request)?.caller);
+        bundles(feed, |bundles| pb::WitBundlesResponse { bundles: bundles.into_iter().map(texts).collect() }).await
     }
+}
+
+/// All bundles by the IDs of their trust domains.
+fn map(bundles: Bundles) -> HashMap<String, Bytes> {
+    let Bundles { own: (own, value), federated } = bundles;
+    by_id(federated).chain([(own.id(), value)]).collect()
+}
+
+fn by_id(view: View) -> impl Iterator<Item = (String, Bytes)> {
+    view.into_iter().map(|(name, value)| (name.id(), value))
+}
+
+/// The messages of a stream of bundles. As everywhere, a refusal is the result of the call.
+async fn bundles<T: Message + Wiped + 'static>(
+    mut feed: BundleFeed,
+    encode: fn(HashMap<String, Bytes>) -> T,
+) -> Result<Response<Nothing<T>>, Status> {
+    let first = encode(map(feed.next().await?));
+    let later = stream::unfold(Some(feed), move |feed| async move {
+        let mut feed = feed?;
+        match feed.next().await {
+            Ok(bundles) => Some((Ok(encode(map(bundles))), Some(feed))),
+            Err(error) => Some((Err(error.into()), None)),
+        }
+    });
+    Ok(seal(with_first(first, later)))
 }
 
 /// The first message, and one for each change after it, until the feed ends.
@@ -182,7 +208,8 @@ fn x509_svids(update: Update<Svid>) -> pb::X509svidResponse {
         bundle: update.bundle.clone(),
         hint: one.hint.clone(),
     });
-    pb::X509svidResponse { svids: svids.collect(), crl: Vec::new(), federated_bundles: HashMap::new() }
+    let svids = svids.collect();
+    pb::X509svidResponse { svids, crl: Vec::new(), federated_bundles: by_id(update.federated).collect() }
 }
 
 fn jwt_svid(one: &Labelled) -> pb::Jwtsvid {
@@ -197,6 +224,11 @@ fn wit_svids(update: &Update<WitSvid>) -> pb::WitsvidResponse {
         hint: one.hint.clone(),
     });
     pb::WitsvidResponse { svids: svids.collect() }
+}
+
+/// A JWK Set is text.
+fn texts((id, document): (String, Bytes)) -> (String, String) {
+    (id, String::from_utf8_lossy(&document).into_owned())
 }
 
 /// A token's text, which is ASCII.

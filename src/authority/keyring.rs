@@ -91,13 +91,11 @@ impl Keyring {
     }
 
     /// The JWT keys of our own trust domain as a JWK Set, JSON; without keys it is `{"keys":[]}`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the doors of bundles"))]
     pub(crate) fn jwt_bundle(&self) -> Bytes {
         self.jwt.as_ref().map_or(NO_KEYS, |keys| keys.document().clone())
     }
 
     /// The WIT keys, likewise.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the doors of bundles"))]
     pub(crate) fn wit_bundle(&self) -> Bytes {
         self.wit.as_ref().map_or(NO_KEYS, |keys| keys.document().clone())
     }

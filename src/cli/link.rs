@@ -18,7 +18,7 @@ use tonic::{
 
 use crate::{
     pb::{
-        admin::{control_client::ControlClient, entries_client::EntriesClient},
+        admin::{bundles_client::BundlesClient, control_client::ControlClient, entries_client::EntriesClient},
         workload::spiffe_workload_api_client::SpiffeWorkloadApiClient,
     },
     sys::process,
@@ -30,9 +30,10 @@ use super::{
     failure::{Failure, whole},
 };
 
-/// The two services of the admin socket.
+/// The services of the admin socket.
 pub(crate) struct Admin {
     pub(crate) entries: EntriesClient<Channel>,
+    pub(crate) bundles: BundlesClient<Channel>,
     pub(crate) control: ControlClient<Channel>,
 }
 
@@ -55,6 +56,7 @@ impl Admin {
             entries: EntriesClient::new(channel.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            bundles: BundlesClient::new(channel.clone()),
             control: ControlClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
         })
     }
@@ -253,6 +255,8 @@ pub(crate) fn admin_refusal(status: &Status) -> Failure {
         Code::InvalidArgument => listed(Exit::Usage, "the daemon does not accept this", said),
         Code::NotFound => Failure::new(Exit::Missing, said),
         Code::AlreadyExists => listed(Exit::Conflict, "it is there already", said),
+        // Somebody needs it; whoever asked knows what to do.
+        Code::FailedPrecondition => Failure::new(Exit::Conflict, said),
         Code::Aborted => {
             Failure::new(Exit::Conflict, said).hint("somebody else changed it meanwhile: look again, then repeat")
         }
@@ -317,6 +321,7 @@ mod tests {
             (Code::NotFound, Exit::Missing),
             (Code::AlreadyExists, Exit::Conflict),
             (Code::Aborted, Exit::Conflict),
+            (Code::FailedPrecondition, Exit::Conflict),
             (Code::PermissionDenied, Exit::Refused),
             (Code::Unavailable, Exit::Unreachable),
             (Code::Unimplemented, Exit::Failed),

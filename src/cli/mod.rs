@@ -6,6 +6,7 @@
 
 mod apply;
 mod audit;
+mod bundle;
 mod bundles;
 mod context;
 mod demo;
@@ -78,6 +79,9 @@ enum Verb {
     /// Registration entries: which callers are which SPIFFE IDs
     #[command(subcommand)]
     Entry(entry::EntryVerb),
+    /// Bundles of foreign trust domains: whom the callers of entries that federate with them believe
+    #[command(subcommand)]
+    Bundle(bundle::BundleVerb),
     /// Make the entries as a file says, all of it or nothing
     Apply(apply::Apply),
     /// Show what the daemon sees of a process, which entries match, and what others lack
@@ -130,6 +134,7 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Fetch(fetch) => wait(fetch::run(context, fetch)),
         Verb::Validate(validate) => wait(validate::run(context, validate)),
         Verb::Entry(entry) => wait(entry::run(context, entry)),
+        Verb::Bundle(bundle) => wait(bundle::run(context, bundle)),
         Verb::Apply(apply) => wait(apply::run(context, apply)),
         Verb::Explain(explain) => wait(explain::run(context, explain)),
         Verb::Status(status) => wait(status::status(context, status)),

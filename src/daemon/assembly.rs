@@ -31,6 +31,7 @@ use crate::{
     issuance::{
         Explain, Explanation, Issuer, Sources, Unexplained,
         desk::{self, Clerk, Desk},
+        foreign::{self, Registrar},
     },
     registry::Snapshot,
     store::{Behind, Store},
@@ -58,6 +59,7 @@ pub struct Bound {
     ops: Option<(Ops, Socket)>,
     owner: Owner,
     clerk: Clerk,
+    registrar: Registrar,
     log: audit::Log,
     store: Store,
     stopping: CancellationToken,
@@ -107,8 +109,17 @@ impl Daemon {
         let present = Snapshot::build(loaded.registry_revision, loaded.entries.into_iter().map(Arc::new));
         let domain = config.trust_domain.clone();
         let (desk, clerk) = desk::open(domain, present, store.clone(), log.clone(), clock.clone(), counters.clone());
+        let foreign::Opened { office, registrar, left_out: bundles_unread } = foreign::open(
+            loaded.bundles,
+            desk.registry(),
+            owner.keyring(),
+            store.clone(),
+            log.clone(),
+            clock.clone(),
+            counters.clone(),
+        );
         let issuer = Arc::new(Issuer::new(
-            Sources { registry: desk.registry(), keyring: owner.keyring() },
+            Sources { registry: desk.registry(), keyring: owner.keyring(), foreign: office.foreign() },
             settings::rules(&config),
             settings::jwt(&config),
             log.clone(),
@@ -131,6 +142,7 @@ impl Daemon {
             looks: looks.clone(),
             clock: clock.clone(),
             left_out: loaded.left_out,
+            bundles_left_out: loaded.bundles_left_out + bundles_unread,
             sockets: listeners.iter().map(|one| one.place().clone()).collect(),
         });
         let reporter = HealthReporter::new();
@@ -157,6 +169,7 @@ impl Daemon {
             stand: stand.clone(),
             explain: explain(attestor.clone(), &desk, clock.clone()),
             desk,
+            office,
             log: log_switch(telemetry),
             counters: counters.clone(),
             stopping: stopping.clone(),
@@ -174,7 +187,7 @@ impl Daemon {
         let keeper = Arc::new(Doorkeeper { attestor, kernel, log: log.clone(), memory: Memory::default() });
         tracker.spawn(health::tell(reporter, owner.listed(), clock, stopping.clone()));
         say_what_is_missing(kernel);
-        Ok(Bound { config, keeper, doors, ops, owner, clerk, log, store, stopping, tracker, _lock: lock })
+        Ok(Bound { config, keeper, doors, ops, owner, clerk, registrar, log, store, stopping, tracker, _lock: lock })
     }
 }
 
@@ -190,10 +203,11 @@ impl Bound {
     /// # Errors
     /// When a task that owns state ends by itself, or a socket breaks.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, keeper, doors, ops, owner, clerk, log, store, stopping, tracker, _lock } = self;
+        let Self { config, keeper, doors, ops, owner, clerk, registrar, log, store, stopping, tracker, _lock } = self;
         let mut owners = JoinSet::new();
         owners.spawn(owner.run(stopping.clone()).map(|()| Ok("authorities")));
         owners.spawn(clerk.run(stopping.clone()).map(|()| Ok("registry")));
+        owners.spawn(registrar.run(stopping.clone()).map(|()| Ok("foreign bundles")));
         for door in doors {
             owners.spawn(door.run(keeper.clone()).map(|ended| ended.map(|()| "socket")));
         }

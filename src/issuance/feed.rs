@@ -15,9 +15,11 @@ use tokio::sync::watch;
 use super::{
     Error, Issuer, ROUNDS_MAX,
     credential::{Credentials, Order},
+    foreign::{Foreign, View},
     issuer::Outcome,
     jitter,
     kind::Kind,
+    pace::Pace,
 };
 use crate::{
     attest::{Attested, Caller},
@@ -38,6 +40,8 @@ pub(crate) struct Update<T> {
     pub(crate) identities: Vec<Identity<T>>,
     /// As [`Kind::bundle`].
     pub(crate) bundle: Bytes,
+    /// As [`Kind::federated`].
+    pub(crate) federated: View,
 }
 
 /// What a stream holds of one entry.
@@ -59,20 +63,30 @@ pub(crate) struct Feed<K: Kind> {
     caller: Arc<Caller>,
     registry: watch::Receiver<Arc<Snapshot>>,
     keyring: watch::Receiver<Arc<Keyring>>,
+    foreign: watch::Receiver<Arc<Foreign>>,
     attested: Option<Arc<Attested>>,
     /// One for each entry, sorted by its id. Most callers have one: a map's node would take more than what it holds.
     held: Vec<Held<K::Signed>>,
-    /// What the last message said: entries with their serials and hints in order, and the bundle.
-    sent: Option<(Vec<(String, String)>, Bytes)>,
+    sent: Option<Said>,
     /// What templates did not give to it, as far as that was recorded.
     told: Vec<Withheld>,
+    pace: Pace,
+}
+
+/// What a message says.
+#[derive(PartialEq, Eq)]
+struct Said {
+    /// Serials and hints, in order.
+    identities: Vec<(String, String)>,
+    bundle: Bytes,
+    federated: View,
 }
 
 impl<K: Kind> Feed<K> {
     pub(super) fn new(kind: K, issuer: Arc<Issuer>, caller: Arc<Caller>) -> Self {
-        let (registry, keyring) = (issuer.registry(), issuer.keyring());
-        let (held, told) = (Vec::new(), Vec::new());
-        Self { kind, issuer, caller, registry, keyring, attested: None, held, sent: None, told }
+        let (registry, keyring, foreign) = (issuer.registry(), issuer.keyring(), issuer.foreign());
+        let (held, told, pace) = (Vec::new(), Vec::new(), Pace::default());
+        Self { kind, issuer, caller, registry, keyring, foreign, attested: None, held, sent: None, told, pace }
     }
 
     /// The next message: at once the first time, then when something has changed for this caller.
@@ -81,12 +95,18 @@ impl<K: Kind> Feed<K> {
     /// When the caller is entitled to nothing (any more), is gone, or the daemon cannot answer.
     pub(crate) async fn next(&mut self) -> Result<Update<K::Signed>, Error> {
         loop {
-            if self.sent.is_some() {
+            if !self.pace.is_due() {
                 self.wait().await?;
+                self.pace.due();
             }
+            self.pace.rest().await;
             // In a box, so that a stream that waits, as nearly all do, is not as large as one that computes.
-            if let Some(update) = Box::pin(self.compute()).await? {
-                return Ok(update);
+            match Box::pin(self.compute()).await? {
+                Some(update) => {
+                    self.pace.sent();
+                    return Ok(update);
+                }
+                None => self.pace.same(),
             }
         }
     }
@@ -100,6 +120,7 @@ impl<K: Kind> Feed<K> {
                 () = self.issuer.stopping().cancelled() => return Err(Error::Stopping),
                 Ok(()) = self.registry.changed() => if self.is_concerned() { return Ok(()) },
                 Ok(()) = self.keyring.changed() => if self.is_rekeyed() { return Ok(()) },
+                Ok(()) = self.foreign.changed() => if self.sees_others() { return Ok(()) },
                 () = sleep_between(&self.issuer, since, due) => return Ok(()),
                 else => return Err(Error::Stopping),
             }
@@ -110,7 +131,7 @@ impl<K: Kind> Feed<K> {
     fn is_rekeyed(&self) -> bool {
         let keyring = self.keyring.borrow();
         let is_signer = |held: &Held<K::Signed>| K::signer(&keyring).is_some_and(|(id, _)| id == held.svid.authority());
-        self.sent.as_ref().is_none_or(|(_, bundle)| *bundle != K::bundle(&keyring)) || !self.held.iter().all(is_signer)
+        self.sent.as_ref().is_none_or(|sent| sent.bundle != K::bundle(&keyring)) || !self.held.iter().all(is_signer)
     }
 
     /// Whether the registry as it is now says anything else to this caller than what it holds.
@@ -130,12 +151,24 @@ impl<K: Kind> Feed<K> {
             })
     }
 
+    /// Whether the foreign bundles as they are now are others than those that were sent.
+    fn sees_others(&self) -> bool {
+        let federated = self.federated(&self.foreign.borrow());
+        self.sent.as_ref().is_none_or(|sent| sent.federated != federated)
+    }
+
+    /// The foreign bundles of the identities that are held.
+    fn federated(&self, foreign: &Foreign) -> View {
+        K::federated(foreign, self.held.iter().map(|held| &held.entry))
+    }
+
     /// The state now; `None` when it is what was sent last.
     async fn compute(&mut self) -> Result<Option<Update<K::Signed>>, Error> {
         for _ in 0..ROUNDS_MAX {
             // Before anything is read, so that no change is lost.
             let snapshot = self.registry.borrow_and_update().clone();
             let keyring = self.keyring.borrow_and_update().clone();
+            let foreign = self.foreign.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
             let mut granted = self.issuer.granted(&attested, &snapshot);
             if granted.beyond > 0 && self.sent.is_none() {
@@ -148,11 +181,13 @@ impl<K: Kind> Feed<K> {
             }
             let identities = self.renew(&attested, &granted, &keyring)?;
             self.attested = Some(attested.clone());
-            let content = (
-                identities.iter().map(|one| (one.svid.serial().to_owned(), one.hint.clone())).collect(),
-                K::bundle(&keyring),
-            );
-            let is_news = self.sent.as_ref() != Some(&content);
+            let said = Said {
+                identities: identities.iter().map(|one| (one.svid.serial().to_owned(), one.hint.clone())).collect(),
+                bundle: K::bundle(&keyring),
+                federated: self.federated(&foreign),
+            };
+            self.issuer.tell_missing(&self.caller, &foreign, &granted.given);
+            let is_news = self.sent.as_ref() != Some(&said);
             // The bundle was read before the leaves were signed; if a new issuer came meanwhile, begin again, so that
             // no message has a leaf that its own bundle does not verify.
             if self.keyring.has_changed().unwrap_or(false) {
@@ -164,9 +199,9 @@ impl<K: Kind> Feed<K> {
                     self.issuer.pushed();
                 }
                 self.tell(&attested, granted.withheld);
-                let bundle = content.1.clone();
-                self.sent = Some(content);
-                return Ok(is_news.then_some(Update { identities, bundle }));
+                let (bundle, federated) = (said.bundle.clone(), said.federated.clone());
+                self.sent = Some(said);
+                return Ok(is_news.then_some(Update { identities, bundle, federated }));
             }
         }
         Err(Error::Attest(crate::attest::Error::Unsteady))

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     BundleFeed, Error, Feed, HolderKeys, JwtRules, Wanted,
     credential::{Credentials, Order},
+    foreign::{Foreign, Missing},
     kind::X509,
     wit::Wit,
 };
@@ -15,14 +16,16 @@ use crate::{
     attest::{self, Attested, Caller},
     audit::{self, Record, Urgency},
     authority::{self, Keyring},
-    policy::{self, Judgement, Permit, Reason, Request, Rules},
-    registry::{Granted, Snapshot, Withheld, granted},
+    policy::{self, Credential, Judgement, Permit, Reason, Request, Rules},
+    registry::{Grant, Granted, Snapshot, Withheld, granted},
     sys::{Clock, chain, counters::Counters},
 };
 
 /// The way from a caller to a credential. One for the daemon.
 pub(crate) struct Issuer {
     sources: Sources,
+    /// Foreign trust domains that were told to be missing.
+    missing: Missing,
     rules: Rules,
     jwt_rules: JwtRules,
     log: audit::Log,
@@ -37,6 +40,8 @@ pub(crate) struct Sources {
     pub(crate) registry: watch::Receiver<Arc<Snapshot>>,
     /// What signs, and what is trusted.
     pub(crate) keyring: watch::Receiver<Arc<Keyring>>,
+    /// Who is trusted beside our own.
+    pub(crate) foreign: watch::Receiver<Arc<Foreign>>,
 }
 
 /// What an entry came to.
@@ -57,7 +62,7 @@ impl Issuer {
         counters: Arc<Counters>,
         stopping: CancellationToken,
     ) -> Self {
-        Self { sources, rules, jwt_rules, log, clock, counters, stopping }
+        Self { sources, missing: Missing::default(), rules, jwt_rules, log, clock, counters, stopping }
     }
 
     /// The X.509-SVIDs of a caller, now and after each change.
@@ -70,9 +75,9 @@ impl Issuer {
         Feed::new(Wit::new(wanted, keys), self.clone(), caller)
     }
 
-    /// The X.509 authorities that a caller should trust, now and after each change.
-    pub(crate) fn x509_bundles(self: &Arc<Self>, caller: Arc<Caller>) -> BundleFeed {
-        BundleFeed::new(self.clone(), caller)
+    /// The keys that verify one kind of credential for a caller, now and after each change.
+    pub(crate) fn bundles(self: &Arc<Self>, credential: Credential, caller: Arc<Caller>) -> BundleFeed {
+        BundleFeed::new(self.clone(), credential, caller)
     }
 
     pub(super) fn registry(&self) -> watch::Receiver<Arc<Snapshot>> {
@@ -81,6 +86,44 @@ impl Issuer {
 
     pub(super) fn keyring(&self) -> watch::Receiver<Arc<Keyring>> {
         self.sources.keyring.clone()
+    }
+
+    /// The foreign bundles. Which of them a caller is given, its entries say.
+    pub(super) fn foreign(&self) -> watch::Receiver<Arc<Foreign>> {
+        self.sources.foreign.clone()
+    }
+
+    /// Of the entries that match a caller, those that it may have this credential of, oldest first; or why there is
+    /// none.
+    pub(super) fn entitled(
+        &self,
+        attested: &Attested,
+        snapshot: &Snapshot,
+        credential: Credential,
+    ) -> Result<Vec<Grant>, Vec<Reason>> {
+        let Granted { given: mut entitled, withheld, .. } = self.granted(attested, snapshot);
+        let (now, mut refusals) = (self.clock.now(), Vec::new());
+        entitled.retain(|entry| match policy::judge(&Request { entry, credential }, &self.rules, now) {
+            Judgement::Permit(_) => true,
+            Judgement::Refuse(reasons) => {
+                refusals.extend(reasons);
+                false
+            }
+        });
+        match (entitled.is_empty(), refusals.is_empty()) {
+            (false, _) => Ok(entitled),
+            (true, false) => Err(refusals),
+            (true, true) => Err(Reason::of_nothing(withheld)),
+        }
+    }
+
+    /// Says once of each foreign trust domain that there is no bundle of it. Its entries are served without.
+    pub(super) fn tell_missing(&self, caller: &Caller, foreign: &Foreign, entries: &[Grant]) {
+        for trust_domain in self.missing.newly(foreign, entries) {
+            if self.counters.is_worth_a_line(caller.peer().uid()) {
+                tracing::warn!(%trust_domain, "an entry federates with a trust domain that there is no bundle of; it is served without");
+            }
+        }
     }
 
     pub(super) fn jwt_rules(&self) -> &JwtRules {

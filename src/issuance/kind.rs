@@ -1,14 +1,17 @@
 //! What a feed must know of the kind of credential that it hands out.
 
-use std::time::SystemTime;
+use std::{ops::Deref, time::SystemTime};
 
 use bytes::Bytes;
 
-use super::credential::Credentials;
+use super::{
+    credential::Credentials,
+    foreign::{Foreign, View},
+};
 use crate::{
     authority::{self, AuthorityId, Keyring, Svid},
     policy::{Credential, Permit},
-    registry::{Grant, Spec},
+    registry::{Entry, Grant, Spec},
 };
 
 /// A kind of credential that lives as long as somebody listens.
@@ -37,6 +40,11 @@ pub(crate) trait Kind: Send + 'static {
 
     /// What a message carries beside the credentials: authorities of our trust domain, DER, one after the other.
     fn bundle(keyring: &Keyring) -> Bytes;
+
+    /// What it carries of the foreign trust domains that these entries federate with.
+    fn federated<'e, E: Deref<Target = Entry> + 'e>(_: &Foreign, _: impl IntoIterator<Item = &'e E>) -> View {
+        View::new()
+    }
 
     /// These are what the caller may have now.
     fn granted(&self, _: &[Grant]) {}
@@ -67,5 +75,12 @@ impl Kind for X509 {
 
     fn bundle(keyring: &Keyring) -> Bytes {
         keyring.bundle().der().clone()
+    }
+
+    fn federated<'e, E: Deref<Target = Entry> + 'e>(
+        foreign: &Foreign,
+        entries: impl IntoIterator<Item = &'e E>,
+    ) -> View {
+        foreign.view(Credential::X509, entries)
     }
 }

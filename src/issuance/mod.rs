@@ -9,9 +9,11 @@ pub(crate) mod desk;
 mod error;
 mod explanation;
 mod feed;
+pub(crate) mod foreign;
 mod issuer;
 mod jitter;
 mod kind;
+mod pace;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,7 @@ mod tokens;
 mod verdict;
 mod wit;
 
-pub(crate) use bundles::BundleFeed;
+pub(crate) use bundles::{BundleFeed, Bundles};
 pub(crate) use error::Error;
 pub(crate) use explanation::{Compared, Explain, Explanation, Unexplained};
 pub(crate) use feed::{Feed, Update};

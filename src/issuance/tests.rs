@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod foreign;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Error, Feed, Issuer, JwtRules, Sources,
     desk::fixture::{self, draft, trust_domain},
+    foreign::Foreign,
     kind::X509,
 };
 use crate::{
@@ -41,6 +44,9 @@ struct Scene {
     clock: Clock,
     keyring: watch::Sender<Arc<Keyring>>,
     registry: watch::Sender<Arc<Snapshot>>,
+    foreign: watch::Sender<Arc<Foreign>>,
+    issuer: Arc<Issuer>,
+    caller: Arc<Caller>,
     feed: Feed<X509>,
     _connection: (Stream, UnixStream),
     home: Scratch,
@@ -58,7 +64,8 @@ impl Scene {
         let (keyring, keys) = watch::channel(keyring(clock.now(), authority_life));
         let log = audit::Log::in_test(&home.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
         let rules = Rules::in_test(trust_domain(), HOUR);
-        let sources = Sources { registry: entries, keyring: keys };
+        let (foreign, abroad) = watch::channel(Arc::new(Foreign::default()));
+        let sources = Sources { registry: entries, keyring: keys, foreign: abroad };
         let jwt = JwtRules { issuer: None, leeway: Duration::ZERO, strangers_verify: false };
         let (counters, stopping) = (Arc::default(), CancellationToken::new());
         let issuer = Issuer::new(sources, rules, jwt, log, clock.clone(), counters, stopping);
@@ -70,8 +77,9 @@ impl Scene {
         let attestor = Attestor::new(lens.clone(), waits, kernel, &AllLooks::default(), clock.clone(), Arc::default());
         let looks = AllLooks::default().of_user(0);
         let (stream, line) = guard(ours, peer, lens, looks.clone());
-        let feed = Arc::new(issuer).x509(Arc::new(Caller::new(line, looks, Arc::new(attestor))));
-        Some(Self { clock, keyring, registry, feed, _connection: (stream, theirs), home })
+        let (issuer, caller) = (Arc::new(issuer), Arc::new(Caller::new(line, looks, Arc::new(attestor))));
+        let feed = issuer.x509(caller.clone());
+        Some(Self { clock, keyring, registry, foreign, issuer, caller, feed, _connection: (stream, theirs), home })
     }
 
     /// The next message's serial, and when its credential ends.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Error, Issuer, ROUNDS_MAX, tokens::Misasked};
 use crate::{
     attest::{self, Caller},
-    policy::Reason,
+    policy::Credential,
     spiffe::jwt::{self, Expected, Validated},
 };
 
@@ -55,21 +55,22 @@ impl Issuer {
     ) -> Result<Result<Validated, jwt::Error>, Error> {
         for _ in 0..ROUNDS_MAX {
             let (snapshot, keyring) = (self.registry().borrow().clone(), self.keyring().borrow().clone());
+            let foreign = self.foreign().borrow().clone();
             let attested = self.attest(caller, &snapshot).await?;
-            let granted = self.granted(&attested, &snapshot);
-            let is_stranger = granted.given.is_empty();
+            let entries = self.entitled(&attested, &snapshot, Credential::Jwt);
             if !self.holds(caller, &attested).await? {
                 continue;
             }
-            if is_stranger && !self.jwt_rules().strangers_verify {
-                let reasons = Reason::of_nothing(granted.withheld);
-                return Err(self.refuse(caller, &attested, "jwt-svid validation", reasons));
-            }
+            let entries = match entries {
+                Ok(entries) => entries,
+                Err(_) if self.jwt_rules().strangers_verify => Vec::new(),
+                Err(reasons) => return Err(self.refuse(caller, &attested, "jwt-svid validation", reasons)),
+            };
             let Question { audience, token } = question;
             let expected = Expected { audience, now: self.clock().now(), leeway: self.jwt_rules().leeway };
             let verdict = jwt::validate(token, &expected, |domain| {
                 let own = keyring.jwt().map(|keys| keys.bundle()).filter(|own| own.trust_domain() == domain);
-                own.map(jwt::Issuer::from)
+                own.or_else(|| foreign.jwt(domain, &entries)).map(jwt::Issuer::from)
             });
             self.judged(verdict.is_ok());
             return Ok(verdict);

@@ -134,7 +134,8 @@ impl Raw {
     }
 }
 
-const SUM_BYTES: usize = 16;
+/// How many bytes of a SHA-256 stand beside a row.
+pub(super) const SUM_BYTES: usize = 16;
 
 fn sum_text(context: &mut Context, text: &str) {
     context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -225,13 +226,13 @@ fn delete(connection: &Connection, id: &EntryId) -> rusqlite::Result<usize> {
 }
 
 /// SQLite's integers are signed.
-fn natural(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+pub(super) fn natural(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(at)?;
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(at, value))
 }
 
-/// What an entry counts is below 2⁶³.
-fn integer(value: u64) -> i64 {
+/// What a row counts is below 2⁶³.
+pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    AuthorityRow, Behind, Error, database, keys,
+    AuthorityRow, Behind, BundleRow, Error, database, keys,
     writer::{Fault, Job, Outcome, Reply, Turn, Work, Writer},
 };
 
@@ -39,6 +39,10 @@ pub(crate) struct Loaded {
     pub(crate) left_out: usize,
     /// Those changed first come first.
     pub(crate) authorities: Vec<AuthorityRow>,
+    /// The bundles of foreign trust domains, by their names.
+    pub(crate) bundles: Vec<BundleRow>,
+    /// How many rows of bundles are not as they were written. Each was logged.
+    pub(crate) bundles_left_out: usize,
     /// What [`Store::keep_audit_checkpoint`] was given last.
     pub(crate) audit_checkpoint: Option<String>,
 }
@@ -103,6 +107,22 @@ impl Store {
     /// As [`Store::commit_entries`].
     pub(crate) async fn remove_authority(&self, id: String) -> Result<(), Error> {
         self.ask(Work::RemoveAuthority(id)).await.map(drop)
+    }
+
+    /// Writes the bundle of a foreign trust domain in the place of the one that it had.
+    ///
+    /// # Errors
+    /// As [`Store::commit_entries`].
+    pub(crate) async fn save_bundle(&self, row: BundleRow) -> Result<(), Error> {
+        self.ask(Work::SaveBundle(row)).await.map(drop)
+    }
+
+    /// Forgets the bundle of a foreign trust domain. One that is not known is forgotten already.
+    ///
+    /// # Errors
+    /// As [`Store::commit_entries`].
+    pub(crate) async fn remove_bundle(&self, trust_domain: TrustDomain) -> Result<(), Error> {
+        self.ask(Work::RemoveBundle(trust_domain)).await.map(drop)
     }
 
     /// Keeps the audit log's last checkpoint, soon. What it answers waits so long for whether it is on the disk.

@@ -1,4 +1,4 @@
-//! What must survive a restart: the registry's entries, and the authorities with their certificates.
+//! What must survive a restart: the registry's entries, the authorities with their certificates, and foreign bundles.
 //!
 //! One SQLite file, owned by one thread; everything is read once, at the start, and then only written. A change is
 //! either on the disk when its call returns, or was not made and the call says why; after a full disk the same handle
@@ -8,6 +8,7 @@
 //! are files of the authority's.
 
 mod authorities;
+mod bundles;
 mod database;
 mod entries;
 mod error;
@@ -18,6 +19,7 @@ mod schema;
 mod writer;
 
 pub(crate) use authorities::{AuthorityKind, AuthorityRow, AuthoritySlot};
+pub(crate) use bundles::BundleRow;
 pub(crate) use error::Error;
 pub(crate) use handle::{Loaded, Store, audit_checkpoint};
 pub(crate) use mark::Behind;

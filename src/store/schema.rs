@@ -9,7 +9,7 @@ use crate::spiffe::TrustDomain;
 pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 
 /// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
-const MIGRATIONS: [&str; 5] = [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES];
+const MIGRATIONS: [&str; 6] = [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES, FOREIGN];
 
 /// The schema that this release writes.
 pub(super) fn version() -> u32 {
@@ -106,6 +106,17 @@ ALTER TABLE entry ADD COLUMN wit_ttl_seconds INTEGER NOT NULL DEFAULT 0;
 const PROFILES: &str = "
 ALTER TABLE entry ADD COLUMN certificate_profile TEXT NOT NULL DEFAULT '';
 ALTER TABLE entry ADD COLUMN common_name TEXT NOT NULL DEFAULT '';
+";
+
+/// The bundle documents of foreign trust domains, with the same kind of sum.
+const FOREIGN: &str = "
+CREATE TABLE foreign_bundle (
+    trust_domain      TEXT PRIMARY KEY NOT NULL,
+    document          BLOB NOT NULL,
+    revision          INTEGER NOT NULL CHECK (revision > 0),
+    changed_at_nanos  INTEGER NOT NULL,
+    sum               BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::{registry::Change, spiffe::TrustDomain, sys::files};
 
-use super::{AuthorityRow, Error, Loaded, authorities, database, entries, mark::Mark, schema};
+use super::{AuthorityRow, BundleRow, Error, Loaded, authorities, bundles, database, entries, mark::Mark, schema};
 
 /// How many changes are written together at most, and for how long they are gathered.
 pub(super) const GROUP_MAX: usize = 100;
@@ -41,6 +41,8 @@ pub(super) enum Work {
     Entries { revision: u64, changes: Vec<Change> },
     SaveAuthorities(Vec<AuthorityRow>),
     RemoveAuthority(String),
+    SaveBundle(BundleRow),
+    RemoveBundle(TrustDomain),
     AuditCheckpoint(String),
     Load,
 }
@@ -49,7 +51,11 @@ impl Work {
     /// Whether somebody relies on it from its reply on.
     fn is_acknowledged(&self) -> bool {
         match self {
-            Self::Entries { .. } | Self::SaveAuthorities(_) | Self::RemoveAuthority(_) => true,
+            Self::Entries { .. }
+            | Self::SaveAuthorities(_)
+            | Self::RemoveAuthority(_)
+            | Self::SaveBundle(_)
+            | Self::RemoveBundle(_) => true,
             Self::AuditCheckpoint(_) | Self::Load => false,
         }
     }
@@ -258,6 +264,10 @@ impl Writer {
             Work::RemoveAuthority(id) => {
                 authorities::remove(&self.connection, id).map(|()| None).map_err(Error::of_change)
             }
+            Work::SaveBundle(row) => bundles::save(&self.connection, row).map(|()| None).map_err(Error::of_change),
+            Work::RemoveBundle(name) => {
+                bundles::remove(&self.connection, name).map(|()| None).map_err(Error::of_change)
+            }
             Work::AuditCheckpoint(text) => {
                 database::keep_audit_checkpoint(&self.connection, text).map(|()| None).map_err(Error::of_change)
             }
@@ -308,11 +318,14 @@ impl Writer {
         });
         read?;
         let entries::Checked { entries, left_out } = checked.map_err(|_| Error::Closed)?;
+        let (bundles, bundles_left_out) = bundles::load(&self.connection).map_err(&failed)?;
         Ok(Loaded {
             registry_revision: database::registry_revision(&self.connection).map_err(&failed)?,
             entries,
             left_out,
             authorities: authorities::load(&self.connection).map_err(&failed)?,
+            bundles,
+            bundles_left_out,
             audit_checkpoint: database::audit_checkpoint(&self.connection).map_err(&failed)?,
         })
     }

@@ -38,6 +38,7 @@ pub(crate) struct Counters {
     store_commits: AtomicU64,
     store_failures: AtomicU64,
     entries: AtomicU64,
+    foreign_bundles: AtomicU64,
     watches_dropped: AtomicU64,
     lines: Lines,
     lines_left_out: AtomicU64,
@@ -210,6 +211,11 @@ impl Counters {
         self.entries.store(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// How many foreign trust domains there are bundles of now.
+    pub(crate) fn foreign_bundles_are(&self, count: usize) {
+        self.foreign_bundles.store(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// A watch of the registry ended because its reader was too slow.
     pub(crate) fn watch_dropped(&self) {
         add(&self.watches_dropped);
@@ -234,6 +240,7 @@ impl Counters {
         plain("streams", Gauge, "Calls that are being answered", self.streams());
         plain("streams_opened", Counter, "Calls begun", value(&self.streams_opened));
         plain("entries", Gauge, "Registered entries", value(&self.entries));
+        plain("foreign_bundles", Gauge, "Foreign trust domains with a bundle", value(&self.foreign_bundles));
         plain("sign_failures", Counter, "Credentials that could not be signed", value(&self.sign_failures));
         plain("pushes", Counter, "Messages sent on open streams after a change", value(&self.pushes));
         plain("panics", Counter, "Panics caught; each is a bug", value(&self.panics));

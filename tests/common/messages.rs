@@ -11,6 +11,8 @@ use super::h2raw::{Answer, FETCH_SVID, Head, Raw, message};
 pub struct Svids {
     #[prost(message, repeated, tag = "1")]
     pub svids: Vec<Svid>,
+    #[prost(map = "string, bytes", tag = "3")]
+    pub federated: HashMap<String, Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -95,6 +97,48 @@ pub struct WitSvid {
     pub key: String,
     #[prost(string, tag = "4")]
     pub hint: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct JwtBundles {
+    #[prost(map = "string, bytes", tag = "1")]
+    pub bundles: HashMap<String, Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct WitBundles {
+    #[prost(map = "string, string", tag = "1")]
+    pub bundles: HashMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Foreign {
+    #[prost(string, tag = "1")]
+    pub trust_domain: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub document: Vec<u8>,
+    #[prost(uint64, optional, tag = "6")]
+    pub sequence: Option<u64>,
+    #[prost(uint64, tag = "7")]
+    pub revision: u64,
+}
+
+/// What `Bundles/Set` answers.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ForeignSet {
+    #[prost(message, optional, tag = "1")]
+    pub bundle: Option<Foreign>,
+    #[prost(bool, tag = "2")]
+    pub changed: bool,
+}
+
+/// For `Bundles/Show` and `Bundles/Delete`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ForeignNamed {
+    #[prost(string, tag = "1")]
+    pub trust_domain: String,
+    #[prost(bool, tag = "2")]
+    pub force: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -52,21 +52,30 @@ pub struct Daemon {
 impl Daemon {
     /// A daemon for `example.org` with these lines of configuration.
     pub fn start(config: &str) -> Self {
+        Self::start_of("example.org", config)
+    }
+
+    /// A daemon for another trust domain.
+    pub fn start_of(trust_domain: &str, config: &str) -> Self {
         let folder = Folder::new();
         let home = folder.path().to_owned();
         fs::write(home.join("dayfly.toml"), config).expect("a configuration");
-        let mut daemon = Self::start_in(&home, &[]);
+        let mut daemon = Self::start_as(trust_domain, &home, &[]);
         daemon._folder = Some(folder);
         daemon
     }
 
     /// A daemon in a folder that stays.
     pub fn start_in(home: &Path, more: &[&str]) -> Self {
+        Self::start_as("example.org", home, more)
+    }
+
+    fn start_as(trust_domain: &str, home: &Path, more: &[&str]) -> Self {
         let log = fs::File::options().create(true).append(true).open(home.join("log")).expect("a log");
         let child = Command::new(DAYFLY)
             .args(["daemon", "--home"])
             .arg(home)
-            .args(["--trust-domain", "example.org"])
+            .args(["--trust-domain", trust_domain])
             .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -13,6 +13,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bundles;
 mod chance;
 mod disk;
 mod first_start;

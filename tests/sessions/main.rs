@@ -51,7 +51,7 @@ macro_rules! sessions {
 }
 
 sessions! {
-    apply audit config demo endpoint entries explain fetch help others spire status templates tokens unreachable up
+    apply audit bundles config demo endpoint entries explain fetch help others spire status templates tokens unreachable up
     validate
 }
 

@@ -2,12 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{caller, wire};
 use crate::{
     api::status,
-    issuance::{AuthorityStanding, Compared, Explain, Stand, desk::Desk},
+    issuance::{AuthorityStanding, Compared, Explain, Stand, desk::Desk, foreign::Foreign},
     pb::admin::{self as pb, control_server},
     spiffe::Id,
     sys::{
@@ -42,6 +43,7 @@ type ChangeLevel = dyn Fn(&str) -> Option<&'static str> + Send + Sync;
 pub(super) struct Control {
     about: About,
     desk: Desk,
+    foreign: watch::Receiver<Arc<Foreign>>,
     stand: Stand,
     explain: Explain,
     log: LogSwitch,
@@ -52,12 +54,13 @@ impl Control {
     pub(super) fn new(
         about: About,
         desk: Desk,
+        foreign: watch::Receiver<Arc<Foreign>>,
         stand: Stand,
         explain: Explain,
         log: LogSwitch,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { about, desk, stand, explain, log, counters }
+        Self { about, desk, foreign, stand, explain, log, counters }
     }
 }
 
@@ -122,6 +125,12 @@ impl control_server::Control for Control {
             entry: Some(wire::encode(&entry)),
             missing: missing.iter().map(ToString::to_string).collect(),
         });
+        let mut notes: Vec<_> = seen.notes.into_iter().chain(notes).collect();
+        for name in self.foreign.borrow().missing(matching.iter().map(|(entry, _)| entry)) {
+            notes.push(format!(
+                "it federates with {name}, of which there is no bundle, and is served without: `dayfly bundle set {name} FILE`"
+            ));
+        }
         let given = |id: &Option<Id>| id.as_ref().map(Id::to_string).unwrap_or_default();
         Ok(Response::new(pb::ExplainResponse {
             pid: seen.pid,
@@ -132,7 +141,7 @@ impl control_server::Control for Control {
             matching: matching.iter().map(|(entry, _)| wire::encode(entry)).collect(),
             given: matching.iter().map(|(_, id)| given(id)).collect(),
             near: near.collect(),
-            notes: seen.notes.into_iter().chain(notes).collect(),
+            notes,
         }))
     }
 

@@ -1,5 +1,6 @@
-//! The admin socket: entries, and the daemon itself. It asks who is calling, translates, and decides nothing.
+//! The admin socket: entries, foreign bundles, and the daemon itself. It asks who is calling, translates, and decides nothing.
 
+mod bundles;
 mod control;
 mod entries;
 mod list;
@@ -28,8 +29,9 @@ use crate::{
     issuance::{
         Explain, Stand,
         desk::{Author, Desk},
+        foreign::Office,
     },
-    pb::admin::{control_server::ControlServer, entries_server::EntriesServer},
+    pb::admin::{bundles_server::BundlesServer, control_server::ControlServer, entries_server::EntriesServer},
     sys::{
         counters::Counters,
         peer::{Fault, Peer},
@@ -63,6 +65,7 @@ pub(crate) struct Rights {
 pub(crate) struct Admin {
     pub(crate) rights: Rights,
     pub(crate) desk: Desk,
+    pub(crate) office: Office,
     pub(crate) about: About,
     pub(crate) stand: Stand,
     pub(crate) explain: Explain,
@@ -75,7 +78,7 @@ pub(crate) struct Admin {
 
 /// All services of the admin socket, behind one gate.
 pub(crate) fn admin_routes(admin: Admin) -> Routes {
-    let Admin { rights, desk, about, stand, explain, log, counters, stopping, health } = admin;
+    let Admin { rights, desk, office, about, stand, explain, log, counters, stopping, health } = admin;
     let (doorkeeper, counts) = (desk.clone(), counters.clone());
     let gate = move |request: Request<()>| {
         let caller = caller(&request)?;
@@ -88,12 +91,13 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
         doorkeeper.note_stranger(caller.into());
         Err(status::stranger())
     };
-    let control = control::Control::new(about, desk.clone(), stand, explain, log, counters.clone());
+    let control = control::Control::new(about, desk.clone(), office.foreign(), stand, explain, log, counters.clone());
     let entries = entries::Entries::new(desk, counters, stopping);
     let mut routes = Routes::builder();
-    add_standard(&mut routes, &["dayfly.v1.Entries", "dayfly.v1.Control"], &health, gate.clone());
+    add_standard(&mut routes, &["dayfly.v1.Entries", "dayfly.v1.Bundles", "dayfly.v1.Control"], &health, gate.clone());
     let gate = InterceptorLayer::new(gate);
     routes.add_service(gate.layer(EntriesServer::new(entries).max_decoding_message_size(MESSAGE_BYTES_MAX)));
+    routes.add_service(gate.layer(BundlesServer::new(bundles::Bundles::new(office))));
     routes.add_service(gate.layer(ControlServer::new(control)));
     routes.routes().prepare()
 }

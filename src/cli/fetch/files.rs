@@ -82,7 +82,7 @@ fn secret_mode(text: &str) -> Result<u32, String> {
 }
 
 /// Certificates in PEM, one after the other.
-pub(super) fn certificates(ders: &[Bytes]) -> String {
+pub(in crate::cli) fn certificates(ders: &[Bytes]) -> String {
     ders.iter().map(|der| encode(&Pem::new("CERTIFICATE", der.as_ref()))).collect()
 }
 

@@ -19,6 +19,7 @@ mod x509;
 use clap::Subcommand;
 
 use super::{context::Context, failure::Failure};
+pub(super) use files::certificates;
 
 /// What can be fetched.
 #[derive(Debug, Subcommand)]

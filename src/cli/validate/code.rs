@@ -82,7 +82,8 @@ impl From<x509::Error> for Reason {
             E::NotAuthority => "not_an_authority",
             E::KeyUsage(_) => "key_usage",
             E::Purpose => "purpose",
-            E::Profile(_) => "profile",
+            // `validate` never asks whether others read it.
+            E::Profile(_) | E::Unreadable(_) => "profile",
             E::NotYetValid => "not_yet_valid",
             E::Expired => "expired",
             E::Signature => "signature",

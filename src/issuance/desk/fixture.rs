@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Author, Desk, open};
 use crate::{
     audit,
+    issuance::foreign::{self, Office, fixture::own_keys},
     registry::{Draft, Snapshot},
     spiffe::TrustDomain,
     store::Store,
@@ -22,11 +23,13 @@ pub(crate) const ADMIN: Author = Author { pid: 4242, uid: 501, gid: 20 };
 /// A desk whose clerk runs.
 pub(crate) struct Fixture {
     pub(crate) desk: Desk,
+    pub(crate) office: Office,
     pub(crate) log: audit::Log,
     pub(crate) store: Store,
     pub(crate) counters: Arc<Counters>,
     pub(crate) stopping: CancellationToken,
     clerk: JoinHandle<()>,
+    registrar: JoinHandle<()>,
     home: Scratch,
 }
 
@@ -55,16 +58,20 @@ impl Fixture {
         let log = audit::Log::in_test(&home.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
         let present = Snapshot::build(loaded.registry_revision, loaded.entries.into_iter().map(Arc::new));
         let (counters, stopping) = (Arc::new(Counters::default()), CancellationToken::new());
-        let (desk, clerk) = open(trust_domain(), present, store.clone(), log.clone(), clock, counters.clone());
+        let (desk, clerk) = open(trust_domain(), present, store.clone(), log.clone(), clock.clone(), counters.clone());
+        let (registry, kept) = (desk.registry(), loaded.bundles);
+        let foreign = foreign::open(kept, registry, own_keys(), store.clone(), log.clone(), clock, counters.clone());
         let clerk = tokio::spawn(clerk.run(stopping.clone()));
-        Self { desk, log, store, counters, stopping, clerk, home }
+        let registrar = tokio::spawn(foreign.registrar.run(stopping.clone()));
+        Self { desk, office: foreign.office, log, store, counters, stopping, clerk, registrar, home }
     }
 
     /// Ends it and begins anew with what was stored.
     pub(crate) async fn restart(self) -> Self {
-        let Self { desk, log, store, stopping, clerk, home, .. } = self;
+        let Self { desk, log, store, stopping, clerk, registrar, home, .. } = self;
         stopping.cancel();
         clerk.await.unwrap();
+        registrar.await.unwrap();
         log.close();
         store.close();
         drop(desk);

@@ -16,8 +16,10 @@ pub const KEYS_MAX: usize = 1_000;
 
 /// What keys are for. A key for one kind of token never verifies another (TDB §4.2.2): they are two types.
 pub trait Usage {
-    /// The JWK's `use`.
+    /// The JWK's `use` in a bundle document.
     const USE: &'static str;
+    /// Whether a JWK Set of these keys alone says it, too.
+    const IS_TOLD_ALONE: bool;
 }
 
 /// The keys of one trust domain that verify one kind of token. It may be empty: then no such token of that
@@ -64,17 +66,25 @@ impl<U: Usage> Bundle<U> {
         Ok(Self { trust_domain, keys: all, usage: PhantomData })
     }
 
-    /// A JWK Set of these keys alone, as the Workload API sends it: `kty`, `use`, `kid` and the key itself,
-    /// by `kid`. Without a key it is `{"keys":[]}`.
+    /// A JWK Set of these keys alone, as the Workload API sends it: `kty`, `kid` and the key itself, by `kid`.
+    /// Without a key it is `{"keys":[]}`.
+    ///
+    /// Keys for WIT-SVIDs say their `use`. Those for JWT-SVIDs do not: such a set is given to JWT libraries that
+    /// know nothing of SPIFFE and skip a key whose `use` is not `sig`.
     pub fn to_json(&self) -> String {
-        Members::new().raw("keys", &json::array(self.entries())).finish()
+        Members::new().raw("keys", &json::array(self.written(U::IS_TOLD_ALONE))).finish()
     }
 
-    /// The JWKs, one by one.
+    /// The JWKs as a bundle document has them, one by one.
     pub(in crate::spiffe) fn entries(&self) -> impl Iterator<Item = String> {
-        self.keys.iter().map(|(id, key)| {
-            let begun = key.write_type().string("use", U::USE).string("kid", id);
-            key.write_key(begun).finish()
+        self.written(true)
+    }
+
+    fn written(&self, with_use: bool) -> impl Iterator<Item = String> {
+        self.keys.iter().map(move |(id, key)| {
+            let begun = key.write_type();
+            let begun = if with_use { begun.string("use", U::USE) } else { begun };
+            key.write_key(begun.string("kid", id)).finish()
         })
     }
 }

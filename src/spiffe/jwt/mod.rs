@@ -27,6 +27,7 @@ pub enum Profile {}
 
 impl Usage for Profile {
     const USE: &'static str = "jwt-svid";
+    const IS_TOLD_ALONE: bool = false;
 }
 
 /// The JWT keys of one trust domain.

@@ -22,6 +22,7 @@ pub enum Profile {}
 
 impl Usage for Profile {
     const USE: &'static str = "wit-svid";
+    const IS_TOLD_ALONE: bool = true;
 }
 
 /// The WIT keys of one trust domain.

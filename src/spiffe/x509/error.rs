@@ -70,6 +70,9 @@ pub enum Error {
     /// Something that our own issuer never makes.
     #[error("an issuer must not make this: {0}")]
     Profile(&'static str),
+    /// Client libraries refuse to read it, and with it the whole message that it is in.
+    #[error("client libraries do not read it: {0}")]
+    Unreadable(&'static str),
     /// Its first second has not come.
     #[error("it is not valid yet")]
     NotYetValid,

@@ -12,6 +12,7 @@ mod error;
 mod extensions;
 mod path;
 mod profile;
+mod readable;
 mod time;
 
 use std::time::SystemTime;
@@ -25,6 +26,7 @@ pub use error::Error;
 pub(crate) use path::check_issued;
 pub use path::{SIGNATURE_CHECKS_MAX, verify};
 pub use profile::{check_authority, check_authority_profile, check_profile};
+pub use readable::check_readable;
 
 use super::Id;
 

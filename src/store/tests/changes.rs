@@ -51,6 +51,23 @@ async fn entries_are_read_where_there_is_no_thread_to_check_them() {
 }
 
 #[tokio::test]
+async fn a_foreign_bundle_is_replaced_and_forgotten_by_its_name() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    for row in [bundle("b.test", 1), bundle("a.test", 1), bundle("b.test", 2)] {
+        store.save_bundle(row).await.unwrap();
+    }
+    drop(store);
+    let (store, loaded) = open(dir.path());
+    assert_eq!((loaded.bundles, loaded.bundles_left_out), (vec![bundle("a.test", 1), bundle("b.test", 2)], 0));
+    for _ in 0..2 {
+        store.remove_bundle(TrustDomain::parse("b.test").unwrap()).await.unwrap();
+    }
+    assert_eq!(store.load().await.unwrap().bundles, [bundle("a.test", 1)]);
+    assert_eq!(store.load().await.unwrap().registry_revision, 0, "the registry is another matter");
+}
+
+#[tokio::test]
 async fn authorities_succeed_each_other_in_one_write() {
     let dir = Scratch::new();
     let (store, _) = open(dir.path());

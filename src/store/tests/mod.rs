@@ -60,6 +60,12 @@ fn entry(number: u32) -> Entry {
     Entry { id: EntryId::from_random(bytes), spec, revision: 1, created_at: at(u64::from(number)) }
 }
 
+/// The bundle of a foreign trust domain. What is in it is for others.
+fn bundle(name: &str, revision: u64) -> BundleRow {
+    let document = format!("{{\"keys\":[{revision}]}}").into_bytes();
+    BundleRow { trust_domain: TrustDomain::parse(name).unwrap(), document, revision, changed_at: at(revision) }
+}
+
 fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries.sort_by(|one, other| one.id.cmp(&other.id));
     entries

@@ -1,6 +1,7 @@
 //! Who is answered at all.
 
 use super::*;
+use crate::pb::admin::bundles_client::BundlesClient;
 
 #[tokio::test]
 async fn only_the_daemons_user_root_and_the_admin_group_are_answered() {
@@ -18,8 +19,10 @@ async fn only_the_daemons_user_root_and_the_admin_group_are_answered() {
         let asked = ControlClient::new(house.calls(who.clone())).status(pb::StatusRequest {}).await;
         let code = asked.map_or_else(|status| status.code(), |_| Code::Ok);
         assert_eq!(code, if is_admin { Code::Ok } else { Code::PermissionDenied }, "{who:?}");
+        let asked = BundlesClient::new(house.calls(who.clone())).list(pb::ListBundlesRequest::default()).await;
+        assert_eq!(asked.map_or_else(|status| status.code(), |_| Code::Ok), code, "{who:?}");
     }
-    assert_eq!(house.fixture.records("refused").len(), 4);
+    assert_eq!(house.fixture.records("refused").len(), 6);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod bundles;
 mod control;
 mod entries;
 mod faults;
@@ -63,6 +64,7 @@ impl House {
         let admin = Admin {
             rights: Rights { uid: OWN, gid: Some(GROUP) },
             desk: fixture.desk.clone(),
+            office: fixture.office.clone(),
             about,
             stand: Arc::new(standing),
             explain: Arc::new(|pid| std::future::ready(explanation(pid)).boxed()),

@@ -14,3 +14,4 @@ mod encodings;
 pub(in crate::spiffe) mod kit;
 mod leaves;
 mod made;
+mod readable;
