@@ -26,6 +26,7 @@ pub const DEVIATIONS: &[Deviation] = &[
     row("an_id_that_is_none_is_told_from_one_that_is_not_ours", "ADV-ID-50", "go-spiffe has no limit of 255 bytes"),
     row("an_id_that_is_none_is_told_from_one_that_is_not_ours", "ADV-ID-52", RULING),
     row("an_id_that_is_none_is_told_from_one_that_is_not_ours", "ADV-ID-54", RULING),
+    row("an_emptied_bundle_takes_everything_back", "WAPI-75 a foreign domain without keys is left out", RULING),
     row("bad_claims_are_refused", "ADV-JWT-32", RULING),
     row("bad_claims_are_refused", "ADV-JWT-39", RULING),
     row("bad_claims_are_refused", "ADV-JWT-60", LENIENT),

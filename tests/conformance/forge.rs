@@ -162,16 +162,17 @@ pub fn own_key(daemon: &Daemon, token: &str) -> Ec {
 
 /// Where tokens can be made that the agent has a bundle for: the trust domain, and its key of the curve P-256.
 pub enum Workshop {
+    /// `other.test`.
     Foreign(&'static Forge),
+    /// The daemon's own trust domain.
     Own(Ec),
 }
 
 impl Workshop {
-    pub fn of(subject: &Subject) -> Self {
-        match subject.ours() {
-            None => Self::Foreign(Forge::get()),
-            Some(daemon) => Self::Own(own_key(daemon, &super::tokens::one(subject, &["any"]))),
-        }
+    /// All there are for this agent.
+    pub fn all(subject: &Subject) -> Vec<Self> {
+        let own = subject.ours().map(|daemon| Self::Own(own_key(daemon, &super::tokens::one(subject, &["any"]))));
+        own.into_iter().chain([Self::Foreign(Forge::get())]).collect()
     }
 
     pub fn domain(&self) -> &'static str {

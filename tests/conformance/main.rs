@@ -33,6 +33,7 @@ mod bundles;
 mod certificates;
 mod deviations;
 mod endpoint;
+mod foreign;
 mod forge;
 mod identities;
 mod judged;

@@ -46,7 +46,6 @@ const TABLES: [Table; 4] = [
             (27, "src/api/connection.rs and body.rs, around handlers and streams"),
             (28, "not yet: a restart under many watches"),
             (29, "src/issuance/tests.rs, under a clock that tests set"),
-            (30, "not yet: foreign bundles"),
             (31, "the socket is opened when there is something that signs"),
             (33, "src/authority/tests, under a clock that tests set"),
         ],

@@ -39,7 +39,7 @@ pub enum Subject {
 impl Subject {
     /// One that knows us by these paths and hints, the first one longest, and by no others.
     pub fn with(identities: &[(&str, &str)]) -> Self {
-        Self::of(theirs().unwrap_or_else(|| Self::Ours(Box::new(Daemon::start("")))), identities)
+        Self::of(theirs().unwrap_or_else(|| Self::started("")), identities)
     }
 
     /// A daemon of ours with this configuration; `None` when another agent is looked at.
@@ -48,7 +48,14 @@ impl Subject {
             println!("not run: another agent has not this configuration: {config:?}");
             return None;
         }
-        Some(Self::of(Self::Ours(Box::new(Daemon::start(config))), identities))
+        Some(Self::of(Self::started(config), identities))
+    }
+
+    /// A daemon of ours that has the bundle of `other.test`.
+    fn started(config: &str) -> Self {
+        let subject = Self::Ours(Box::new(Daemon::start(config)));
+        subject.set_bundle(&Forge::get().document());
+        subject
     }
 
     fn of(subject: Self, identities: &[(&str, &str)]) -> Self {
@@ -82,8 +89,8 @@ impl Subject {
         let id = format!("spiffe://example.org/{path}");
         match self {
             Self::Ours(daemon) => {
-                let more: &[&str] = if hint.is_empty() { &[] } else { &["--hint", hint] };
-                daemon.entry(&id, &[&own_uid()], more);
+                let more = ["--federates-with", "other.test", "--hint", hint];
+                daemon.entry(&id, &[&own_uid()], if hint.is_empty() { &more[..2] } else { &more });
             }
             Self::Theirs { registered, .. } => {
                 let one = (path.to_owned(), hint.to_owned());
@@ -110,6 +117,18 @@ impl Subject {
                 self.order(&["remove", &id]);
                 registered.borrow_mut().get_or_insert_default().retain(|(one, _)| one != path);
             }
+        }
+    }
+
+    /// Makes this document the bundle of `other.test`.
+    pub fn set_bundle(&self, document: &str) {
+        let folder = Folder::new();
+        let file = folder.path().join("other.test.json");
+        fs::write(&file, document).unwrap();
+        let file = file.to_str().unwrap();
+        match self {
+            Self::Ours(daemon) => drop(daemon.cli(&["bundle", "set", "other.test", file])),
+            Self::Theirs { .. } => self.order(&["bundle", file]),
         }
     }
 
@@ -208,10 +227,7 @@ fn theirs() -> Option<Subject> {
     let is_new = registered.is_none();
     let subject = Subject::Theirs { socket, registrar, registered: registered.into() };
     if is_new {
-        let folder = Folder::new();
-        let file = folder.path().join("other.test.json");
-        fs::write(&file, Forge::get().document()).unwrap();
-        subject.order(&["bundle", file.to_str().unwrap()]);
+        subject.set_bundle(&Forge::get().document());
     }
     Some(subject)
 }

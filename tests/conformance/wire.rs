@@ -34,13 +34,6 @@ pub struct X509Answer {
     pub federated_bundles: HashMap<String, Vec<u8>>,
 }
 
-/// `JWTBundlesResponse`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct JwtBundles {
-    #[prost(map = "string, bytes", tag = "1")]
-    pub bundles: HashMap<String, Vec<u8>>,
-}
-
 /// `ServerReflectionRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Reflect {
