@@ -16,6 +16,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
     api::new_draft,
+    daemon::replace::Message,
     issuance::{
         AUDIENCE_BYTES_MAX, Audiences, Question, Wanted,
         foreign::{self, DOCUMENT_BYTES_MAX},
@@ -106,6 +107,16 @@ pub fn template(bytes: &[u8]) -> bool {
             }
         }
     }
+    true
+}
+
+/// What a process that takes a daemon's place says to it, and hears: what is accepted is written as it was meant, and
+/// fits a message again.
+#[must_use]
+pub fn replace(bytes: &[u8]) -> bool {
+    let Some(message) = Message::parse(bytes) else { return false };
+    let written = message.to_bytes();
+    assert_eq!(Message::parse(&written).as_ref(), Some(&message));
     true
 }
 
@@ -384,6 +395,11 @@ mod tests {
     #[test]
     fn the_corpus_of_templates_runs() {
         run("template", super::template);
+    }
+
+    #[test]
+    fn the_corpus_of_replacements_runs() {
+        run("replace", super::replace);
     }
 
     #[test]

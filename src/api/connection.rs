@@ -289,7 +289,7 @@ async fn guard<T>(call: impl Future<Output = Result<T, Infallible>>) -> Result<T
 
 /// The methods that are counted by name; a caller's other words are not.
 fn method_name(path: &str) -> &'static str {
-    const METHODS: [&str; 18] = [
+    const METHODS: [&str; 19] = [
         "FetchX509SVID",
         "FetchX509Bundles",
         "FetchJWTSVID",
@@ -306,6 +306,7 @@ fn method_name(path: &str) -> &'static str {
         "Status",
         "Explain",
         "SetLogLevel",
+        "Replace",
         "Check",
         "Watch",
     ];

@@ -20,7 +20,7 @@ mod workload;
 
 #[cfg(any(fuzzing, test))]
 pub(crate) use admin::new_draft;
-pub(crate) use admin::{About, Admin, LogSwitch, Rights, admin_routes};
+pub(crate) use admin::{About, Admin, Invite, LogSwitch, Rights, Succession, Uninvited, admin_routes};
 pub(crate) use connection::{Service, Terms};
 pub(crate) use serve::{Door, Doorkeeper, Memory};
 pub(crate) use workload::workload_routes;

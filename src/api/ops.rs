@@ -69,13 +69,14 @@ impl Ops {
         Self { metrics, stand, counters }
     }
 
-    /// Answers until the daemon stops.
+    /// Accepts until the daemon rests, and answers until it stops.
     ///
     /// # Errors
     /// When the socket cannot be accepted from at all.
     pub(crate) async fn run(
         self,
         mut socket: Socket,
+        resting: CancellationToken,
         stopping: CancellationToken,
         tracker: TaskTracker,
     ) -> io::Result<()> {
@@ -83,7 +84,7 @@ impl Ops {
         let mut guests = Guests::default();
         loop {
             let accepted = tokio::select! {
-                () = stopping.cancelled() => return Ok(()),
+                () = resting.cancelled() => return Ok(()),
                 accepted = accept(&mut socket) => accepted,
             };
             let stream = match accepted {
@@ -273,7 +274,7 @@ mod tests {
             Arc::new(move || Standing { is_ready: is_ready.load(Ordering::Relaxed), ..Standing::default() });
         let metrics = Metrics::new(counters.clone(), stand.clone(), SystemTime::UNIX_EPOCH);
         let ops = Ops::new(metrics, stand, counters.clone());
-        tracker.spawn(ops.run(socket, stopping.clone(), tracker.clone()));
+        tracker.spawn(ops.run(socket, stopping.clone(), stopping.clone(), tracker.clone()));
         Running { ready, counters, stopping, tracker }
     }
 

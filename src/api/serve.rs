@@ -11,6 +11,7 @@ use std::{
 };
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     admin::AdminCaller,
@@ -58,19 +59,18 @@ const NOBODY: u32 = u32::MAX;
 const AT_ONCE: usize = 32;
 
 impl Door {
-    /// Accepts until the daemon stops, or until the socket breaks.
+    /// Accepts until the daemon rests, or until the socket breaks. Those who were accepted are served on.
     ///
     /// # Errors
     /// When the socket cannot be accepted from at all.
-    pub(crate) async fn run(mut self, keeper: Arc<Doorkeeper>) -> io::Result<()> {
-        let stopping = self.service.stopping.clone();
+    pub(crate) async fn run(mut self, resting: CancellationToken, keeper: Arc<Doorkeeper>) -> io::Result<()> {
         for number in 1_usize.. {
             if number.is_multiple_of(AT_ONCE) {
                 tokio::task::yield_now().await;
             }
             self.gate.settle().await;
             let accepted = tokio::select! {
-                () = stopping.cancelled() => return Ok(()),
+                () = resting.cancelled() => return Ok(()),
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {

@@ -6,7 +6,7 @@
 
 use tonic::{Code, Status};
 
-use super::limits::Over;
+use super::{admin::Uninvited, limits::Over};
 use crate::{
     issuance::{Error, Misasked, Unexplained, desk, foreign},
     registry,
@@ -99,6 +99,15 @@ impl From<Unexplained> for Status {
     }
 }
 
+impl From<Uninvited> for Status {
+    fn from(error: Uninvited) -> Self {
+        match error {
+            Uninvited::Busy => Self::new(Code::Unavailable, error.to_string()),
+            Uninvited::Failed(_) => fault("no private channel could be made; nothing was changed", &error),
+        }
+    }
+}
+
 /// The caller asked for something that makes no sense.
 pub(crate) fn invalid(problem: &str) -> Status {
     Status::new(Code::InvalidArgument, words(problem))
@@ -112,6 +121,11 @@ pub(crate) fn not_valid(why: &jwt::Error) -> Status {
 /// The caller is neither the daemon's user, nor root, nor in the admin group.
 pub(crate) fn stranger() -> Status {
     Status::new(Code::PermissionDenied, "only the daemon's user, root and the admin group may ask this")
+}
+
+/// The caller may administer the daemon, and may not have what it has.
+pub(crate) fn not_owner() -> Status {
+    Status::new(Code::PermissionDenied, "only the daemon's own user and root may take its place")
 }
 
 /// A named limit was met.

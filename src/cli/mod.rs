@@ -21,6 +21,7 @@ mod link;
 mod man;
 mod moment;
 mod print;
+mod replace;
 mod service;
 mod shown;
 mod status;

@@ -7,14 +7,24 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    daemon::{Bound, Config, Daemon, Telemetry, advice, config::Overrides, log_panics},
-    sys::{files, threads},
+    daemon::{
+        Bound, Config, Daemon, Start, Telemetry, advice,
+        config::Overrides,
+        log_panics,
+        replace::{Step, halt_at},
+        sockets::judge,
+    },
+    sys::{
+        activation::{self, Activation},
+        files, threads,
+    },
 };
 
 use super::{
     context::Context,
     exit::Exit,
     failure::{Failure, counted},
+    replace,
 };
 
 /// `daemon`
@@ -26,12 +36,18 @@ pub(crate) struct Service {
     /// The trust domain to issue for, as example.org; wins over the file
     #[arg(long, value_name = "NAME")]
     trust_domain: Option<String>,
+    /// Take the place of the daemon that runs, without a client that meets a closed door; start, where none runs
+    #[arg(long)]
+    replace: bool,
     /// Only print every problem of the configuration
     #[arg(long)]
     check: bool,
     /// Act as on a kernel without these features; for tests
     #[arg(long, value_name = "LIST", value_delimiter = ',', hide = true)]
     without_kernel: Vec<String>,
+    /// Stop the process at this step of a replacement; for tests
+    #[arg(long, value_enum, value_name = "STEP", hide = true)]
+    halt_at: Option<Step>,
 }
 
 /// Runs the verb until a signal ends it.
@@ -39,6 +55,8 @@ pub(crate) struct Service {
 /// # Errors
 /// Every problem of the configuration, or why the daemon cannot serve.
 pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
+    // Before anything else is opened, and before there is a second thread.
+    let activation = activation::take().map_err(|error| failed("the daemon cannot start", &error.into()))?;
     let overrides = Overrides { trust_domain: service.trust_domain, without_kernel: service.without_kernel };
     let config = load(context, service.config, overrides)?;
     if service.check {
@@ -50,9 +68,21 @@ pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
         return Ok(());
     }
     check_home(context)?;
+    if let Some(step) = service.halt_at {
+        halt_at(step);
+    }
+    let Activation { sockets, notify } = activation;
+    let passed = judge(sockets, &config).map_err(|error| failed("the daemon cannot start", &error.into()))?;
     to_its_end(&config.clone(), async {
         let stop = stop_on_signal()?;
-        bind(config).await?.run(stop).await.map_err(|error| failed("the daemon ended", &error))
+        let taken = if service.replace { replace::take_place(context, &config).await? } else { None };
+        let is_taken = taken.is_some();
+        let mut start = taken.unwrap_or_default();
+        start.notify = notify;
+        start.sockets.splice(0..0, passed);
+        let bound = bind_over(config, start).await;
+        let bound = bound.map_err(|failure| if is_taken { replace::goes_on(failure) } else { failure })?;
+        bound.run(stop).await.map_err(|error| failed("the daemon ended", &error))
     })
 }
 
@@ -113,9 +143,13 @@ const THREADS_BESIDE: usize = 3;
 /// # Errors
 /// Why the daemon cannot serve.
 pub(crate) async fn bind(config: Config) -> Result<Bound, Failure> {
+    bind_over(config, Start::default()).await
+}
+
+async fn bind_over(config: Config, start: Start) -> Result<Bound, Failure> {
     let telemetry =
         Telemetry::start(config.log).map_err(|error| Failure::because("the log cannot be begun", &error))?;
-    Daemon::bind(config, Some(telemetry)).await.map_err(|error| failed("the daemon cannot start", &error))
+    Daemon::bind_over(config, Some(telemetry), start).await.map_err(|error| failed("the daemon cannot start", &error))
 }
 
 /// Why the daemon failed, with all causes, and what to do about it.

@@ -3,14 +3,20 @@
 
 use std::{error::Error, io, path::Path};
 
+use super::sockets;
 use crate::{
     audit, authority, store,
-    sys::{files, listener},
+    sys::{activation, files, listener},
 };
 
 /// What to do about it, where that is known.
 pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(of)
+}
+
+/// The same of one cause.
+pub(crate) fn advice_of(cause: &(dyn Error + 'static)) -> Option<String> {
+    of(cause)
 }
 
 fn of(cause: &(dyn Error + 'static)) -> Option<String> {
@@ -19,6 +25,8 @@ fn of(cause: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(of_audit))
         .or_else(|| cause.downcast_ref().and_then(of_files))
         .or_else(|| cause.downcast_ref().and_then(of_listener))
+        .or_else(|| cause.downcast_ref().and_then(of_passed))
+        .or_else(|| cause.downcast_ref().and_then(of_activation))
         .or_else(|| cause.downcast_ref().and_then(of_system))
 }
 
@@ -122,7 +130,34 @@ fn of_listener(error: &listener::Error) -> Option<String> {
         }
         E::NotASocket { path } => format!("move {} away if nobody needs it, or choose another path", path.display()),
         E::Folder { source, .. } => return of_files(source),
+        E::Passed { path, .. } => {
+            format!("restart the unit that passes it, so that it makes {} anew", path.display())
+        }
+        E::Wide { most, .. } => format!("set SocketMode={most:04o} in the unit that passes it, and restart that unit"),
         E::Io { source, .. } => return of_system(source),
+    })
+}
+
+fn of_passed(error: &sockets::Error) -> Option<String> {
+    use sockets::Error as E;
+    Some(match error {
+        E::Kind { .. } => "pass listening sockets only (ListenStream=, and Accept=no)".to_owned(),
+        E::Unknown { .. } => {
+            "let ListenStream= and workload_sockets, admin_socket or ops.address name the same places".to_owned()
+        }
+        E::Role { role, .. } => format!("set FileDescriptorName={role} for that one, or leave the names out"),
+    })
+}
+
+fn of_activation(error: &activation::Error) -> Option<String> {
+    use activation::Error as E;
+    Some(match error {
+        E::NoNumber { .. } | E::Names { .. } | E::NotOpen { .. } => {
+            "unset LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES, unless it is systemd that sets them".to_owned()
+        }
+        E::TooMany { .. } => "let the unit pass the sockets of this configuration only".to_owned(),
+        E::Threads => "start it as a process of its own".to_owned(),
+        E::Io(source) => return of_system(source),
     })
 }
 
@@ -155,7 +190,10 @@ mod tests {
     use anyhow::Context as _;
 
     use super::*;
-    use crate::spiffe::{TrustDomain, x509};
+    use crate::{
+        spiffe::{TrustDomain, x509},
+        sys::inherited,
+    };
 
     #[test]
     fn every_fault_of_a_start_has_its_advice() {
@@ -217,6 +255,15 @@ mod tests {
                 .into(),
                 "chmod go-w /run/x",
             ),
+            (
+                listener::Error::Passed {
+                    path: "/s".into(),
+                    source: inherited::Error::OtherFile { path: "/s".into() },
+                }
+                .into(),
+                "restart the unit that passes it",
+            ),
+            (listener::Error::Wide { path: "/s".into(), mode: 0o666, most: 0o600 }.into(), "set SocketMode=0600"),
             (files::Error::ForeignOwner { path: "/home/x".into(), owner: 7, uid: 0 }.into(), "or chown 0 /home/x"),
             (io(io::ErrorKind::PermissionDenied).into(), "as the user whose files these are"),
             (io(io::ErrorKind::AddrInUse).into(), "set another ops.address"),

@@ -2,17 +2,22 @@
 
 mod advice;
 mod assembly;
+mod bound;
 pub mod config;
 mod evidence;
 mod health;
 mod paths;
+pub(crate) mod replace;
 mod settings;
+pub(crate) mod sockets;
 mod standing;
 mod telemetry;
 pub(crate) mod units;
 
-pub(crate) use advice::advice;
-pub use assembly::{Bound, Daemon};
+pub(crate) use advice::{advice, advice_of};
+pub use assembly::Daemon;
+pub(crate) use assembly::Start;
+pub use bound::Bound;
 pub use config::Config;
 pub(crate) use evidence::{Kept, kept};
 pub use paths::{Paths, PathsError};

@@ -32,6 +32,8 @@ pub(crate) struct Issuer {
     clock: Clock,
     counters: Arc<Counters>,
     stopping: CancellationToken,
+    /// Nothing is signed any more, and streams stay.
+    resting: CancellationToken,
 }
 
 /// Where the present state is read, now and after each change.
@@ -62,7 +64,13 @@ impl Issuer {
         counters: Arc<Counters>,
         stopping: CancellationToken,
     ) -> Self {
-        Self { sources, missing: Missing::default(), rules, jwt_rules, log, clock, counters, stopping }
+        let resting = stopping.clone();
+        Self { sources, missing: Missing::default(), rules, jwt_rules, log, clock, counters, stopping, resting }
+    }
+
+    /// Signs nothing any more once this is cancelled: another process may, soon.
+    pub(crate) fn rests_with(self, resting: CancellationToken) -> Self {
+        Self { resting, ..self }
     }
 
     /// The X.509-SVIDs of a caller, now and after each change.
@@ -210,6 +218,9 @@ impl Issuer {
         order: Order<'_>,
         sign: impl FnOnce(&Keyring, Permit) -> Result<T, authority::Error>,
     ) -> Outcome<T> {
+        if self.resting.is_cancelled() {
+            return Outcome::Failed(Error::Stopping);
+        }
         let Order { entry, credential, renewal, now } = order;
         let permit = match policy::judge(&Request { entry, credential }, &self.rules, now) {
             Judgement::Permit(permit) => permit,

@@ -179,6 +179,8 @@ pub(super) fn read_only(state: &Path) -> Result<Option<String>, Error> {
     let failed = Error::of_file(&path);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let connection = Connection::open_with_flags(&path, flags).map_err(&failed)?;
+    // A daemon that has it keeps it: there is nothing to wait for (rusqlite's default is five seconds).
+    connection.busy_timeout(Duration::ZERO).map_err(&failed)?;
     match check_kind(&connection, &path)? {
         0 => Err(Error::Empty { path: path.clone() }),
         _ => audit_checkpoint(&connection).map_err(&failed),

@@ -23,6 +23,7 @@ pub(crate) use bundles::BundleRow;
 pub(crate) use error::Error;
 pub(crate) use handle::{Loaded, Store, audit_checkpoint};
 pub(crate) use mark::Behind;
+pub(crate) use schema::{check_schema, version as schema_version};
 
 #[cfg(test)]
 mod tests;

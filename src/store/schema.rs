@@ -1,8 +1,10 @@
 //! What the database looks like, and how older ones become like it.
 
+use std::path::Path;
+
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::entries;
+use super::{Error, database, entries};
 use crate::spiffe::TrustDomain;
 
 /// Marks the file as ours (`file` and people see it): "Dayf".
@@ -12,8 +14,17 @@ pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 const MIGRATIONS: [&str; 6] = [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES, FOREIGN];
 
 /// The schema that this release writes.
-pub(super) fn version() -> u32 {
+pub(crate) fn version() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
+/// Whether this release can open a database of that schema, which another process has open in the state folder.
+///
+/// # Errors
+/// [`Error::Newer`]
+pub(crate) fn check_schema(state: &Path, found: u32) -> Result<(), Error> {
+    let known = version();
+    if found > known { Err(Error::Newer { path: database::path(state), found, known }) } else { Ok(()) }
 }
 
 /// Writes its number once more: a page that goes to the disk, and nothing is different.
@@ -124,6 +135,14 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+
+    #[test]
+    fn a_database_of_a_later_release_is_left_to_it() {
+        let check = |found| check_schema(Path::new("/state"), found);
+        assert!(check(0).is_ok() && check(version()).is_ok());
+        let error = check(version() + 1).unwrap_err();
+        assert!(matches!(error, Error::Newer { found, known, .. } if found == known + 1), "{error}");
+    }
 
     #[test]
     fn every_older_schema_becomes_the_present_one() {

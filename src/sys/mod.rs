@@ -4,6 +4,7 @@
 //! was read; and that bytes handed up from a socket were written by the process that connected. What any of
 //! that means for an identity is decided elsewhere.
 
+pub(crate) mod activation;
 pub(crate) mod clock;
 pub(crate) mod closer;
 pub(crate) mod counters;
@@ -13,12 +14,15 @@ mod groups;
 pub(crate) mod hpack;
 pub(crate) mod id_map;
 pub(crate) mod image;
+pub(crate) mod inherited;
 pub(crate) mod kept;
 pub(crate) mod kernel;
 pub(crate) mod lines;
 pub(crate) mod listener;
 pub(crate) mod looks;
 pub(crate) mod memory;
+pub(crate) mod notify;
+pub(crate) mod packets;
 pub(crate) mod party;
 pub(crate) mod peer;
 pub(crate) mod pidfd;

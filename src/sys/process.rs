@@ -18,6 +18,11 @@ pub(crate) fn harden() -> io::Result<()> {
     Ok(())
 }
 
+/// Stops this process until it is told to go on.
+pub(crate) fn halt() {
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).ok();
+}
+
 /// Lets a daemon of the same uid look at which program we run, where `kernel.yama.ptrace_scope` forbids it.
 pub(crate) fn allow_looks() {
     // SAFETY: PR_SET_PTRACER takes one integer; without Yama it fails with EINVAL, and nothing needs it then.

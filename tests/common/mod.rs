@@ -71,6 +71,17 @@ impl Daemon {
     }
 
     fn start_as(trust_domain: &str, home: &Path, more: &[&str]) -> Self {
+        let daemon = Self::spawn_as(trust_domain, home, more);
+        daemon.wait_ready();
+        daemon
+    }
+
+    /// The same as [`Daemon::start_in`], but nobody waits until it is ready.
+    pub fn spawn_in(home: &Path, more: &[&str]) -> Self {
+        Self::spawn_as("example.org", home, more)
+    }
+
+    fn spawn_as(trust_domain: &str, home: &Path, more: &[&str]) -> Self {
         let log = fs::File::options().create(true).append(true).open(home.join("log")).expect("a log");
         let child = Command::new(DAYFLY)
             .args(["daemon", "--home"])
@@ -82,12 +93,15 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .expect("the daemon starts");
-        let daemon = Self { home: home.to_owned(), child, _folder: None };
-        daemon.wait_ready();
-        daemon
+        Self::of(home, child)
     }
 
-    fn wait_ready(&self) {
+    /// A daemon that was started in another way.
+    pub fn of(home: &Path, child: Child) -> Self {
+        Self { home: home.to_owned(), child, _folder: None }
+    }
+
+    pub fn wait_ready(&self) {
         eventually("the daemon is ready", || self.try_cli(&["healthcheck"]).status.success());
     }
 
@@ -179,6 +193,18 @@ impl Daemon {
     /// Waits until it has ended.
     pub fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().expect("its end")
+    }
+
+    /// Waits until it has halted itself; answers whether it did, and did not end.
+    pub fn has_halted(&self) -> bool {
+        use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+        let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+        let mut state = WaitStatus::StillAlive;
+        eventually("the process halts or ends", || {
+            state = waitid(Id::Pid(nix::unistd::Pid::from_raw(self.pid())), flags).expect("a child of ours");
+            state != WaitStatus::StillAlive
+        });
+        matches!(state, WaitStatus::Stopped(..))
     }
 
     pub fn is_running(&mut self) -> bool {

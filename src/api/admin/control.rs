@@ -1,11 +1,11 @@
 //! The daemon itself on the wire: `dayfly.v1.Control`.
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{io, path::PathBuf, sync::Arc, time::SystemTime};
 
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{caller, wire};
+use super::{Rights, caller, wire};
 use crate::{
     api::status,
     issuance::{AuthorityStanding, Compared, Explain, Stand, desk::Desk, foreign::Foreign},
@@ -39,29 +39,46 @@ pub(crate) struct LogSwitch {
 
 type ChangeLevel = dyn Fn(&str) -> Option<&'static str> + Send + Sync;
 
-/// The service.
-pub(super) struct Control {
-    about: About,
-    desk: Desk,
-    foreign: watch::Receiver<Arc<Foreign>>,
-    stand: Stand,
-    explain: Explain,
-    log: LogSwitch,
-    counters: Arc<Counters>,
+/// How another process takes this daemon's place.
+pub(crate) struct Succession {
+    /// How the two speak to each other.
+    pub(crate) protocol: u32,
+    /// The schema of the database that is open.
+    pub(crate) schema: u32,
+    /// Waits from now on, for a while, for the process of this number.
+    pub(crate) invite: Invite,
 }
 
-impl Control {
-    pub(super) fn new(
-        about: About,
-        desk: Desk,
-        foreign: watch::Receiver<Arc<Foreign>>,
-        stand: Stand,
-        explain: Explain,
-        log: LogSwitch,
-        counters: Arc<Counters>,
-    ) -> Self {
-        Self { about, desk, foreign, stand, explain, log, counters }
-    }
+/// Invites a process by its number.
+pub(crate) type Invite = Box<dyn Fn(i32) -> Result<(), Uninvited> + Send + Sync>;
+
+/// Why a process is not invited.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Uninvited {
+    /// One at a time.
+    #[error("another process is about to take this daemon's place")]
+    Busy,
+    /// There is no private channel.
+    #[error("no private channel could be made")]
+    Failed(#[source] io::Error),
+}
+
+/// Who may take the daemon's place, and how.
+pub(super) struct Heirs {
+    pub(super) rights: Rights,
+    pub(super) succession: Succession,
+}
+
+/// The service.
+pub(super) struct Control {
+    pub(super) about: About,
+    pub(super) desk: Desk,
+    pub(super) foreign: watch::Receiver<Arc<Foreign>>,
+    pub(super) stand: Stand,
+    pub(super) explain: Explain,
+    pub(super) log: LogSwitch,
+    pub(super) heirs: Heirs,
+    pub(super) counters: Arc<Counters>,
 }
 
 #[async_trait]
@@ -157,7 +174,35 @@ impl control_server::Control for Control {
         self.desk.note(author, "log_level", level.clone()).ok();
         Ok(Response::new(pb::SetLogLevelResponse { before: before.into() }))
     }
+
+    async fn replace(&self, request: Request<pb::ReplaceRequest>) -> Result<Response<pb::ReplaceResponse>, Status> {
+        let (caller, Heirs { rights, succession }) = (caller(&request)?, &self.heirs);
+        if !rights.own(caller) {
+            if self.counters.is_worth_a_line(caller.uid) {
+                tracing::warn!(pid = caller.pid, uid = caller.uid, "refused to hand over");
+            }
+            self.desk.note_refused(caller.into(), "not_owner");
+            return Err(status::not_owner());
+        }
+        self.desk.note(caller.into(), "replace", format!("version {}", short(&request.get_ref().version)))?;
+        (succession.invite)(caller.pid)?;
+        Ok(Response::new(pb::ReplaceResponse {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            trust_domain: self.desk.trust_domain().to_string(),
+            state_dir: self.about.state_dir.display().to_string(),
+            schema: succession.schema,
+            protocol: succession.protocol,
+        }))
+    }
 }
+
+/// A version as it is recorded: no longer than one is.
+fn short(version: &str) -> String {
+    version.chars().filter(|each| each.is_ascii_graphic()).take(VERSION_MAX).collect()
+}
+
+const VERSION_MAX: usize = 32;
 
 fn authority(one: AuthorityStanding) -> pb::AuthorityStatus {
     pb::AuthorityStatus {

@@ -22,7 +22,7 @@ use tonic::{
 use tonic_health::server::HealthReporter;
 use tower::Layer as _;
 
-pub(crate) use control::{About, LogSwitch};
+pub(crate) use control::{About, Invite, LogSwitch, Succession, Uninvited};
 
 use super::{standard::add_standard, status};
 use crate::{
@@ -70,6 +70,7 @@ pub(crate) struct Admin {
     pub(crate) stand: Stand,
     pub(crate) explain: Explain,
     pub(crate) log: LogSwitch,
+    pub(crate) succession: Succession,
     pub(crate) counters: Arc<Counters>,
     /// Ends watches.
     pub(crate) stopping: CancellationToken,
@@ -78,7 +79,7 @@ pub(crate) struct Admin {
 
 /// All services of the admin socket, behind one gate.
 pub(crate) fn admin_routes(admin: Admin) -> Routes {
-    let Admin { rights, desk, office, about, stand, explain, log, counters, stopping, health } = admin;
+    let Admin { rights, desk, office, about, stand, explain, log, succession, counters, stopping, health } = admin;
     let (doorkeeper, counts) = (desk.clone(), counters.clone());
     let gate = move |request: Request<()>| {
         let caller = caller(&request)?;
@@ -91,7 +92,9 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
         doorkeeper.note_stranger(caller.into());
         Err(status::stranger())
     };
-    let control = control::Control::new(about, desk.clone(), office.foreign(), stand, explain, log, counters.clone());
+    let heirs = control::Heirs { rights, succession };
+    let (foreign, counts) = (office.foreign(), counters.clone());
+    let control = control::Control { about, desk: desk.clone(), foreign, stand, explain, log, heirs, counters: counts };
     let entries = entries::Entries::new(desk, counters, stopping);
     let mut routes = Routes::builder();
     add_standard(&mut routes, &["dayfly.v1.Entries", "dayfly.v1.Bundles", "dayfly.v1.Control"], &health, gate.clone());
@@ -114,9 +117,14 @@ impl AdminCaller {
 }
 
 impl Rights {
+    /// Whether the daemon is the caller's own: what it has may be given to nobody else.
+    fn own(self, caller: &AdminCaller) -> bool {
+        caller.uid == self.uid || caller.uid == 0
+    }
+
     fn cover(self, caller: &AdminCaller) -> bool {
         let in_group = |group| caller.gid == group || caller.groups.contains(&group);
-        caller.uid == self.uid || caller.uid == 0 || self.gid.is_some_and(in_group)
+        self.own(caller) || self.gid.is_some_and(in_group)
     }
 }
 

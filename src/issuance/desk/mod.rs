@@ -237,8 +237,13 @@ impl Desk {
 
     /// Records that somebody at the admin socket is no admin.
     pub(crate) fn note_stranger(&self, author: Author) {
-        self.counters.refused("not_admin");
-        let reasons = vec!["not_admin"];
+        self.note_refused(author, "not_admin");
+    }
+
+    /// Records that somebody at the admin socket may not do what he asked for.
+    pub(crate) fn note_refused(&self, author: Author, reason: &'static str) {
+        self.counters.refused(reason);
+        let reasons = vec![reason];
         let record = Record::Refused { caller: author.into(), what: "admin", reasons, detail: None };
         // It is refused with or without a record.
         self.append(&record).ok();

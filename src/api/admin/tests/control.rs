@@ -58,3 +58,27 @@ async fn the_log_level_is_changed_and_that_is_recorded() {
     let record = &house.fixture.records("admin")[0];
     assert_eq!((&record["verb"], &record["object"]), (&"log_level".into(), &"debug".into()));
 }
+
+#[tokio::test]
+async fn only_the_daemons_user_and_root_are_invited_to_take_its_place_and_one_at_a_time() {
+    let house = House::new();
+    let ask = |who| {
+        let mut client = ControlClient::new(house.calls(who));
+        let request = pb::ReplaceRequest { version: "1.2\n3".into() };
+        async move { client.replace(request).await }
+    };
+    for group in [caller(1000, GROUP, &[]), caller(1000, 100, &[GROUP]), caller(1000, 100, &[])] {
+        assert_eq!(ask(group).await.unwrap_err().code(), Code::PermissionDenied);
+    }
+    let refused = house.fixture.records("refused");
+    let reasons: Vec<_> = refused.iter().map(|record| record["reasons"][0].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["not_owner", "not_owner", "not_admin"]);
+    assert!(house.invited.lock().unwrap().is_empty());
+    let answer = ask(caller(OWN, 20, &[])).await.unwrap().into_inner();
+    assert_eq!((answer.trust_domain.as_str(), answer.state_dir.as_str()), ("example.org", "/var/lib/dayfly"));
+    assert_eq!((answer.schema, answer.protocol, answer.pid), (7, 4, std::process::id()));
+    assert_eq!(*house.invited.lock().unwrap(), [4242]);
+    let record = &house.fixture.records("admin")[0];
+    assert_eq!((&record["verb"], &record["object"]), (&"replace".into(), &"version 1.23".into()));
+    assert_eq!(ask(caller(0, 0, &[])).await.unwrap_err().code(), Code::Unavailable);
+}

@@ -37,6 +37,8 @@ const GROUP: u32 = 77;
 
 struct House {
     fixture: Fixture,
+    /// Who was invited.
+    invited: Arc<Mutex<Vec<i32>>>,
     routes: Routes,
 }
 
@@ -61,6 +63,7 @@ impl House {
             state_dir: "/var/lib/dayfly".into(),
             kernel: Kernel::probe(&[]).unwrap(),
         };
+        let invited = Arc::default();
         let admin = Admin {
             rights: Rights { uid: OWN, gid: Some(GROUP) },
             desk: fixture.desk.clone(),
@@ -69,11 +72,12 @@ impl House {
             stand: Arc::new(standing),
             explain: Arc::new(|pid| std::future::ready(explanation(pid)).boxed()),
             log,
+            succession: succession(&invited),
             counters: fixture.counters.clone(),
             stopping: fixture.stopping.clone(),
             health: HealthReporter::new(),
         };
-        Self { routes: admin_routes(admin), fixture }
+        Self { routes: admin_routes(admin), fixture, invited }
     }
 
     fn calls(&self, caller: AdminCaller) -> impl Wire + use<> {
@@ -113,6 +117,20 @@ impl<T> Wire for T where
         + Clone
         + Send
 {
+}
+
+/// Invites one process, and then is busy.
+fn succession(invited: &Arc<Mutex<Vec<i32>>>) -> Succession {
+    let invited = invited.clone();
+    let invite: Invite = Box::new(move |pid| {
+        let mut invited = invited.lock().unwrap();
+        if !invited.is_empty() {
+            return Err(Uninvited::Busy);
+        }
+        invited.push(pid);
+        Ok(())
+    });
+    Succession { protocol: 4, schema: 7, invite }
 }
 
 fn standing() -> Standing {
