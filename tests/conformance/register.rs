@@ -44,7 +44,7 @@ const TABLES: [Table; 4] = [
             (22, "tests/floods"),
             (23, "tests/floods"),
             (27, "src/api/connection.rs and body.rs, around handlers and streams"),
-            (28, "not yet: a restart under many watches"),
+            (28, "tests/replace; not yet with 500 watches of Go and Rust clients"),
             (29, "src/issuance/tests.rs, under a clock that tests set"),
             (31, "the socket is opened when there is something that signs"),
             (33, "src/authority/tests, under a clock that tests set"),
