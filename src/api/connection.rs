@@ -265,19 +265,26 @@ async fn answer(
         Asker::Workload(workload) => drop(request.extensions_mut().insert(workload)),
     }
     keep_few(request.headers_mut());
-    let answered = AssertUnwindSafe(turns::take(slot.turns(), routes.call(request))).catch_unwind().await;
-    Ok(match answered {
-        Ok(Ok(response)) => {
+    Ok(match guard(turns::take(slot.turns(), routes.call(request))).await {
+        Ok(response) => {
             counters
                 .request(method, Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
             unseal(response).map(|body| Guarded::new(body, counters.clone(), Some(place)))
         }
-        Ok(Err(never)) => match never {},
-        Err(_) => {
+        Err(panicked) => {
             counters.panicked();
-            refused(status::panicked())
+            refused(panicked)
         }
     })
+}
+
+/// A handler's answer, or what is told of it when it panics.
+async fn guard<T>(call: impl Future<Output = Result<T, Infallible>>) -> Result<T, Status> {
+    match AssertUnwindSafe(call).catch_unwind().await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(never)) => match never {},
+        Err(_) => Err(status::panicked()),
+    }
 }
 
 /// The methods that are counted by name; a caller's other words are not.
@@ -329,9 +336,21 @@ where
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_handler_is_unavailable() {
+        let told = guard(async { panic!("injected") }).await.map(|never: Infallible| never).unwrap_err();
+        assert_eq!(told.code(), Code::Unavailable);
+        let later = guard(async {
+            tokio::task::yield_now().await;
+            panic!("injected")
+        });
+        assert_eq!(later.await.map(|never: Infallible| never).unwrap_err().code(), Code::Unavailable);
+        assert_eq!(guard(async { Ok(7) }).await.unwrap(), 7);
+    }
 
     #[test]
     fn few_headers_are_kept() {
