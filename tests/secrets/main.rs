@@ -15,8 +15,14 @@ use std::{
     time::Duration,
 };
 
-use common::{DAYFLY, Daemon, Folder, messages::Watch, messages::fetch, own_uid};
+use common::{
+    DAYFLY, Daemon, Folder,
+    h2raw::{Head, Raw, message},
+    messages::{JwtOrder, JwtSvids, ToValidate, Validated, Watch, WitSvids, ask, fetch},
+    own_uid,
+};
 use needles::Needles;
+use prost::Message as _;
 
 /// Every file below a folder, but for some.
 fn files(folder: &Path, but: &[&Path]) -> Vec<PathBuf> {
@@ -39,7 +45,7 @@ fn files(folder: &Path, but: &[&Path]) -> Vec<PathBuf> {
 fn no_key_is_found_where_it_does_not_belong() {
     let folder = Folder::new();
     let home = folder.path();
-    fs::write(home.join("dayfly.toml"), "[log]\nlevel = \"trace\"\n").unwrap();
+    fs::write(home.join("dayfly.toml"), "[log]\nlevel = \"trace\"\n[wit]\nenabled = true\n").unwrap();
     let mut daemon = Daemon::start_in(home, &[]);
     for at in 0..3 {
         daemon.entry(&format!("spiffe://example.org/me/{at}"), &[&own_uid()], &["--x509-ttl", "4s"]);
@@ -55,8 +61,22 @@ fn no_key_is_found_where_it_does_not_belong() {
     for _ in 0..30 {
         fetch(&daemon.socket()).unwrap().unwrap().iter().for_each(|svid| needles.add(&svid.key));
     }
+    for at in 0..20 {
+        let order = JwtOrder { audience: vec![format!("audience-{at}")], spiffe_id: String::new() };
+        let jwts: JwtSvids = ask(&daemon.socket(), "FetchJWTSVID", &order).unwrap().unwrap();
+        jwts.svids.iter().for_each(|one| needles.add_token(&one.svid));
+        let judged = ToValidate { audience: "another".to_owned(), svid: jwts.svids[0].svid.clone() };
+        assert!(ask::<Validated>(&daemon.socket(), "ValidateJWTSVID", &judged).unwrap().is_err());
+        let mut raw = Raw::connect(&daemon.socket()).unwrap();
+        let stream = raw.call(&Head::new("/SpiffeWorkloadAPI/FetchWITSVID"), &message(&[])).unwrap();
+        let wits = WitSvids::decode(&*raw.next_message(stream).unwrap().unwrap()).unwrap();
+        for one in &wits.svids {
+            needles.add_jwk(&one.key);
+            needles.add_token(&one.svid);
+        }
+    }
     // A renewal is of one identity at least, since each has its own moment.
-    assert!(needles.keys() >= 20 * 3 + 20 + 30 * 3, "every stream has keys of its own");
+    assert!(needles.keys() >= 20 * 3 + 20 + 30 * 3 + 20 * 3, "every stream has keys of its own");
     let keys = home.join("state/keys");
     for path in files(&keys, &[]) {
         needles.add_file(&fs::read(path).unwrap());

@@ -26,27 +26,45 @@ impl Needles {
         let private = private_number(der).expect("an EC key");
         self.form("the key in DER", der.to_vec());
         self.form("the private number", private.to_vec());
-        for (what, bytes) in [("the key", der), ("the private number", private)] {
-            for upper in [false, true] {
-                self.form(
-                    if what == "the key" { "the key in hex" } else { "the private number in hex" },
-                    hex(bytes, upper),
-                );
-            }
-            for alphabet in [STANDARD, URL] {
-                // Base64 looks different with one and two bytes before it; its first and last characters mix with others.
-                for shift in 0..3 {
-                    let shifted = [&[0; 2][..shift], bytes].concat();
-                    let coded = base64(&shifted, alphabet);
-                    let inner = coded[4..coded.len() - 4].to_vec();
-                    self.form("base64", inner);
-                }
-            }
-            self.form("bytes as Debug shows them", format!("{bytes:?}").trim_matches(['[', ']']).as_bytes().to_vec());
-        }
+        self.spelt("the key in hex", der);
+        self.spelt("the private number in hex", private);
         // A PEM body has its line ends after 64 characters: its second line alone is proof enough.
         let coded = base64(der, STANDARD);
         self.form("a PEM line", coded[64..128].to_vec());
+    }
+
+    /// A token's signature, without which it is worth nothing: base64url, as it stands in the token, and in other forms.
+    pub(super) fn add_token(&mut self, token: &str) {
+        let signature = token.rsplit('.').next().expect("a signature");
+        self.form("a token's signature", signature.as_bytes().to_vec());
+        self.spelt("a token's signature in hex", &data_encoding::BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap());
+    }
+
+    /// A private JWK, JSON.
+    pub(super) fn add_jwk(&mut self, jwk: &str) {
+        let jwk: serde_json::Value = serde_json::from_str(jwk).unwrap();
+        let private = jwk["d"].as_str().expect("a private key");
+        let bytes = data_encoding::BASE64URL_NOPAD.decode(private.as_bytes()).unwrap();
+        if self.keys.insert(bytes.clone()) {
+            self.form("the private number", bytes.clone());
+            self.spelt("the private number in hex", &bytes);
+        }
+    }
+
+    /// As programs write bytes down.
+    fn spelt(&mut self, in_hex: &'static str, bytes: &[u8]) {
+        for upper in [false, true] {
+            self.form(in_hex, hex(bytes, upper));
+        }
+        for alphabet in [STANDARD, URL] {
+            // Base64 looks different with one and two bytes before it; its first and last characters mix with others.
+            for shift in 0..3 {
+                let shifted = [&[0; 2][..shift], bytes].concat();
+                let coded = base64(&shifted, alphabet);
+                self.form("base64", coded[4..coded.len() - 4].to_vec());
+            }
+        }
+        self.form("bytes as Debug shows them", format!("{bytes:?}").trim_matches(['[', ']']).as_bytes().to_vec());
     }
 
     /// A key as the CA keeps it: PEM or DER, PKCS#8.
