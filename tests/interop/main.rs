@@ -53,6 +53,23 @@ impl Client {
         assert!(!watched.contains("error"), "{watched}");
     }
 
+    /// Tokens and their bundles, ours and those of a trust domain that the caller's entry federates with.
+    fn check_tokens(&self) {
+        let (ours, _theirs, token) = federated();
+        let out = self.run(&ours, &["tokens", &token]);
+        let expected = [
+            "trusted example.org other.test",
+            "local spiffe://example.org/peer",
+            "remote spiffe://example.org/peer",
+            "federated spiffe://other.test/them",
+            "refused ",
+        ];
+        for line in expected {
+            assert!(out.lines().any(|said| said.starts_with(line)), "{line}: {out}");
+        }
+        assert!(!out.contains("accepted"), "{out}");
+    }
+
     /// Served at the first try, each time, where an entry names the program.
     fn check_challenge(&self) {
         let daemon = Daemon::start("");
@@ -64,6 +81,18 @@ impl Client {
         let refused = daemon.audit().iter().filter(|record| record["kind"] == "refused").count();
         assert_eq!(refused, 0, "{}", daemon.log());
     }
+}
+
+/// Two daemons, the first of which trusts the second, and a JWT-SVID of the second.
+fn federated() -> (Daemon, Daemon, String) {
+    let (ours, theirs) = (Daemon::start("[wit]\nenabled = true\n"), Daemon::start_of("other.test", ""));
+    theirs.entry("spiffe://other.test/them", &[&own_uid()], &[]);
+    let token = theirs.cli(&["fetch", "jwt", "--audience", "aud-a"]).trim().to_owned();
+    let bundle = theirs.home().join("bundle.json");
+    std::fs::write(&bundle, theirs.cli(&["fetch", "bundle", "--format", "spiffe"])).unwrap();
+    ours.cli(&["bundle", "set", "other.test", &bundle.display().to_string()]);
+    ours.entry("spiffe://example.org/peer", &[&own_uid()], &["--federates-with", "other.test"]);
+    (ours, theirs, token)
 }
 
 fn from_environment(name: &str) -> Option<String> {
@@ -89,6 +118,13 @@ fn running(command: &str) -> PathBuf {
 fn py_spiffe_fetches_and_watches() {
     if let Some(client) = python() {
         client.check();
+    }
+}
+
+#[test]
+fn py_spiffe_fetches_and_validates_tokens() {
+    if let Some(client) = python() {
+        client.check_tokens();
     }
 }
 
@@ -128,6 +164,13 @@ fn go_spiffe_fetches_and_watches() {
 }
 
 #[test]
+fn go_spiffe_fetches_and_validates_tokens() {
+    if let Some(client) = go() {
+        client.check_tokens();
+    }
+}
+
+#[test]
 fn go_spiffe_answers_the_challenge() {
     if let Some(client) = go() {
         client.check_challenge();
@@ -143,6 +186,13 @@ fn go() -> Option<Client> {
 fn java_spiffe_fetches_and_watches() {
     if let Some(client) = java() {
         client.check();
+    }
+}
+
+#[test]
+fn java_spiffe_fetches_and_validates_tokens() {
+    if let Some(client) = java() {
+        client.check_tokens();
     }
 }
 
@@ -180,6 +230,23 @@ async fn rust_spiffe_fetches_and_watches() {
     }
     leaves.dedup();
     assert_eq!(leaves.len(), 3, "each message has a new certificate");
+}
+
+#[tokio::test]
+async fn rust_spiffe_fetches_and_validates_tokens() {
+    let (ours, _theirs, token) = federated();
+    let client = spiffe::WorkloadApiClient::connect_to(ours.endpoint()).await.unwrap();
+    let svid = client.fetch_jwt_svid(["aud-a", "aud-b"], None).await.unwrap();
+    assert_eq!(svid.spiffe_id().to_string(), "spiffe://example.org/peer");
+    let bundles = client.fetch_jwt_bundles().await.unwrap();
+    for name in ["example.org", "other.test"] {
+        assert!(bundles.get(&spiffe::TrustDomain::new(name).unwrap()).is_some(), "{name}");
+    }
+    let remote = client.validate_jwt_token("aud-b", svid.token()).await.unwrap();
+    assert_eq!(remote.spiffe_id(), svid.spiffe_id());
+    let federated = client.validate_jwt_token("aud-a", &token).await.unwrap();
+    assert_eq!(federated.spiffe_id().to_string(), "spiffe://other.test/them");
+    assert!(client.validate_jwt_token("aud-c", svid.token()).await.is_err());
 }
 
 #[tokio::test]

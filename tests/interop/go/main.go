@@ -1,13 +1,16 @@
-// go-spiffe, unmodified, as a caller: peer fetch | watch | loop N
+// go-spiffe, unmodified, as a caller: peer fetch | tokens TOKEN | watch | loop N
 package main
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"sort"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
@@ -15,6 +18,8 @@ func main() {
 	switch os.Args[1] {
 	case "fetch":
 		fetch()
+	case "tokens":
+		tokens(os.Args[2])
 	case "watch":
 		watch()
 	case "loop":
@@ -49,6 +54,42 @@ func fetch() {
 	for _, bundle := range bundles.Bundles() {
 		fmt.Println("bundle", bundle.TrustDomain().Name(), len(bundle.X509Authorities()))
 	}
+}
+
+func tokens(foreign string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	client, err := workloadapi.New(ctx)
+	must(err)
+	defer client.Close()
+	svid, err := client.FetchJWTSVID(ctx, jwtsvid.Params{Audience: "aud-a", ExtraAudiences: []string{"aud-b"}})
+	must(err)
+	bundles, err := client.FetchJWTBundles(ctx)
+	must(err)
+	names := []string{}
+	for _, bundle := range bundles.Bundles() {
+		names = append(names, bundle.TrustDomain().Name())
+	}
+	sort.Strings(names)
+	fmt.Println("trusted", strings.Join(names, " "))
+	local, err := jwtsvid.ParseAndValidate(svid.Marshal(), bundles, []string{"aud-a"})
+	must(err)
+	fmt.Println("local", local.ID)
+	remote, err := client.ValidateJWTSVID(ctx, svid.Marshal(), "aud-b")
+	must(err)
+	fmt.Println("remote", remote.ID)
+	federated, err := client.ValidateJWTSVID(ctx, foreign, "aud-a")
+	must(err)
+	fmt.Println("federated", federated.ID)
+	if _, err := client.ValidateJWTSVID(ctx, svid.Marshal(), "aud-c"); err != nil {
+		fmt.Println("refused", err)
+	}
+	if _, err := client.FetchJWTSVID(ctx, jwtsvid.Params{}); err != nil {
+		fmt.Println("no audience", err)
+	}
+	wit, err := client.FetchWITSVID(ctx, "")
+	must(err)
+	fmt.Println("wit", wit.ID)
 }
 
 type watcher struct {

@@ -1,4 +1,4 @@
-"""py-spiffe, unmodified, as a caller: peer.py fetch | watch | loop N | fork"""
+"""py-spiffe, unmodified, as a caller: peer.py fetch | tokens | watch | loop N | fork"""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 
-from spiffe import WorkloadApiClient, X509Source
+from spiffe import JwtSvid, WorkloadApiClient, X509Source
 
 
 def fetch():
@@ -18,6 +18,22 @@ def fetch():
             print("bundle", bundle.trust_domain, len(bundle.x509_authorities))
     with X509Source(timeout_in_seconds=5) as source:
         print("source", source.get_x509_context().default_svid.spiffe_id)
+
+
+def tokens():
+    with WorkloadApiClient(default_timeout=5) as client:
+        svid = client.fetch_jwt_svid({"aud-a", "aud-b"})
+        bundles = client.fetch_jwt_bundles()
+        print("trusted", " ".join(sorted(bundle.trust_domain.name for bundle in bundles.bundles)))
+        own = bundles.get_bundle_for_trust_domain(svid.spiffe_id.trust_domain)
+        print("local", JwtSvid.parse_and_validate(svid.token, own, {"aud-a"}).spiffe_id)
+        print("remote", client.validate_jwt_svid(svid.token, "aud-b").spiffe_id)
+        print("federated", client.validate_jwt_svid(sys.argv[2], "aud-a").spiffe_id)
+        try:
+            client.validate_jwt_svid(svid.token, "aud-c")
+            print("accepted a wrong audience")
+        except Exception as error:
+            print("refused", error)
 
 
 def watch():
@@ -76,4 +92,4 @@ def fork():
             time.sleep(0.05)
 
 
-{"fetch": fetch, "watch": watch, "fork": fork, "loop": lambda: loop(int(sys.argv[2]))}[sys.argv[1]]()
+{"fetch": fetch, "tokens": tokens, "watch": watch, "fork": fork, "loop": lambda: loop(int(sys.argv[2]))}[sys.argv[1]]()

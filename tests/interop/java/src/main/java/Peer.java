@@ -1,3 +1,7 @@
+import io.spiffe.bundle.jwtbundle.JwtBundleSet;
+import io.spiffe.exception.JwtSvidException;
+import io.spiffe.spiffeid.TrustDomain;
+import io.spiffe.svid.jwtsvid.JwtSvid;
 import io.spiffe.workloadapi.DefaultWorkloadApiClient;
 import io.spiffe.workloadapi.Watcher;
 import io.spiffe.workloadapi.WorkloadApiClient;
@@ -7,12 +11,14 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 
-/** java-spiffe, unmodified, as a caller: Peer fetch | watch | loop N. */
+/** java-spiffe, unmodified, as a caller: Peer fetch | tokens TOKEN | watch | loop N. */
 public class Peer {
     public static void main(String[] args) throws Exception {
         switch (args[0]) {
             case "fetch" -> fetch();
+            case "tokens" -> tokens(args[1]);
             case "watch" -> watch();
             case "loop" -> loop(Integer.parseInt(args[1]));
             default -> System.exit(2);
@@ -26,6 +32,24 @@ public class Peer {
                 .forEach(svid -> System.out.println("x509 " + svid.getSpiffeId() + " " + svid.getChain().size()));
             client.fetchX509Bundles().getBundles()
                 .forEach((domain, bundle) -> System.out.println("bundle " + domain.getName() + " " + bundle.getX509Authorities().size()));
+        }
+    }
+
+    static void tokens(String foreign) throws Exception {
+        try (WorkloadApiClient client = DefaultWorkloadApiClient.newClient()) {
+            JwtSvid svid = client.fetchJwtSvid("aud-a", "aud-b");
+            JwtBundleSet bundles = client.fetchJwtBundles();
+            String names = bundles.getBundles().keySet().stream().map(TrustDomain::getName).sorted().collect(Collectors.joining(" "));
+            System.out.println("trusted " + names);
+            System.out.println("local " + JwtSvid.parseAndValidate(svid.getToken(), bundles, Set.of("aud-a")).getSpiffeId());
+            System.out.println("remote " + client.validateJwtSvid(svid.getToken(), "aud-b").getSpiffeId());
+            System.out.println("federated " + client.validateJwtSvid(foreign, "aud-a").getSpiffeId());
+            try {
+                client.validateJwtSvid(svid.getToken(), "aud-c");
+                System.out.println("accepted a wrong audience");
+            } catch (JwtSvidException refusal) {
+                System.out.println("refused " + refusal.getCause().getMessage());
+            }
         }
     }
 
