@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::{
+    io,
     os::unix::{
         fs::{PermissionsExt as _, chown, symlink},
         process::ExitStatusExt as _,
@@ -26,7 +27,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { folder: Scratch::new(), child: Command::new("sleep").arg("600").spawn().unwrap() }
+        Self { folder: Scratch::new(), child: sleeping(&mut Command::new("env")).unwrap() }
     }
 
     fn file(&self, text: &str) -> PathBuf {
@@ -50,6 +51,16 @@ impl Drop for World {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// A process that ends at SIGHUP, also where whoever runs the tests has it ignored (nohup). Not before it is so.
+fn sleeping(command: &mut Command) -> io::Result<Child> {
+    let child = command.args(["--default-signal=HUP", "sleep", "600"]).spawn()?;
+    let name = format!("/proc/{}/comm", child.id());
+    while fs::read_to_string(&name).unwrap() != "sleep\n" {
+        std::thread::yield_now();
+    }
+    Ok(child)
 }
 
 fn recipient(text: &str) -> Recipient {
@@ -162,16 +173,11 @@ async fn another_users_file_names_only_that_users_processes() {
     let path = world.pid_file();
     chown(&path, Some(4_711), None).unwrap();
     assert!(refused(&path).await.contains("is uid 4711's"), "root's process by a stranger's word");
-    let own = Command::new("setpriv").args(["--reuid", "4711", "--clear-groups", "sleep", "600"]).spawn();
+    let own = sleeping(Command::new("setpriv").args(["--reuid", "4711", "--clear-groups", "env"]));
     let Ok(own) = own else { return };
     world.child.kill().unwrap();
     world.end();
     world.child = own;
-    // Not before it has taken the uid.
-    let proc = format!("/proc/{}", world.child.id());
-    while fs::metadata(&proc).unwrap().uid() != 4_711 {
-        std::thread::yield_now();
-    }
     fs::write(&path, world.child.id().to_string()).unwrap();
     recipient(path.to_str().unwrap()).signal().await.unwrap();
     assert_eq!(world.end(), Some(libc::SIGHUP));
