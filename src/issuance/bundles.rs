@@ -121,9 +121,12 @@ impl BundleFeed {
         for _ in 0..ROUNDS_MAX {
             // Before anything is read, so that no change is lost.
             let snapshot = self.registry.borrow_and_update().clone();
+            let attested = self.issuer.attest(&self.caller, &snapshot).await?;
+            if !self.issuer.gives_still(&attested, &snapshot) {
+                continue;
+            }
             let keyring = self.keyring.borrow_and_update().clone();
             let foreign = self.foreign.borrow_and_update().clone();
-            let attested = self.issuer.attest(&self.caller, &snapshot).await?;
             let entries = match self.entitled(&snapshot, &attested) {
                 Ok(entries) => entries,
                 Err(reasons) => {
@@ -141,7 +144,7 @@ impl BundleFeed {
             if self.sent.as_ref() == Some(&bundles) {
                 return Ok(None);
             }
-            if self.issuer.holds(&self.caller, &attested).await? {
+            if self.issuer.holds(&self.caller, &attested).await? && self.issuer.gives_still(&attested, &snapshot) {
                 if self.sent.is_some() {
                     self.issuer.pushed();
                 }

@@ -167,9 +167,12 @@ impl<K: Kind> Feed<K> {
         for _ in 0..ROUNDS_MAX {
             // Before anything is read, so that no change is lost.
             let snapshot = self.registry.borrow_and_update().clone();
+            let attested = self.issuer.attest(&self.caller, &snapshot).await?;
+            if !self.issuer.gives_still(&attested, &snapshot) {
+                continue;
+            }
             let keyring = self.keyring.borrow_and_update().clone();
             let foreign = self.foreign.borrow_and_update().clone();
-            let attested = self.issuer.attest(&self.caller, &snapshot).await?;
             let mut granted = self.issuer.granted(&attested, &snapshot);
             if granted.beyond > 0 && self.sent.is_none() {
                 self.issuer.too_many(&self.caller, granted.given.len() + granted.beyond);
@@ -193,8 +196,8 @@ impl<K: Kind> Feed<K> {
             if self.keyring.has_changed().unwrap_or(false) {
                 continue;
             }
-            // Last of all: it is still the process that was attested.
-            if self.issuer.holds(&self.caller, &attested).await? {
+            // Last of all: it is still the process that was attested, and nothing was taken from it meanwhile.
+            if self.issuer.holds(&self.caller, &attested).await? && self.issuer.gives_still(&attested, &snapshot) {
                 if is_news && self.sent.is_some() {
                     self.issuer.pushed();
                 }

@@ -157,6 +157,17 @@ impl Issuer {
         granted(snapshot, &attested.selectors, self.clock.now())
     }
 
+    /// Whether the registry as it is now gives a caller what it gave then. While a caller was asked, or looked at, which
+    /// it can draw out, an entry may have gone.
+    pub(super) fn gives_still(&self, attested: &Attested, then: &Arc<Snapshot>) -> bool {
+        let now = self.sources.registry.borrow().clone();
+        let said = |snapshot: &Snapshot| {
+            let given = self.granted(attested, snapshot).given.into_iter();
+            given.map(|one| (one.id.clone(), one.revision, one.spiffe_id().clone())).collect::<Vec<_>>()
+        };
+        Arc::ptr_eq(&now, then) || attested.is_enough_for(&now) && said(&now) == said(then)
+    }
+
     /// A caller has more identities than one answer has.
     pub(super) fn too_many(&self, caller: &Caller, identities: usize) {
         self.counters.limit_met("identities_per_caller");

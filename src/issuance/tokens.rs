@@ -99,6 +99,9 @@ impl Issuer {
         for _ in 0..ROUNDS_MAX {
             let snapshot = self.registry().borrow().clone();
             let attested = self.attest(caller, &snapshot).await?;
+            if !self.gives_still(&attested, &snapshot) {
+                continue;
+            }
             let Granted { given: mut entries, withheld, .. } = self.granted(&attested, &snapshot);
             entries.retain(|entry| wanted.has(entry));
             if entries.is_empty() {
@@ -108,8 +111,8 @@ impl Issuer {
                 return Err(self.refuse(caller, &attested, Credential::Jwt.name(), Reason::of_nothing(withheld)));
             }
             let tokens = self.sign_jwts(caller, &attested, &entries, audiences)?;
-            // Last of all: it is still the process that was attested.
-            if self.holds(caller, &attested).await? {
+            // Last of all: it is still the process that was attested, and nothing was taken from it meanwhile.
+            if self.holds(caller, &attested).await? && self.gives_still(&attested, &snapshot) {
                 let of_templates: Vec<_> = withheld.iter().filter(|each| each.why.is_of_template()).collect();
                 self.withheld(caller, &attested, Credential::Jwt.name(), &of_templates);
                 return Ok(tokens);

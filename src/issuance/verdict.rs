@@ -54,13 +54,13 @@ impl Issuer {
         question: &Question,
     ) -> Result<Result<Validated, jwt::Error>, Error> {
         for _ in 0..ROUNDS_MAX {
-            let (snapshot, keyring) = (self.registry().borrow().clone(), self.keyring().borrow().clone());
-            let foreign = self.foreign().borrow().clone();
+            let snapshot = self.registry().borrow().clone();
             let attested = self.attest(caller, &snapshot).await?;
             let entries = self.entitled(&attested, &snapshot, Credential::Jwt);
-            if !self.holds(caller, &attested).await? {
+            if !self.holds(caller, &attested).await? || !self.gives_still(&attested, &snapshot) {
                 continue;
             }
+            let (keyring, foreign) = (self.keyring().borrow().clone(), self.foreign().borrow().clone());
             let entries = match entries {
                 Ok(entries) => entries,
                 Err(_) if self.jwt_rules().strangers_verify => Vec::new(),

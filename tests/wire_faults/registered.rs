@@ -6,10 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prost::Message as _;
+
 use super::common::{
     Daemon,
-    h2raw::{FETCH_SVID, Head, PERMISSION_DENIED, Raw, message},
-    messages::Watch,
+    h2raw::{ACK, FETCH_BUNDLES, FETCH_SVID, Head, PERMISSION_DENIED, PING, Raw, frame, message},
+    messages::{JwtOrder, ToValidate, Watch},
     own_uid,
 };
 
@@ -39,6 +41,40 @@ fn a_removed_entry_ends_all_streams_of_its_caller() {
         println!("removed → ended: {:?} after the verb was done", at.saturating_duration_since(removed));
         assert_eq!(answer.code(), Some(PERMISSION_DENIED), "{answer:?}");
         assert_eq!(answer.words(), "no identity issued");
+    }
+}
+
+/// A caller that keeps the daemon waiting for its answer to the challenge gains nothing by it.
+#[test]
+fn an_entry_that_goes_while_its_caller_is_asked_gives_nothing() {
+    let daemon = Daemon::start("[wit]\nenabled = true\n");
+    let path = format!("unix:path:{}", std::env::current_exe().unwrap().canonicalize().unwrap().display());
+    let order = JwtOrder { audience: vec!["a".to_owned()], spiffe_id: String::new() }.encode_to_vec();
+    let judged = ToValidate { audience: "a".to_owned(), svid: "x".to_owned() }.encode_to_vec();
+    for (method, request) in [
+        (FETCH_SVID, &[][..]),
+        (FETCH_BUNDLES, &[]),
+        ("/SpiffeWorkloadAPI/FetchJWTSVID", &order),
+        ("/SpiffeWorkloadAPI/FetchJWTBundles", &[]),
+        ("/SpiffeWorkloadAPI/ValidateJWTSVID", &judged),
+        ("/SpiffeWorkloadAPI/FetchWITSVID", &[]),
+        ("/SpiffeWorkloadAPI/FetchWITBundles", &[]),
+    ] {
+        let id = daemon.entry("spiffe://example.org/me", &[&own_uid(), &path], &[]);
+        let mut raw = Raw::connect(&daemon.socket()).unwrap();
+        let stream = raw.call(&Head::new(method), &message(request)).unwrap();
+        let asked = loop {
+            let came = raw.next_frame().unwrap();
+            if came.kind == PING && came.flags == 0 {
+                break came;
+            }
+        };
+        daemon.cli(&["entry", "remove", &id]);
+        let issued = daemon.status().sum("issued", "");
+        raw.send(&frame(PING, ACK, 0, &asked.payload)).unwrap();
+        let answer = raw.next_message(stream).unwrap().expect_err(method);
+        assert_eq!(answer.code(), Some(PERMISSION_DENIED), "{method}: {answer:?}");
+        assert_eq!(daemon.status().sum("issued", ""), issued, "{method}: nothing was signed for it");
     }
 }
 
