@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use nix::{sys::signal::Signal, unistd::geteuid};
+use nix::{fcntl::readlinkat, sys::signal::Signal, unistd::geteuid};
 
 use crate::{
     cli::{exit::Exit, failure::Failure},
@@ -149,17 +149,21 @@ fn open(path: &Path) -> Result<(File, fs::Metadata), Failure> {
             .hint("is the service running? it takes the new files when it starts"),
         _ => Failure::because(format_args!("the pid file {at} cannot be read"), error),
     };
-    let own = geteuid().as_raw();
-    if let Ok(link) = fs::symlink_metadata(path)
-        && link.is_symlink()
-        && ![0, own].contains(&link.uid())
-    {
-        return Err(Failure::new(Exit::Failed, format!("the pid file {at} is a link of uid {}", link.uid()))
-            .hint("name the file itself: whoever owns the link can let it lead anywhere"));
-    }
-    // A FIFO must not keep us waiting for its writer.
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(path);
-    let file = opened.map_err(|error| cannot(&error))?;
+    let file = match open_itself(path, 0) {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            // The very link whose owner is asked is the one that is followed: the name may lead elsewhere by now.
+            let link = open_itself(path, libc::O_PATH).map_err(|error| cannot(&error))?;
+            let owner = link.metadata().map_err(|error| cannot(&error))?.uid();
+            if ![0, geteuid().as_raw()].contains(&owner) {
+                return Err(Failure::new(Exit::Failed, format!("the pid file {at} is a link of uid {owner}"))
+                    .hint("name the file itself: whoever owns the link can let it lead anywhere"));
+            }
+            let target = readlinkat(&link, "").map_err(|error| cannot(&error.into()))?;
+            open_itself(&path.parent().unwrap_or(Path::new("")).join(target), 0)
+        }
+        opened => opened,
+    };
+    let file = file.map_err(|error| cannot(&error))?;
     let meta = file.metadata().map_err(|error| cannot(&error))?;
     if !meta.is_file() {
         return Err(Failure::new(Exit::Failed, format!("the pid file {at} is not a plain file")));
@@ -169,6 +173,12 @@ fn open(path: &Path) -> Result<(File, fs::Metadata), Failure> {
             .hint("`chmod go-w` it: whoever writes there chooses who is signalled"));
     }
     Ok((file, meta))
+}
+
+/// Opens what has this name, and follows no link. A FIFO must not keep us waiting for its writer.
+fn open_itself(path: &Path, flags: i32) -> io::Result<File> {
+    let flags = flags | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 /// The process that the file names.

@@ -9,9 +9,11 @@ use std::{
         process::ExitStatusExt as _,
     },
     process::{Child, Command},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use nix::{
+    fcntl::{AT_FDCWD, RenameFlags, renameat2},
     sys::wait::{Id, WaitPidFlag, waitid},
     unistd::Pid,
 };
@@ -195,6 +197,38 @@ async fn a_link_of_another_user_is_refused_and_our_own_is_followed() {
     }
     recipient(link.to_str().unwrap()).signal().await.unwrap();
     assert_eq!(world.end(), Some(libc::SIGHUP));
+}
+
+/// Whoever owns the folder swaps a file of its own with a link to root's pid file, all the while.
+#[tokio::test]
+async fn a_link_that_comes_between_two_looks_is_not_followed() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let mut world = World::new();
+    let of_root = world.pid_file();
+    let (path, link) = (world.folder.path().join("service.pid"), world.folder.path().join("link.pid"));
+    fs::write(&path, world.child.id().to_string()).unwrap();
+    chown(&path, Some(4_711), None).unwrap();
+    symlink(&of_root, &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(4_711), None).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                renameat2(AT_FDCWD, &path, AT_FDCWD, &link, RenameFlags::RENAME_EXCHANGE).unwrap();
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let signalled = std::thread::spawn({
+            let path = path.clone();
+            move || (0..2_000).filter(|_| runtime.block_on(recipient(path.to_str().unwrap()).signal()).is_ok()).count()
+        });
+        let signalled = signalled.join();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(signalled.unwrap(), 0, "root's process, by a stranger's word");
+    });
+    assert!(world.child.try_wait().unwrap().is_none(), "it was signalled");
 }
 
 #[tokio::test(start_paused = true)]
