@@ -1,10 +1,19 @@
-//! Unmodified clients of the ecosystem against the built daemon: fetch, bundles, watch, renewal, the challenge.
+//! Unmodified clients of the ecosystem against the built daemon: fetch, bundles, watch, renewal, the challenge; and libraries
+//! for tokens that know nothing of SPIFFE.
 //!
 //! `tests/run` installs them and says where they are; a client that is not there is not run.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;
+mod libraries;
 mod spire;
 
 use std::{

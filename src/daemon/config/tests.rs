@@ -217,6 +217,11 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("workload_sockets = []", 2, "workload_sockets: must name at least one socket"),
     ("workload_sockets = \"/a\"", 2, "workload_sockets: must be a list, not a text"),
     ("workload_sockets = [\n\"/a\",\n\"b\"]", 4, "workload_sockets: must be an absolute path, not \"b\""),
+    (
+        "workload_sockets = [\"tcp://127.0.0.1:8081\"]",
+        2,
+        "workload_sockets: must be an absolute path, not \"tcp://127.0.0.1:8081\"",
+    ),
     ("workload_sockets = [\"/a\", \"/a\"]", 2, "workload_sockets: the socket \"/a\" is named twice"),
     (
         "admin_socket = \"/run/dayfly/workload.sock\"",
