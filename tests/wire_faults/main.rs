@@ -21,6 +21,7 @@ mod start;
 mod state;
 mod tokens;
 mod transport;
+mod unread;
 mod userns;
 mod wire;
 

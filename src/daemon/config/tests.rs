@@ -82,6 +82,9 @@ fn every_value_of_the_file_is_taken() {
         streams_per_uid = 5
         streams_uid_0 = 6
         streams_total = 7
+        answer_bytes_per_uid = "5MiB"
+        answer_bytes_uid_0 = "6MiB"
+        answer_bytes_total = "7MiB"
         connects_per_second = 8
         requests_per_second = 9
         header_list_bytes = 8192
@@ -136,6 +139,9 @@ fn every_value_of_the_file_is_taken() {
             streams_per_uid: 5,
             streams_uid_0: 6,
             streams_total: 7,
+            answer_bytes_per_uid: 5 << 20,
+            answer_bytes_uid_0: 6 << 20,
+            answer_bytes_total: 7 << 20,
             connects_per_second: 8,
             requests_per_second: 9,
             header_list_bytes: 8_192,
