@@ -82,8 +82,8 @@ impl<B: AsRef<[u8]>> AsRef<[u8]> for Counted<B> {
 
 /// The allowance of a connection all of whose answers together may have so many bytes.
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 pub(super) fn allowance(answer_bytes: usize) -> Allowance {
-    use super::limits::fixture::gate;
-    let slot = gate(answer_bytes).connect(7, std::time::Instant::now());
-    Allowance::new(Arc::new(slot.unwrap_or_else(|over| unreachable!("{over:?}"))), Arc::default())
+    let slot = super::limits::fixture::gate(answer_bytes).connect(7, std::time::Instant::now()).unwrap();
+    Allowance::new(Arc::new(slot), Arc::default())
 }

@@ -215,8 +215,8 @@ fn whoever_holds_most_bytes_makes_room() {
 #[test]
 fn few_bytes_leave_at_once() {
     let gate = gate(6, 6, 100);
-    let greatest: Vec<_> = [7, 8].into_iter().map(|uid| connect(&gate, uid).unwrap()).collect();
-    let mut held = vec![greatest[0].hold(31).unwrap(), greatest[1].hold(29).unwrap()];
+    let [greatest, next] = [7, 8].map(|uid| connect(&gate, uid).unwrap());
+    let mut held = vec![greatest.hold(31).unwrap(), next.hold(29).unwrap()];
     let newcomer = connect(&gate, 9).unwrap();
     held.push(newcomer.hold(20).unwrap());
     held.push(newcomer.hold(4).unwrap());
