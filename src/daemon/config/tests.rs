@@ -178,6 +178,7 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("[jwt]\nttl_max = \"5h\"", 3, "authority.token_key_ttl: must be at least six times jwt.ttl_max"),
     ("[authority]\ntoken_key_ttl = \"5h\"", 3, "authority.token_key_ttl: must be at least six times jwt.ttl_max"),
     ("[jwt]\nissuer = \"a b\"", 3, "jwt.issuer: must be a URL or a name in ASCII without spaces"),
+    ("[jwt]\nissuer = 'a\\b'", 3, "without spaces, quotes and backslashes"),
     ("[jwt]\nleeway = \"61s\"", 3, "jwt.leeway: must be from 0s to 1m"),
     ("[authority]\nroot_ttl = \"36h\"", 3, "authority.root_ttl: must be at least twice authority.issuing_ttl"),
     (
