@@ -12,6 +12,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod execs;
 mod foreign;
 mod groups;
 mod headers;
