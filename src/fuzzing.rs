@@ -253,6 +253,7 @@ pub fn requests(bytes: &[u8]) -> bool {
                 audiences.is_ok(),
                 (1..=jwt::AUDIENCES_MAX).contains(&asked.len())
                     && asked.iter().all(|audience| (1..=AUDIENCE_BYTES_MAX).contains(&audience.len()))
+                    && jwt::audiences_bytes(&asked) <= jwt::AUDIENCES_BYTES_MAX
             );
             audiences.is_ok() && wanted.is_ok()
         }),

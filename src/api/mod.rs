@@ -1,6 +1,7 @@
 //! The doors: they translate between the wire and the spine, and decide nothing.
 
 mod admin;
+mod allowance;
 mod body;
 mod bucket;
 mod claims;
