@@ -50,7 +50,7 @@ fn nginx_drops_no_request_through_three_rotations() {
     let curl = recipe.lines("as shop").split_off(1).join("\n");
     stage
         .eventually("nginx serves", || stage.shell(CLIENT, &curl).output().is_ok_and(|output| output.status.success()));
-    assert!(stage.run(CLIENT, &[curl.clone()]).starts_with("CN=shop.example.org "));
+    assert!(stage.run(CLIENT, std::slice::from_ref(&curl)).starts_with("CN=shop.example.org "));
     refuses_others(&stage, &curl);
 
     let probe = Probe { port, name: "web.example.org", preface: Preface::Nothing, certs: client_certs };

@@ -53,7 +53,7 @@ fn postgresql_drops_no_query_through_three_rotations() {
 
     let psql = recipe.lines("as orders").split_off(1).join("\n");
     let ask = format!("{psql} -XAtc 'select client_serial from pg_stat_ssl where pid = pg_backend_pid()'");
-    stage.run(CLIENT, &[ask.clone()]);
+    stage.run(CLIENT, std::slice::from_ref(&ask));
     refuses_others(&stage, &ask);
 
     let probe = Probe { port, name: "db.example.org", preface: Preface::Postgres, certs: client_certs };

@@ -72,7 +72,10 @@ impl Probe {
             }
             // One byte at a time: what follows the line is TLS.
             Preface::Nats => {
-                while (&socket).bytes().next().transpose()?.ok_or(io::ErrorKind::UnexpectedEof)? != b'\n' {}
+                let mut byte = [0];
+                while byte != *b"\n" {
+                    socket.read_exact(&mut byte)?;
+                }
             }
         }
         let name = ServerName::try_from(self.name).map_err(io::Error::other)?;
