@@ -92,6 +92,7 @@ pub(super) fn audit(config: &Config) -> audit::Limits {
         total_bytes_max: config.audit.total_bytes,
         reserve_bytes: AUDIT_RESERVE_BYTES,
         refusals_per_minute: config.audit.refusals_per_uid_minute,
+        bytes_per_minute: config.audit.bytes_per_uid_minute,
         durability: match config.audit.durability {
             Durability::Normal => audit::Durability::Soon,
             Durability::Strict => audit::Durability::Strict,

@@ -15,6 +15,7 @@ mod jitter;
 mod kind;
 mod pace;
 mod standing;
+mod recorded;
 #[cfg(test)]
 mod tests;
 mod tokens;
