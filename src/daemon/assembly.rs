@@ -125,6 +125,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     if let Some(Behind { acknowledged, found, .. }) = store.behind() {
         record(&log, "database_older", format!("it had {found} of {acknowledged} acknowledged changes"));
     }
+    reached(Step::Locked);
     let owner = Owner::open(
         settings::authority(&config),
         &config.state_dir,

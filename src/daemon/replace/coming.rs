@@ -165,6 +165,7 @@ impl Coming {
     /// # Errors
     /// Why there is nothing to take over; the old one goes on.
     pub(crate) async fn receive(self) -> Result<Option<Start>, Error> {
+        reached(Step::Joined);
         // That it is gone shows below.
         self.packets.send(&Message::Ready {}.to_bytes(), &[]).await.ok();
         reached(Step::Ready);
