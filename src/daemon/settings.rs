@@ -100,13 +100,17 @@ pub(super) fn audit(config: &Config) -> audit::Limits {
     }
 }
 
+pub(super) fn layout(config: &Config) -> authority::Layout {
+    match config.authority.layout {
+        Layout::Rooted => authority::Layout::Rooted,
+        Layout::SelfSigned => authority::Layout::SelfSigned,
+    }
+}
+
 pub(super) fn authority(config: &Config) -> authority::Settings {
     authority::Settings {
         trust_domain: config.trust_domain.clone(),
-        layout: match config.authority.layout {
-            Layout::Rooted => authority::Layout::Rooted,
-            Layout::SelfSigned => authority::Layout::SelfSigned,
-        },
+        layout: layout(config),
         algorithm: match config.authority.algorithm {
             Algorithm::P256 => authority::Algorithm::P256,
             Algorithm::P384 => authority::Algorithm::P384,
