@@ -1,7 +1,8 @@
 //! One caller's stream while the clock moves: this process, through a real connection to itself.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod changes;
 mod foreign;
 
 use std::{
