@@ -13,9 +13,10 @@ pub(crate) mod foreign;
 mod issuer;
 mod jitter;
 mod kind;
+mod orders;
 mod pace;
-mod standing;
 mod recorded;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod tokens;
