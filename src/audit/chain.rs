@@ -101,6 +101,9 @@ pub(super) struct Line {
     /// Of unsigned records, the first one; of these and others, how many.
     pub(super) from: Option<u64>,
     pub(super) count: Option<u64>,
+    /// Of credentials that were counted, the record that says so; of that record, until when they are at the latest.
+    pub(super) of: Option<u64>,
+    pub(super) until: Option<String>,
     /// Of a record that was carried over, its kind.
     pub(super) kept: Option<String>,
     /// Of a checkpoint, what it signs with.
@@ -128,6 +131,8 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Flaw> {
         through: Option<u64>,
         from: Option<u64>,
         count: Option<u64>,
+        of: Option<u64>,
+        until: Option<String>,
         record: Option<Kept>,
         first: Option<First>,
         #[serde(default)]
@@ -166,6 +171,8 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Flaw> {
         through: fields.through,
         from: fields.from,
         count: fields.count,
+        of: fields.of,
+        until: fields.until,
         kept: fields.record.map(|record| record.kind),
         seal: match (fields.at, fields.key, fields.signature) {
             (Some(at), Some(key), Some(signature)) => Some(Seal { at, key, beginning, is_end: fields.end, signature }),

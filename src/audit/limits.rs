@@ -11,6 +11,9 @@ pub(crate) struct Limits {
     pub(crate) reserve_bytes: u64,
     /// How many refusals of one uid are written one by one in one minute. Those beyond are counted.
     pub(crate) refusals_per_minute: u32,
+    /// How many bytes of records of what was issued to one party are written in one minute, and as many of what was
+    /// refused to it. What is beyond is counted.
+    pub(crate) bytes_per_minute: u64,
     /// When a record counts as accepted.
     pub(crate) durability: Durability,
 }
@@ -31,6 +34,7 @@ impl Default for Limits {
             total_bytes_max: 1 << 30,
             reserve_bytes: 8 << 20,
             refusals_per_minute: 60,
+            bytes_per_minute: 128 << 10,
             durability: Durability::Soon,
         }
     }

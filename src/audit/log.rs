@@ -11,7 +11,6 @@ use crate::sys::{Clock, chain as chain_of, process};
 use super::{
     Checkpoint, Durability, Error, Known, Limits, Record, Urgency,
     keeper::{Keep, Keeper},
-    record,
     recover::{self, Opened},
     shared::Shared,
     syncer::Syncer,
@@ -112,7 +111,8 @@ impl Log {
         Self::open(dir, limits, outside, clock)
     }
 
-    /// Accepts a record; answers its number. A refusal that was only counted answers the number of the last record.
+    /// Accepts a record; answers its number. A refusal that was only counted answers the number of a record that
+    /// is on the disk, and credentials that are, that of the record that says so.
     /// Where durability is strict it waits for the disk, with a bound.
     ///
     /// # Errors
@@ -124,29 +124,13 @@ impl Log {
         let mut state = shared.lock();
         let now = shared.clock.now();
         state.check()?;
-        state.write_counts(now);
-        let refused = match record {
-            Record::Refused { caller, reasons, .. } => Some((caller.uid, reasons.as_slice())),
-            _ => None,
-        };
-        let had_counts = state.refusals.has_any();
-        if let Some((uid, reasons)) = refused
-            && !state.refusals.admit(uid, reasons, now)
-        {
-            if !had_counts {
-                // The syncer must know when the minute is over.
-                shared.work.notify_one();
-            }
-            return Ok(Sequence(state.writer.last()));
-        }
-        let appended = record::body(record).and_then(|body| state.writer.append(&body, urgency, now));
-        if let (Err(_), Some((uid, reasons))) = (&appended, refused) {
-            state.refusals.count(uid, reasons, now);
-        }
-        let number = appended?;
-        if !std::mem::replace(&mut state.is_dirty, true) {
+        let before = (state.is_dirty, state.has_counts());
+        let accepted = state.accept(record, urgency, now);
+        // The syncer must know what is there, and when the minute of a count is over.
+        if before != (state.is_dirty, state.has_counts()) {
             shared.work.notify_one();
         }
+        let number = accepted?;
         drop(state);
         if shared.limits.durability == Durability::Strict {
             shared.wait_for_disk(number)?;

@@ -8,7 +8,8 @@
 //! so the log says which records those were (`recover`), before it signs them.
 //!
 //! Old segments are removed for space, but what admins, authorities and the daemon did is carried over (`carry`):
-//! workloads that ask for much push only records of workloads out, their own and others'. Without space no record is
+//! workloads push only records of workloads out. What one person's workloads may have written in a minute has a limit,
+//! beyond which it is counted (`minute`): so it takes days to push out what others did. Without space no record is
 //! accepted; a reserve is kept for the renewals of those who have an identity already. What is recorded, and when, is
 //! for others to decide.
 
@@ -19,9 +20,11 @@ mod checkpoint;
 mod error;
 mod head;
 mod header;
+mod issues;
 mod keeper;
 mod limits;
 mod log;
+mod minute;
 mod oldest;
 mod record;
 mod recover;
@@ -40,7 +43,7 @@ pub(crate) use checkpoint::Checkpoint;
 pub(crate) use error::Error;
 pub(crate) use limits::{Durability, Limits};
 pub(crate) use log::{Log, Outside};
-pub(crate) use record::{Caller, Record, Urgency};
+pub(crate) use record::{Caller, IDENTITIES_PER_RECORD, IdentityIssued, Record, Urgency};
 pub(crate) use report::{Fault, Finding, Known, Report};
 pub(crate) use segment::segments;
 pub(crate) use verify::verify;

@@ -19,27 +19,17 @@ pub(super) const RECORD_BYTES_MAX: usize = 128 * 1024;
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Record {
-    /// A credential was signed. It leaves after this, unless its caller has gone or changed meanwhile: then nobody gets
-    /// it.
+    /// Credentials were signed for one answer. They leave after this, unless their caller has gone or changed meanwhile:
+    /// then nobody gets them. Beyond a number of bytes for each party they are counted, not written.
     Issued {
-        /// Who gets it.
+        /// Who gets them.
         caller: Caller,
-        /// Its kind: `x509-svid`.
+        /// Their kind: `x509-svid`.
         credential: &'static str,
-        /// Whose it is.
-        #[serde(serialize_with = "as_text")]
-        spiffe_id: Id,
-        /// The entry that gives it.
-        entry: String,
-        /// That entry's revision.
-        revision: u64,
-        /// Lower-case hex.
-        serial: String,
-        /// The last second of its life.
-        #[serde(serialize_with = "as_time")]
-        not_after: SystemTime,
-        /// Whether the caller had one before.
+        /// Whether the caller had them before.
         renewal: bool,
+        /// One for each, at least one and at most [`IDENTITIES_PER_RECORD`].
+        identities: Vec<IdentityIssued>,
     },
     /// A caller got nothing, or a template gave it nothing beside what it got. Beyond a number for each uid and minute these are counted, not written.
     Refused {
@@ -89,6 +79,27 @@ pub(crate) enum Record {
     },
 }
 
+/// How many identities one record of what was issued has: with the longest IDs and the longest executable's path they
+/// are no more than a record may be.
+pub(crate) const IDENTITIES_PER_RECORD: usize = 32;
+
+/// One credential that was issued.
+#[derive(Debug, Serialize)]
+pub(crate) struct IdentityIssued {
+    /// Whose it is.
+    #[serde(serialize_with = "as_text")]
+    pub(crate) spiffe_id: Id,
+    /// The entry that gives it.
+    pub(crate) entry: String,
+    /// That entry's revision.
+    pub(crate) revision: u64,
+    /// Lower-case hex: a certificate's serial number, or a hash of a token.
+    pub(crate) serial: String,
+    /// The last second of its life.
+    #[serde(serialize_with = "as_time")]
+    pub(crate) not_after: SystemTime,
+}
+
 /// A process on this node, as it was attested.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Caller {
@@ -129,6 +140,28 @@ pub(super) enum Own {
         #[serde(serialize_with = "as_time")]
         since: SystemTime,
     },
+    /// From here on, and until the moment that is named at the latest, credentials of this kind are counted for this uid,
+    /// or for the 65,536 that begin with it; without a uid, for all that had no bytes of their own.
+    IssuedCounting {
+        uid: Option<u32>,
+        credential: &'static str,
+        #[serde(serialize_with = "as_time")]
+        until: SystemTime,
+    },
+    /// What was counted since the record `of`. `serials` is a SHA-256 for each of them, in their order: over the hash of
+    /// the one before (that of nothing, for the first) in hex, and the serial.
+    IssuedMore {
+        of: u64,
+        uid: Option<u32>,
+        credential: &'static str,
+        count: u64,
+        #[serde(serialize_with = "as_time")]
+        since: SystemTime,
+        #[serde(serialize_with = "as_time")]
+        until: SystemTime,
+        serials: String,
+        rows: Vec<Row>,
+    },
     /// The end of the log was not whole when it was opened, as after a power failure, and these bytes were cut off.
     TailCut { bytes: u64 },
     /// Records that were on the disk are not there any more. The numbers go on behind them.
@@ -150,6 +183,15 @@ pub(super) enum Own {
         end: bool,
         signature: String,
     },
+}
+
+/// How many of those that were counted a process was given by an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Row {
+    pub(super) pid: i32,
+    pub(super) uid: u32,
+    pub(super) entry: String,
+    pub(super) count: u64,
 }
 
 /// Where the log begins, in a line.

@@ -1,12 +1,15 @@
-//! Refusals are written one by one up to a number for each uid and minute; beyond it they are counted, so that no
-//! caller can fill the disk or push others' records out of the log.
+//! Refusals are written one by one up to a number for each uid and minute, and a number of bytes for each party; beyond
+//! these they are counted.
 
 use std::{
     collections::{BTreeMap, HashMap},
     time::{Duration, SystemTime},
 };
 
-use super::record::Own;
+use super::{
+    minute::{Allowances, Minute},
+    record::Own,
+};
 use crate::sys::party::party_of;
 
 /// How many uids have a count of their own in one minute. The others share one: with user namespaces a person has
@@ -21,8 +24,8 @@ const PARTY_TIMES: u32 = 4;
 pub(super) struct Refusals {
     /// How many of one uid are written in one minute.
     most: u32,
-    /// Minutes since 1970.
-    minute: u64,
+    minute: Minute,
+    allowances: Allowances,
     /// `None` is everybody who came when the map was full.
     counts: HashMap<Option<u32>, Count>,
     /// How many of each party were written in this minute. Its uids are counted in `counts`, which bounds it.
@@ -40,16 +43,20 @@ struct Count {
 }
 
 impl Refusals {
-    pub(super) fn new(most: u32) -> Self {
-        Self { most, minute: 0, counts: HashMap::new(), parties: HashMap::new(), has_any: false }
+    /// So many of each uid, and with so many bytes for each party and minute in a log that has at most so many.
+    pub(super) fn new(most: u32, per_minute: u64, total: u64) -> Self {
+        let (minute, allowances) = (Minute::default(), Allowances::new(per_minute, total));
+        Self { most, minute, allowances, counts: HashMap::new(), parties: HashMap::new(), has_any: false }
     }
 
-    /// Whether this refusal is to be written. If not, it has been counted.
-    pub(super) fn admit(&mut self, uid: u32, reasons: &[&'static str], now: SystemTime) -> bool {
-        let most = self.most;
+    /// Whether this refusal, with a record of so many bytes, is to be written. If not, it has been counted.
+    pub(super) fn admit(&mut self, uid: u32, reasons: &[&'static str], bytes: usize, now: SystemTime) -> bool {
+        let (most, payer) = (self.most, self.allowances.payer(uid));
         let of_party = self.parties.get(&party_of(uid)).copied().unwrap_or(0);
+        let is_among_few = self.count_of(uid, now).written < most && of_party < most.saturating_mul(PARTY_TIMES);
+        let is_admitted = is_among_few && self.allowances.take(payer, bytes);
         let count = self.count_of(uid, now);
-        if count.written < most && of_party < most.saturating_mul(PARTY_TIMES) {
+        if is_admitted {
             count.written += 1;
             self.parties.insert(party_of(uid), of_party + 1);
             return true;
@@ -73,10 +80,11 @@ impl Refusals {
     /// What was counted, once its minute is over; or at once when everything ends. Whoever takes it and cannot write
     /// it gives it back.
     pub(super) fn take_due(&mut self, now: SystemTime, at_once: bool) -> Vec<Own> {
-        if !at_once && minute_of(now) == self.minute {
+        let minutes = self.minute.pass(now);
+        if minutes == 0 && !at_once {
             return Vec::new();
         }
-        self.minute = minute_of(now);
+        self.allowances.refill(minutes);
         self.has_any = false;
         self.parties.clear();
         let mut due: Vec<_> = self
@@ -107,9 +115,7 @@ impl Refusals {
 
     /// How long it is until what was counted is due.
     pub(super) fn due_in(&self, now: SystemTime) -> Option<Duration> {
-        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(self.minute.saturating_add(1).saturating_mul(60));
-        // A clock that was set back must not hold a count for hours.
-        self.has_any.then(|| end.duration_since(now).unwrap_or_default().min(Duration::from_secs(60)))
+        self.has_any.then(|| self.minute.left(now))
     }
 
     fn count_of(&mut self, uid: u32, now: SystemTime) -> &mut Count {
@@ -134,10 +140,6 @@ impl Count {
     }
 }
 
-fn minute_of(now: SystemTime) -> u64 {
-    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() / 60
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,43 +148,57 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
+    /// With bytes enough.
+    fn refusals_of(most: u32) -> Refusals {
+        Refusals::new(most, 1 << 30, 0)
+    }
+
     fn total(due: &[Own]) -> u64 {
         due.iter().map(|own| if let Own::RefusedMore { count, .. } = own { *count } else { 0 }).sum()
     }
 
     #[test]
     fn those_beyond_the_number_are_counted_and_told_after_the_minute() {
-        let mut refusals = Refusals::new(2);
+        let mut refusals = refusals_of(2);
         refusals.take_due(at(60), false);
-        let admitted: Vec<_> = (0..5).map(|second| refusals.admit(7, &["no_entry"], at(60 + second))).collect();
+        let admitted: Vec<_> = (0..5).map(|second| refusals.admit(7, &["no_entry"], 100, at(60 + second))).collect();
         assert_eq!(admitted, [true, true, false, false, false]);
-        assert!(refusals.admit(8, &["no_entry"], at(65)), "another uid has a count of its own");
+        assert!(refusals.admit(8, &["no_entry"], 100, at(65)), "another uid has a count of its own");
         assert!(refusals.take_due(at(119), false).is_empty());
         assert_eq!(refusals.due_in(at(100)), Some(Duration::from_secs(20)));
         let due = refusals.take_due(at(120), false);
         let reasons = BTreeMap::from([("no_entry", 3)]);
         assert_eq!(due, [Own::RefusedMore { uid: Some(7), count: 3, reasons, since: at(62) }]);
-        assert!(refusals.admit(7, &["no_entry"], at(121)), "a new minute");
+        assert!(refusals.admit(7, &["no_entry"], 100, at(121)), "a new minute");
         assert_eq!(refusals.due_in(at(121)), None);
     }
 
     #[test]
-    fn a_range_of_uids_has_four_times_what_one_has() {
-        let mut refusals = Refusals::new(3);
+    fn long_ones_are_fewer() {
+        let mut refusals = Refusals::new(60, 1_000, 0);
         refusals.take_due(at(60), false);
-        let written = (100_000..101_000).filter(|uid| refusals.admit(*uid, &["no_entry"], at(61))).count();
+        let written = (0..60).filter(|_| refusals.admit(7, &["no_entry"], 400, at(61))).count();
+        assert_eq!((written, total(&refusals.take_due(at(120), false))), (2, 58));
+        assert!(refusals.admit(7, &["no_entry"], 400, at(121)), "a new minute");
+    }
+
+    #[test]
+    fn a_range_of_uids_has_four_times_what_one_has() {
+        let mut refusals = refusals_of(3);
+        refusals.take_due(at(60), false);
+        let written = (100_000..101_000).filter(|uid| refusals.admit(*uid, &["no_entry"], 100, at(61))).count();
         assert_eq!(written, 12);
-        assert!(refusals.admit(1_000, &["no_entry"], at(62)), "another party is not concerned");
+        assert!(refusals.admit(1_000, &["no_entry"], 100, at(62)), "another party is not concerned");
         assert_eq!(total(&refusals.take_due(at(120), false)), 988);
-        assert!(refusals.admit(100_000, &["no_entry"], at(121)), "a new minute");
+        assert!(refusals.admit(100_000, &["no_entry"], 100, at(121)), "a new minute");
     }
 
     #[test]
     fn with_more_uids_than_the_limit_nothing_is_lost_and_the_records_are_bounded() {
-        let mut refusals = Refusals::new(1);
+        let mut refusals = refusals_of(1);
         refusals.take_due(at(60), false);
         let many = u32::try_from(UIDS_MAX).unwrap_or(u32::MAX) + 500;
-        let written = (0..many).filter(|uid| refusals.admit(*uid, &["no_entry"], at(61))).count();
+        let written = (0..many).filter(|uid| refusals.admit(*uid, &["no_entry"], 100, at(61))).count();
         assert_eq!(written, UIDS_MAX + 1);
         let due = refusals.take_due(at(120), false);
         assert_eq!((due.len(), total(&due)), (1, 499));
@@ -190,21 +206,21 @@ mod tests {
 
     #[test]
     fn what_could_not_be_written_is_told_later() {
-        let mut refusals = Refusals::new(0);
+        let mut refusals = refusals_of(0);
         refusals.take_due(at(60), false);
-        refusals.admit(7, &["no_entry"], at(61));
+        refusals.admit(7, &["no_entry"], 100, at(61));
         for own in refusals.take_due(at(120), false) {
             refusals.give_back(own);
         }
-        refusals.admit(7, &["no_entry"], at(121));
+        refusals.admit(7, &["no_entry"], 100, at(121));
         assert_eq!(total(&refusals.take_due(at(180), false)), 2);
     }
 
     #[test]
     fn a_clock_set_back_holds_nothing_up() {
-        let mut refusals = Refusals::new(0);
+        let mut refusals = refusals_of(0);
         refusals.take_due(at(600_000), false);
-        refusals.admit(7, &["no_entry"], at(600_001));
+        refusals.admit(7, &["no_entry"], 100, at(600_001));
         assert!(refusals.due_in(at(1_000)) <= Some(Duration::from_secs(60)));
         assert_eq!(total(&refusals.take_due(at(1_000), false)), 1);
     }

@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) signed_at: String,
     /// The fingerprint of the key that has signed all checkpoints, lower-case hex.
     pub(crate) key: String,
+    /// How many credentials were counted, and have no line of their own.
+    pub(crate) counted: u64,
     /// What the log says of its own past.
     pub(crate) findings: Vec<Finding>,
     /// The names of some files in the folder that look like segments and are none. They were not read.
@@ -49,7 +51,8 @@ pub(crate) struct Known {
 pub(crate) struct Finding {
     /// The record that says so.
     pub(crate) record: u64,
-    /// `tail_cut`, `head_missing`, `records_missing`, `unsigned_tail` or `damaged`.
+    /// `tail_cut`, `head_missing`, `records_missing`, `unsigned_tail`, `damaged`; or `issued_counting`, where it is not
+    /// told how many credentials were counted.
     pub(crate) kind: String,
     /// Of an `unsigned_tail`, its first record, and how many there are.
     pub(crate) tail: Option<(u64, u64)>,

@@ -8,11 +8,12 @@ use std::{
 use crate::sys::{Clock, chain as chain_of, threads};
 
 use super::{
-    Error, Limits,
+    Error, Limits, Record,
     checkpoint::Statement,
+    issues::Issues,
     record::{self, Own, Urgency},
     refusals::Refusals,
-    writer::Writer,
+    writer::{LINK_BYTES, Writer},
 };
 
 /// What the door and the syncer share.
@@ -32,7 +33,8 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) writer: Writer,
-    pub(super) refusals: Refusals,
+    refusals: Refusals,
+    issues: Issues,
     /// The last record that is on the disk for certain.
     pub(super) synced: u64,
     pub(super) is_dirty: bool,
@@ -44,7 +46,8 @@ pub(super) struct State {
 impl Shared {
     pub(super) fn new(clock: Clock, limits: Limits, writer: Writer) -> Self {
         let state = State {
-            refusals: Refusals::new(limits.refusals_per_minute),
+            refusals: Refusals::new(limits.refusals_per_minute, limits.bytes_per_minute, limits.total_bytes_max),
+            issues: Issues::new(limits.bytes_per_minute, limits.total_bytes_max),
             synced: 0,
             is_dirty: true,
             is_failing: false,
@@ -131,16 +134,72 @@ impl State {
         }
     }
 
-    /// Writes the refusals that were counted, when it is time.
+    /// Writes a record, or counts it; answers the number of the record that speaks of it.
+    pub(super) fn accept(&mut self, record: &Record, urgency: Urgency, now: SystemTime) -> Result<u64, Error> {
+        self.write_counts(now);
+        match record {
+            Record::Refused { caller, reasons, .. } => {
+                let body = record::body(record)?;
+                if !self.refusals.admit(caller.uid, reasons, size(&body), now) {
+                    // It does not have to last before it is answered.
+                    return Ok(self.synced);
+                }
+                let written = self.write(&body, urgency, now);
+                written.inspect_err(|_| self.refusals.count(caller.uid, reasons, now))
+            }
+            Record::Issued { caller, credential, identities, .. } => {
+                if let Some(number) = self.issues.count(caller, credential, identities, now) {
+                    return Ok(number);
+                }
+                let body = record::body(record)?;
+                if self.issues.admit(caller.uid, size(&body)) {
+                    return self.write(&body, urgency, now);
+                }
+                // Before any that is counted leaves, the log says that some may.
+                let number = self.write(&record::body(&self.issues.counting(caller.uid, credential))?, urgency, now)?;
+                self.issues.begin(caller.uid, credential, number, now);
+                self.issues.count(caller, credential, identities, now);
+                Ok(number)
+            }
+            _ => self.write(&record::body(record)?, urgency, now),
+        }
+    }
+
+    fn write(&mut self, body: &[u8], urgency: Urgency, now: SystemTime) -> Result<u64, Error> {
+        let number = self.writer.append(body, urgency, now)?;
+        self.is_dirty = true;
+        Ok(number)
+    }
+
+    /// Writes what was counted, when it is time.
     pub(super) fn write_counts(&mut self, now: SystemTime) {
         for own in self.refusals.take_due(now, self.is_closed) {
-            let written = record::body(&own).and_then(|body| self.writer.append(&body, Urgency::Ordinary, now));
-            match written {
-                Ok(_) => self.is_dirty = true,
-                Err(_) => self.refusals.give_back(own),
+            if record::body(&own).and_then(|body| self.write(&body, Urgency::Ordinary, now)).is_err() {
+                self.refusals.give_back(own);
+            }
+        }
+        // Credentials have left, so it may use the reserve.
+        for own in self.issues.take_due(now, self.is_closed) {
+            if record::body(&own).and_then(|body| self.write(&body, Urgency::Renewal, now)).is_err() {
+                self.issues.give_back(own);
             }
         }
     }
+
+    /// Whether anything is counted that was not told.
+    pub(super) fn has_counts(&self) -> bool {
+        self.refusals.has_any() || self.issues.has_any()
+    }
+
+    /// How long it is until what was counted is due.
+    pub(super) fn counts_due_in(&self, now: SystemTime) -> Option<Duration> {
+        self.refusals.due_in(now).into_iter().chain(self.issues.due_in(now)).min()
+    }
+}
+
+/// About what a record's line has.
+fn size(body: &[u8]) -> usize {
+    body.len().saturating_add(LINK_BYTES)
 }
 
 /// How long a record is waited for in strict durability.

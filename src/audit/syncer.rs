@@ -78,12 +78,12 @@ impl Syncer {
         }
     }
 
-    /// Sleeps while there is nothing to do. Counted refusals are due when their minute is over,
+    /// Sleeps while there is nothing to do. What was counted is due when their minute is over,
     /// checkpoints a while after the first record that none signs.
     fn wait_for_work<'a>(&self, shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         while !state.is_dirty && !state.is_closed && !self.carrier.has_work(&state) {
             let now = shared.clock.now();
-            let own = state.refusals.due_in(now).into_iter().chain(state.writer.seal_due_in(now)).min();
+            let own = state.counts_due_in(now).into_iter().chain(state.writer.seal_due_in(now)).min();
             let others = self.keeper.due_in(self.checkpoint);
             if own.is_some_and(|due| due.is_zero()) || others.is_some_and(|due| due.is_zero()) {
                 break;

@@ -4,6 +4,7 @@
 //! what came after the last checkpoint, unless that says that the log was closed there. The log may be read while it is written.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
     path::Path,
@@ -88,6 +89,8 @@ struct Walk {
     signed_before: u64,
     /// Which record says of which segment that it goes, and up to which record.
     removed: Vec<(u64, u64, Option<u64>)>,
+    /// Which record says until when credentials are counted, where it is not told how many they were.
+    counting: BTreeMap<u64, String>,
     report: Report,
 }
 
@@ -103,6 +106,7 @@ impl Walk {
             is_ended: false,
             signed_before: 0,
             removed: Vec::new(),
+            counting: BTreeMap::new(),
             report: Report::default(),
         }
     }
@@ -183,6 +187,11 @@ impl Walk {
         match (read.kind.as_str(), read.segment) {
             ("removed", Some(removed)) => self.removed.push((record, removed, read.through)),
             ("checkpoint", _) => self.checkpoint(segment, line, &read)?,
+            ("issued_counting", _) => drop(self.counting.insert(record, read.until.unwrap_or_default())),
+            ("issued_more", _) => {
+                self.report.counted = self.report.counted.saturating_add(read.count.unwrap_or(0));
+                read.of.and_then(|of| self.counting.remove(&of));
+            }
             _ => {}
         }
         // What was found once is a finding also when the record of it was carried over.
@@ -219,7 +228,7 @@ impl Walk {
         Ok(())
     }
 
-    fn finish(self, segments: usize) -> Result<Report, Fault> {
+    fn finish(mut self, segments: usize) -> Result<Report, Fault> {
         if let Some(first) = self.segments.first()
             && !self.is_beginning(first)
         {
@@ -228,6 +237,12 @@ impl Walk {
         if let (Some(wanted), 0) = (self.known.key, self.report.signed) {
             return Err(Fault::Unsigned { wanted: wanted.to_string() });
         }
+        // Those of the present minute are told when it is over.
+        let is_over = |until: &str| until.get(..SECONDS) < self.report.until.get(..SECONDS);
+        let lost = self.counting.iter().filter(|(_, until)| !self.known.is_written || is_over(until));
+        let lost: Vec<_> = lost.map(|(record, _)| *record).collect();
+        let kind = "issued_counting".to_owned();
+        self.report.findings.extend(lost.into_iter().map(|record| Finding { record, kind: kind.clone(), tail: None }));
         let checkpoint = self.known.checkpoint.map_or(0, |checkpoint| checkpoint.link.seq);
         let (last, known) = (self.report.last, self.mark.link.seq.max(checkpoint));
         match last < known {
@@ -258,6 +273,9 @@ impl Walk {
         }
     }
 }
+
+/// How much of a moment has its seconds: they are compared as text.
+const SECONDS: usize = "2026-01-01T00:00:00".len();
 
 /// What the log says of its own past.
 const FINDINGS: [&str; 5] = ["tail_cut", "head_missing", "records_missing", "unsigned_tail", "damaged"];

@@ -209,7 +209,7 @@ impl Writer {
         {
             return Err(error);
         }
-        let size = u64::try_from(body.len()).unwrap_or(u64::MAX).saturating_add(LINK_BYTES);
+        let size = u64::try_from(body.len()).unwrap_or(u64::MAX).saturating_add(LINK_BYTES as u64);
         if let Err(error) = self.rotate_before(size, now)
             && urgency == Urgency::Ordinary
         {
@@ -291,4 +291,4 @@ impl Writer {
 const USUAL_BYTES: u64 = 600;
 
 /// What a line has beside the record, about.
-const LINK_BYTES: u64 = 240;
+pub(super) const LINK_BYTES: usize = 240;

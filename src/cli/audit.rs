@@ -109,8 +109,21 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
                 .hint("copy the folder before anything else writes to it")
         }
     })?;
-    let Report { segments, records, first, last, since, until, hash, signed, signed_at, key, findings, foreign } =
-        report;
+    let Report {
+        segments,
+        records,
+        first,
+        last,
+        since,
+        until,
+        hash,
+        signed,
+        signed_at,
+        key,
+        counted: unlisted,
+        findings,
+        foreign,
+    } = report;
     if print.is_json() {
         return print.json(&json!({
             "is_whole": true,
@@ -124,6 +137,7 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
             "signed": signed,
             "signed_at": signed_at,
             "key": key,
+            "counted": unlisted,
             "findings": findings.iter().map(finding).collect::<Vec<_>>(),
             "foreign": foreign,
         }));
@@ -136,9 +150,17 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
         ("signed", format!("up to record {signed}, at {signed_at}")),
         ("key", key),
     ])?;
+    if unlisted > 0 {
+        print.warn(format_args!(
+            "{unlisted} credentials were counted and have no line of their own: more were issued than are listed in a minute"
+        ));
+    }
     for Finding { record, kind, tail } in findings {
         let kind = kind.replace('_', " ");
         match tail {
+            None if kind == "issued counting" => print.warn(format_args!(
+                "record {record} says that credentials were counted, and the daemon ended before it told how many"
+            )),
             None => print.warn(format_args!("record {record} says: {kind}")),
             Some((from, count)) => print.warn(format_args!(
                 "record {record} says: {kind}: nobody had signed records {from} to {} when the daemon started",
@@ -309,6 +331,10 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
+        Value::Object(fields) => {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
+            format!("{{{}}}", fields.join(" "))
+        }
         other => other.to_string(),
     }
 }
@@ -343,6 +369,19 @@ mod tests {
         }));
         let words = sentence(&record.unwrap());
         assert_eq!(words, "2026-07-01T12:00:00Z refused   pid=4 uid=1000 reasons=no_entry what=x509-svid");
+    }
+
+    #[test]
+    fn what_was_issued_and_what_was_counted_can_be_read() {
+        let one = json!({ "spiffe_id": "spiffe://a/b", "serial": "1f" });
+        let record = json!({ "time": "T", "kind": "issued", "identities": [one, one] });
+        let words = sentence(&serde_json::from_value(record).unwrap());
+        let identity = "{serial=1f spiffe_id=spiffe://a/b}";
+        assert_eq!(words, format!("T issued    identities={identity},{identity}"));
+        let more =
+            json!({ "time": "T", "kind": "issued_more", "of": 7, "count": 9, "rows": [{ "pid": 4, "count": 9 }] });
+        let words = sentence(&serde_json::from_value(more).unwrap());
+        assert_eq!(words, "T issued_more count=9 of=7 rows={count=9 pid=4}");
     }
 
     #[test]

@@ -103,6 +103,11 @@ impl Printer {
         self.data(format!("{text}\n").as_bytes())
     }
 
+    /// A JSON document: on one line where others may follow.
+    pub(crate) fn json_of(&self, value: &impl Serialize, others_follow: bool) -> Result<(), Failure> {
+        if others_follow { self.json_line(value) } else { self.json(value) }
+    }
+
     /// Columns for people. A cell may have several lines.
     pub(crate) fn table<const N: usize>(
         &self,

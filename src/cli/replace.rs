@@ -82,18 +82,22 @@ async fn ask(config: &Config) -> Result<(ReplaceResponse, Offer), Failure> {
         state_dir: PathBuf::from(&said.state_dir),
         schema: said.schema,
         protocol: said.protocol,
+        layout: said.layout.clone(),
     };
     Ok((said, offer))
 }
 
 fn refused(error: &Error) -> Failure {
     let exit = match error {
-        Error::TrustDomain { .. } | Error::State { .. } | Error::Store(_) => Exit::Usage,
+        Error::TrustDomain { .. } | Error::State { .. } | Error::Layout { .. } | Error::Store(_) => Exit::Usage,
         _ => Exit::Failed,
     };
     let hint = match error {
         Error::TrustDomain { theirs, .. } => format!("set trust_domain to {theirs}, or stop that daemon first"),
         Error::State { theirs, .. } => format!("set state_dir to {}, or stop that daemon first", theirs.display()),
+        Error::Layout { theirs, .. } => {
+            format!("set authority.layout to {theirs}, or give the new layout a state_dir of its own")
+        }
         Error::Store(store) => advice_of(store).unwrap_or_else(|| STOP_IT.to_owned()),
         Error::Protocol { .. } => STOP_IT.to_owned(),
         _ => "its log says what it saw; try again, or stop it and start this one".to_owned(),

@@ -125,6 +125,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     if let Some(Behind { acknowledged, found, .. }) = store.behind() {
         record(&log, "database_older", format!("it had {found} of {acknowledged} acknowledged changes"));
     }
+    reached(Step::Locked);
     let owner = Owner::open(
         settings::authority(&config),
         &config.state_dir,
@@ -189,7 +190,8 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     let gate = Arc::new(Gate::new(gates.workload, looks.clone()));
     let workload_door = |listener| Door { listener, gate: gate.clone(), service: workload.clone() };
     let mut doors: Vec<Door> = listeners.into_iter().map(workload_door).collect();
-    let (succession, visits) = replace::reception(config.state_dir.clone(), kernel);
+    let layout = settings::layout(&config).to_string();
+    let (succession, visits) = replace::reception(config.state_dir.clone(), layout, kernel);
     let admin = admin_routes(Admin {
         rights: Rights {
             uid: nix::unistd::geteuid().as_raw(),

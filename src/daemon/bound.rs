@@ -1,6 +1,6 @@
 //! A daemon that serves: until it is told to stop, or until another process has taken its place.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use futures_util::FutureExt as _;
@@ -111,6 +111,10 @@ impl Bound {
             match bound.serve(&stop).await? {
                 Served::Ended => return Ok(()),
                 Served::TakenBack(start) => {
+                    if !is_free(&config.state_dir.join("lock"), &stop).await? {
+                        return Ok(());
+                    }
+                    reached(Step::TakingBack);
                     let opened = assembly::assemble(config, telemetry, start).await;
                     bound = opened.context("what was to be handed over cannot be opened again")?;
                 }
@@ -187,6 +191,29 @@ impl Bound {
         ended.map(|()| Served::Ended)
     }
 }
+
+/// Waits until nobody has the state; answers whether that was before the stop. What was to be closed may wait for a disk
+/// that stalls, and so may a process that was ended: no reason to end too, as nobody else would serve. Clients wait in
+/// the sockets meanwhile.
+async fn is_free(lock: &Path, stop: &CancellationToken) -> anyhow::Result<bool> {
+    let mut is_told = false;
+    loop {
+        match files::lock(lock) {
+            Ok(_) => return Ok(true),
+            Err(files::Error::InUse { .. }) if !std::mem::replace(&mut is_told, true) => {
+                tracing::warn!("the state is held still, by a process or a disk that stalls; waiting for it");
+            }
+            Err(files::Error::InUse { .. }) => {}
+            Err(error) => return Err(error).context("what was to be handed over cannot be opened again"),
+        }
+        if timeout(LOOK_EVERY, stop.cancelled()).await.is_ok() {
+            return Ok(false);
+        }
+    }
+}
+
+/// How often it is looked whether the state is free.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Tells everybody who waits for it that we serve.
 async fn begin(beginning: Beginning, log: &audit::Log, leftover: Vec<Inherited>) {
@@ -274,6 +301,7 @@ impl Leaving {
                         notify.tell(&format!("MAINPID={pid}"));
                         tracing::info!(pid, "replaced");
                         ending.end().await;
+                        reached(Step::Left);
                         return Served::Ended;
                     }
                     Seen::Stopped => {
@@ -307,6 +335,7 @@ async fn rest(
     owners.shutdown().await;
     let State { log, store, lock } = state;
     record(&log, "handing_over", format!("to pid {pid}"));
+    reached(Step::Resting);
     let closing = threads::aside(move || {
         log.close();
         store.close();
@@ -363,5 +392,20 @@ mod tests {
         files::lock(&path).unwrap();
         assert!(matches!(log.fault(), Some(audit::Error::Closed)));
         Store::open(folder.path(), &TrustDomain::parse("example.org").unwrap()).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_state_that_is_held_is_waited_for_until_the_stop() {
+        let folder = Scratch::new();
+        let path = folder.path().join("lock");
+        let (stop, held) = (CancellationToken::new(), files::lock(&path).unwrap());
+        // Longer than anything that is bounded.
+        let early = timeout(Duration::from_secs(3_600), is_free(&path, &stop)).await;
+        assert!(early.is_err(), "{early:?}");
+        drop(held);
+        assert!(is_free(&path, &stop).await.unwrap());
+        let _held = files::lock(&path).unwrap();
+        stop.cancel();
+        assert!(!is_free(&path, &stop).await.unwrap());
     }
 }

@@ -101,6 +101,7 @@ pub(super) fn audit(config: &Config) -> audit::Limits {
         total_bytes_max: config.audit.total_bytes,
         reserve_bytes: AUDIT_RESERVE_BYTES,
         refusals_per_minute: config.audit.refusals_per_uid_minute,
+        bytes_per_minute: config.audit.bytes_per_uid_minute,
         durability: match config.audit.durability {
             Durability::Normal => audit::Durability::Soon,
             Durability::Strict => audit::Durability::Strict,
@@ -108,13 +109,17 @@ pub(super) fn audit(config: &Config) -> audit::Limits {
     }
 }
 
+pub(super) fn layout(config: &Config) -> authority::Layout {
+    match config.authority.layout {
+        Layout::Rooted => authority::Layout::Rooted,
+        Layout::SelfSigned => authority::Layout::SelfSigned,
+    }
+}
+
 pub(super) fn authority(config: &Config) -> authority::Settings {
     authority::Settings {
         trust_domain: config.trust_domain.clone(),
-        layout: match config.authority.layout {
-            Layout::Rooted => authority::Layout::Rooted,
-            Layout::SelfSigned => authority::Layout::SelfSigned,
-        },
+        layout: layout(config),
         algorithm: match config.authority.algorithm {
             Algorithm::P256 => authority::Algorithm::P256,
             Algorithm::P384 => authority::Algorithm::P384,

@@ -33,46 +33,31 @@ pub(crate) trait Credentials {
     fn authority(&self) -> &AuthorityId;
 }
 
-impl Credentials for Svid {
-    fn id(&self) -> &Id {
-        &self.id
-    }
+/// Both have it in fields of the same names.
+macro_rules! credentials {
+    ($($kind:ty),+) => {$(
+        impl Credentials for $kind {
+            fn id(&self) -> &Id {
+                &self.id
+            }
 
-    fn serial(&self) -> &str {
-        &self.serial
-    }
+            fn serial(&self) -> &str {
+                &self.serial
+            }
 
-    fn not_before(&self) -> SystemTime {
-        self.not_before
-    }
+            fn not_before(&self) -> SystemTime {
+                self.not_before
+            }
 
-    fn not_after(&self) -> SystemTime {
-        self.not_after
-    }
+            fn not_after(&self) -> SystemTime {
+                self.not_after
+            }
 
-    fn authority(&self) -> &AuthorityId {
-        &self.authority
-    }
+            fn authority(&self) -> &AuthorityId {
+                &self.authority
+            }
+        }
+    )+};
 }
 
-impl Credentials for Token {
-    fn id(&self) -> &Id {
-        &self.id
-    }
-
-    fn serial(&self) -> &str {
-        &self.serial
-    }
-
-    fn not_before(&self) -> SystemTime {
-        self.not_before
-    }
-
-    fn not_after(&self) -> SystemTime {
-        self.not_after
-    }
-
-    fn authority(&self) -> &AuthorityId {
-        &self.authority
-    }
-}
+credentials!(Svid, Token);

@@ -20,6 +20,7 @@ use super::{
     jitter,
     kind::Kind,
     pace::Pace,
+    recorded::Recorded,
 };
 use crate::{
     attest::{Attested, Caller},
@@ -236,7 +237,7 @@ impl<K: Kind> Feed<K> {
         self.held.retain(|held| entries.iter().any(|entry| entry.id == held.entry.id));
         let now = self.issuer.clock().now();
         self.held.iter_mut().for_each(|held| held.look_at::<K>(keyring, now));
-        let (mut refusals, mut failure) = (Vec::new(), None);
+        let (mut signed, mut refusals, mut failure) = (Vec::new(), Vec::new(), None);
         for entry in entries {
             let now = self.issuer.clock().now();
             let held = self.held(&entry.id);
@@ -249,12 +250,9 @@ impl<K: Kind> Feed<K> {
             // Another identity by the same entry is a first one.
             let renewal = held.is_some_and(|held| held.entry.spiffe_id() == entry.spiffe_id());
             let order = Order { entry, credential: K::CREDENTIAL, renewal, now };
-            let signed =
-                self.issuer.sign(&self.caller, attested, order, |keyring, permit| self.kind.sign(keyring, permit, now));
-            match signed {
-                Outcome::Signed(svid) => {
-                    self.hold(Held::new::<K>(entry.clone(), svid, keyring, now));
-                }
+            let outcome = self.issuer.sign(&self.caller, order, |keyring, permit| self.kind.sign(keyring, permit, now));
+            match outcome {
+                Outcome::Signed(one) => signed.push(one),
                 Outcome::Refused(reasons) => {
                     self.forget(&entry.id);
                     refusals.extend(reasons);
@@ -267,6 +265,14 @@ impl<K: Kind> Feed<K> {
                 }
             }
         }
+        let Recorded { given, left, failure: unrecorded } =
+            self.issuer.record(&self.caller, attested, K::CREDENTIAL, signed);
+        let now = self.issuer.clock().now();
+        for (entry, svid) in given {
+            self.hold(Held::new::<K>(entry.clone(), svid, keyring, now));
+        }
+        left.into_iter().for_each(|entry| self.postpone(entry, now));
+        let failure = unrecorded.or(failure);
         let identities: Vec<_> = entries.iter().filter_map(|entry| self.held(&entry.id)).map(Held::identity).collect();
         match (identities.is_empty(), failure) {
             (false, _) => Ok(identities),

@@ -10,6 +10,7 @@ use super::{
     credential::{Credentials, Order},
     foreign::{Foreign, Missing},
     kind::X509,
+    recorded::Unrecorded,
     wit::Wit,
 };
 use crate::{
@@ -47,8 +48,8 @@ pub(crate) struct Sources {
 }
 
 /// What an entry came to.
-pub(super) enum Outcome<T> {
-    Signed(T),
+pub(super) enum Outcome<'e, T> {
+    Signed(Unrecorded<'e, T>),
     Refused(Vec<Reason>),
     Failed(Error),
 }
@@ -182,6 +183,14 @@ impl Issuer {
         }
     }
 
+    pub(super) fn log(&self) -> &audit::Log {
+        &self.log
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     pub(super) fn stopping(&self) -> &CancellationToken {
         &self.stopping
     }
@@ -226,14 +235,13 @@ impl Issuer {
         }
     }
 
-    /// Judges one entry for a caller, has it signed, and records it. What is signed has its record.
-    pub(super) fn sign<T: Credentials>(
+    /// Judges one entry for a caller, and has it signed. It has no record then.
+    pub(super) fn sign<'e, T: Credentials>(
         &self,
         caller: &Caller,
-        attested: &Attested,
-        order: Order<'_>,
+        order: Order<'e>,
         sign: impl FnOnce(&Keyring, Permit) -> Result<T, authority::Error>,
-    ) -> Outcome<T> {
+    ) -> Outcome<'e, T> {
         if self.resting.is_cancelled() {
             return Outcome::Failed(Error::Stopping);
         }
@@ -253,35 +261,7 @@ impl Issuer {
                 return Outcome::Failed(Error::Sign(error));
             }
         };
-        let record = Record::Issued {
-            caller: self.recorded(caller, attested),
-            credential: credential.name(),
-            spiffe_id: signed.id().clone(),
-            entry: entry.id.to_string(),
-            revision: entry.revision,
-            serial: signed.serial().to_owned(),
-            not_after: signed.not_after(),
-            renewal,
-        };
-        let urgency = if renewal { Urgency::Renewal } else { Urgency::Ordinary };
-        if let Err(error) = self.log.append(&record, urgency) {
-            if self.counters.is_worth_a_line(caller.peer().uid()) {
-                tracing::error!(error = %chain(&error), "audit log takes no record");
-            }
-            self.counters.audit_failed();
-            return Outcome::Failed(Error::Audit(error));
-        }
-        self.counters.issued(credential.name(), renewal);
-        tracing::debug!(
-            credential = credential.name(),
-            id = %signed.id(),
-            serial = signed.serial(),
-            authority = %signed.authority(),
-            pid = caller.peer().pid(),
-            renewal,
-            "issued"
-        );
-        Outcome::Signed(signed)
+        Outcome::Signed(Unrecorded::new(entry, renewal, signed))
     }
 
     /// Records that a caller was entitled to nothing.
@@ -340,7 +320,7 @@ impl Issuer {
         self.log.append(&record, Urgency::Ordinary).map(|_| ())
     }
 
-    fn recorded(&self, caller: &Caller, attested: &Attested) -> audit::Caller {
+    pub(super) fn recorded(&self, caller: &Caller, attested: &Attested) -> audit::Caller {
         audit::Caller {
             pid: caller.peer().pid(),
             uid: attested.facts.uid,

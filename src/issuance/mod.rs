@@ -13,7 +13,9 @@ pub(crate) mod foreign;
 mod issuer;
 mod jitter;
 mod kind;
+mod orders;
 mod pace;
+mod recorded;
 mod standing;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! One caller's stream while the clock moves: this process, through a real connection to itself.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod changes;
 mod foreign;
 
 use std::{
@@ -191,7 +192,7 @@ async fn a_template_gives_what_no_other_entry_says_from_one_moment_to_the_next()
     say(&scene, 2, vec![template(), web()]);
     let (first, names) = scene.identities().await.unwrap();
     assert_eq!(names, [own.as_str(), "/web"]);
-    assert_eq!(records(&scene, "issued")[0]["spiffe_id"], format!("spiffe://example.org{own}"));
+    assert_eq!(records(&scene, "issued")[0]["identities"][0]["spiffe_id"], format!("spiffe://example.org{own}"));
     // Somebody else's from now on.
     say(&scene, 3, vec![template(), web(), service()]);
     let (second, names) = scene.identities().await.unwrap();

@@ -138,21 +138,24 @@ impl Issuer {
         entries: &[Grant],
         audiences: &Audiences,
     ) -> Result<Vec<Labelled>, Error> {
-        let (mut tokens, mut refusals, mut failure) = (Vec::with_capacity(entries.len()), Vec::new(), None);
+        let (mut signed, mut refusals, mut failure) = (Vec::with_capacity(entries.len()), Vec::new(), None);
         for entry in entries {
             let now = self.clock().now();
             let order = Order { entry, credential: Credential::Jwt, renewal: false, now };
             let Audiences(audiences) = audiences;
-            let signed = self.sign(caller, attested, order, |keyring, permit| {
+            let outcome = self.sign(caller, order, |keyring, permit| {
                 keyring.sign_jwt(permit, audiences, self.jwt_rules().issuer.as_deref(), now)
             });
-            match signed {
-                Outcome::Signed(token) => tokens.push(Labelled { token, hint: entry.spec.hint.clone() }),
+            match outcome {
+                Outcome::Signed(one) => signed.push(one),
                 Outcome::Refused(reasons) => refusals.extend(reasons),
                 Outcome::Failed(error) => failure = Some(error),
             }
         }
-        match (tokens.is_empty(), failure) {
+        let recorded = self.record(caller, attested, Credential::Jwt, signed);
+        let labelled = |(entry, token): (&Grant, _)| Labelled { token, hint: entry.spec.hint.clone() };
+        let tokens: Vec<_> = recorded.given.into_iter().map(labelled).collect();
+        match (tokens.is_empty(), recorded.failure.or(failure)) {
             (false, _) => Ok(tokens),
             (true, Some(error)) => Err(error),
             (true, None) => Err(self.refuse(caller, attested, Credential::Jwt.name(), refusals)),

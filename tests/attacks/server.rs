@@ -49,6 +49,7 @@ const CONFIG: &str = "
 ping_seconds = 1
 [audit]
 refusals_per_uid_minute = 100000
+bytes_per_uid_minute = \"1GiB\"
 ";
 
 impl Server {

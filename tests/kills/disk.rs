@@ -89,7 +89,7 @@ fn a_full_disk_stops_new_things_and_leaves_old_ones() {
         return;
     };
     let ops = folder.path().join("ops.sock");
-    let config = "[audit]\nsegment_bytes = \"1MiB\"\ntotal_bytes = \"8MiB\"\nrefusals_per_uid_minute = 100000\n";
+    let config = "[audit]\nsegment_bytes = \"1MiB\"\ntotal_bytes = \"8MiB\"\nrefusals_per_uid_minute = 100000\nbytes_per_uid_minute = \"1GiB\"\n";
     let config = format!("{config}[ops]\naddress = \"{}\"\n", ops.display());
     fs::write(folder.path().join("dayfly.toml"), config).unwrap();
     let mut daemon = Daemon::start_in(folder.path(), &[]);

@@ -1,14 +1,16 @@
 //! kill -9 of either, at each step: one of them serves, or the next start does, and nothing is lost.
 
 use std::{
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
+
+use nix::fcntl::{Flock, FlockArg};
 
 use super::{
     chance::Chance,
     common::{
-        Daemon, PATIENCE, eventually,
+        Daemon, Folder, PATIENCE, eventually,
         messages::{Watch, fetch},
         rounds,
     },
@@ -17,8 +19,8 @@ use super::{
 };
 
 /// Steps of the old one, and of the new one.
-const OLD: [&str; 5] = ["invited", "met", "closed", "handed-over", "replaced"];
-const NEW: [&str; 6] = ["asked", "ready", "received", "opened", "serving", "released"];
+const OLD: [&str; 7] = ["invited", "met", "resting", "closed", "handed-over", "replaced", "left"];
+const NEW: [&str; 8] = ["asked", "joined", "ready", "received", "locked", "opened", "serving", "released"];
 
 #[test]
 fn the_old_one_is_killed_at_each_step_and_the_new_one_serves() {
@@ -55,7 +57,7 @@ fn the_new_one_is_killed_at_each_step_and_the_old_one_serves() {
             eventually_served(&old);
         }
         must_be_served_by(&old);
-        let is_undisturbed = step == "asked";
+        let is_undisturbed = ["asked", "joined"].contains(&step);
         match is_undisturbed {
             // It was never ready: no stream of the old one has heard of it.
             true => eventually("it is told", || old.log().contains("not replaced")),
@@ -64,7 +66,7 @@ fn the_new_one_is_killed_at_each_step_and_the_old_one_serves() {
         kept.must_verify(&fetch(&socket).unwrap().unwrap()[0]);
         audit_must_verify(&old);
         let wanted = match step {
-            "asked" => &["started", "not_replaced"][..],
+            "asked" | "joined" => &["started", "not_replaced"][..],
             "released" => &["started", "handing_over", "started", "taken_over", "started"],
             "serving" => &["started", "handing_over", "started", "taken_over", "started", "taken_back"],
             _ => &["started", "handing_over", "started", "taken_back"],
@@ -80,11 +82,14 @@ fn the_new_one_is_killed_at_each_step_and_the_old_one_serves() {
 fn both_are_killed_at_each_step_and_the_next_start_recovers() {
     for (old_step, new_step) in [
         (Some("met"), None),
+        (Some("resting"), None),
         (Some("closed"), None),
         (Some("handed-over"), Some("received")),
+        (Some("handed-over"), Some("locked")),
         (Some("handed-over"), Some("opened")),
         (Some("handed-over"), Some("serving")),
         (Some("replaced"), Some("released")),
+        (Some("left"), Some("released")),
     ] {
         let halt = |step: Option<&'static str>| step.map_or(Vec::new(), |step| vec!["--halt-at", step]);
         let (folder, mut old) = registered("", &halt(old_step));
@@ -93,12 +98,59 @@ fn both_are_killed_at_each_step_and_the_next_start_recovers() {
         assert!(old.has_halted() && (new_step.is_none() || new.has_halted()), "{}", old.log());
         new.kill();
         old.kill();
-        let next = Daemon::start_in(folder.path(), &[]);
-        must_be_served_by(&next);
-        kept.must_verify(&fetch(&next.socket()).unwrap().unwrap()[0]);
-        audit_must_verify(&next);
-        assert_eq!(next.status().problems, Vec::<String>::new());
+        next_start_recovers(&folder, &kept);
     }
+}
+
+fn next_start_recovers(folder: &Folder, kept: &Kept) {
+    let next = Daemon::start_in(folder.path(), &[]);
+    must_be_served_by(&next);
+    kept.must_verify(&fetch(&next.socket()).unwrap().unwrap()[0]);
+    audit_must_verify(&next);
+    assert_eq!(next.status().problems, Vec::<String>::new());
+}
+
+/// The new one fails, and then the old one is killed while it takes everything back.
+#[test]
+fn the_old_one_is_killed_while_it_takes_back_and_the_next_start_recovers() {
+    let (folder, mut old) = registered("", &["--halt-at", "taking-back"]);
+    let kept = Kept::new(&fetch(&old.socket()).unwrap().unwrap()[0]);
+    let mut new = replacing(folder.path(), &["--halt-at", "received"]);
+    assert!(new.has_halted());
+    new.kill();
+    assert!(old.has_halted(), "{}", old.log());
+    old.kill();
+    next_start_recovers(&folder, &kept);
+}
+
+/// As when a disk stalls: somebody has the state for longer than anybody waits for, and neither can open it.
+#[test]
+fn while_the_state_cannot_be_had_the_old_one_waits_and_serves_then() {
+    let (folder, mut old) = registered("", &["--halt-at", "closed"]);
+    let kept = Kept::new(&fetch(&old.socket()).unwrap().unwrap()[0]);
+    let lock = fs::File::options().write(true).open(folder.path().join("state/lock")).unwrap();
+    let mut new = replacing(folder.path(), &[]);
+    // It has let go, and the new one does not know yet.
+    assert!(old.has_halted());
+    let held = Flock::lock(lock, FlockArg::LockExclusiveNonblock).unwrap();
+    go_on(&old);
+    assert!(!must_end(&mut new), "{}", new.log());
+    eventually("it waits", || old.log().contains("the state is held still"));
+    assert!(old.is_running());
+    // Clients wait; they are not refused.
+    let waiting = std::os::unix::net::UnixStream::connect(old.socket()).unwrap();
+    drop(held);
+    eventually_served(&old);
+    must_be_served_by(&old);
+    drop(waiting);
+    assert_eq!(events(&old), ["started", "handing_over", "started", "taken_back"]);
+    kept.must_verify(&fetch(&old.socket()).unwrap().unwrap()[0]);
+    audit_must_verify(&old);
+    assert!(old.stop());
+}
+
+fn go_on(daemon: &Daemon) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(daemon.pid()), nix::sys::signal::SIGCONT).unwrap();
 }
 
 /// The new one goes on after all, when the old one has waited for long.
@@ -109,8 +161,7 @@ fn a_new_one_that_is_late_serves_all_the_same() {
     assert!(new.has_halted());
     // Clients wait; they are not refused.
     let waiting = std::os::unix::net::UnixStream::connect(old.socket()).unwrap();
-    let pid = nix::unistd::Pid::from_raw(new.pid());
-    nix::sys::signal::kill(pid, nix::sys::signal::SIGCONT).unwrap();
+    go_on(&new);
     assert!(must_end(&mut old));
     must_be_served_by(&new);
     drop(waiting);

@@ -40,6 +40,13 @@ fn a_configuration_that_is_wrong_or_anothers_leaves_the_old_one_serving() {
     let (code, words) = refused(home, &["-c", home.join("state.toml").to_str().unwrap()]);
     assert!(code == 2 && words.contains("has its state in"), "{code}: {words}");
 
+    // Authorities stay as they are, and that is found before anybody is disturbed.
+    fs::write(home.join("layout.toml"), "trust_domain = \"example.org\"\n[authority]\nlayout = \"self-signed\"\n")
+        .unwrap();
+    let (code, words) = refused(home, &["-c", home.join("layout.toml").to_str().unwrap()]);
+    assert!(code == 2 && words.contains("authorities are rooted, and this configuration says self-signed"), "{words}");
+    assert!(words.contains("hint: set authority.layout to rooted"), "{words}");
+
     // An audit folder that others may read is found before anybody is disturbed.
     let audit = home.join("state/audit");
     let mode = |mode| fs::set_permissions(&audit, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();

@@ -30,6 +30,12 @@ fn payload(token: &str) -> serde_json::Value {
     serde_json::from_slice(&data_encoding::BASE64URL_NOPAD.decode(part.as_bytes()).unwrap()).unwrap()
 }
 
+/// What records call a token.
+fn name_of(token: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
+    data_encoding::HEXLOWER.encode(&digest.as_ref()[..16])
+}
+
 fn is_invalid(answer: &Answer) -> bool {
     answer.code() == Some(INVALID_ARGUMENT) && answer.is_trailers_only()
 }
@@ -52,8 +58,12 @@ fn a_token_for_each_identity_or_for_the_one_asked_for() {
     let one = jwts(&daemon, &order(&["a"], "spiffe://example.org/second")).unwrap();
     assert_eq!(one.iter().map(|one| one.spiffe_id.as_str()).collect::<Vec<_>>(), ["spiffe://example.org/second"]);
     assert_ne!(one[0].svid, both[1].svid);
-    let issued = daemon.audit().iter().filter(|record| record["credential"] == "jwt-svid").count();
-    assert_eq!(issued, 3, "each has its record");
+    let records: Vec<_> = daemon.audit().into_iter().filter(|record| record["credential"] == "jwt-svid").collect();
+    assert_eq!(records.len(), 2, "one for each answer");
+    let serials = records.iter().flat_map(|record| record["identities"].as_array().unwrap());
+    let serials: Vec<_> = serials.map(|identity| identity["serial"].as_str().unwrap().to_owned()).collect();
+    let given: Vec<_> = both.iter().chain(&one).map(|one| name_of(&one.svid)).collect();
+    assert_eq!(serials, given, "each has its line");
     assert!(!daemon.log().contains(&one[0].svid));
 }
 
@@ -142,4 +152,39 @@ fn a_wit_is_renewed_with_the_same_key() {
     let (first, second) = (next(), next());
     assert_ne!(first.svid, second.svid);
     assert_eq!(first.key, second.key);
+}
+
+/// Whoever asks as fast as may be fills nobody's log: each credential has a line, or is in a sum that was announced.
+#[test]
+fn a_flood_of_tokens_is_listed_up_to_a_limit_and_counted_beyond() {
+    let mut daemon = Daemon::start("[audit]\nsegment_bytes = \"1MiB\"\ntotal_bytes = \"4MiB\"\n");
+    let entry = |at| format!("[[entry]]\nspiffe_id = \"spiffe://example.org/{at}\"\nselectors = [\"{}\"]\n", own_uid());
+    let file = daemon.home().join("entries.toml");
+    std::fs::write(&file, (0..100).map(entry).collect::<String>()).unwrap();
+    daemon.cli(&["apply", "-f", file.to_str().unwrap()]);
+    let folder = daemon.home().join("state/audit");
+    let bytes = || {
+        let segments = std::fs::read_dir(&folder).unwrap();
+        segments.map(|segment| segment.unwrap().metadata().unwrap().len()).sum::<u64>()
+    };
+    let (before, begin, mut given) = (bytes(), std::time::Instant::now(), 0);
+    for _ in 0..30 {
+        given += u64::try_from(jwts(&daemon, &order(&["a"], "")).unwrap().len()).unwrap();
+    }
+    let (took, written) = (begin.elapsed(), bytes() - before);
+    println!("{given} tokens in {took:?}: {written} bytes of records");
+    assert_eq!(given, 3_000);
+    // A minute's bytes, one more where another minute has begun, and the sums.
+    assert!(written < 2 * (128 << 10) + (40 << 10), "{written}");
+    assert!(daemon.stop());
+    let records = daemon.audit();
+    let listed: usize = records.iter().filter_map(|record| record["identities"].as_array()).map(Vec::len).sum();
+    let verified = daemon.cli(&["audit", "verify", "--output", "json"]);
+    let verified: serde_json::Value = serde_json::from_str(&verified).unwrap();
+    let counted = verified["counted"].as_u64().unwrap();
+    assert_eq!(u64::try_from(listed).unwrap() + counted, given);
+    assert!(counted > 0 && verified["findings"].as_array().unwrap().is_empty(), "{verified}");
+    let told = records.iter().filter(|record| record["kind"] == "issued_more").map(|record| record["of"].clone());
+    let announced = records.iter().filter(|record| record["kind"] == "issued_counting").map(|one| one["seq"].clone());
+    assert_eq!(told.collect::<Vec<_>>(), announced.collect::<Vec<_>>());
 }

@@ -45,6 +45,8 @@ pub(crate) struct Succession {
     pub(crate) protocol: u32,
     /// The schema of the database that is open.
     pub(crate) schema: u32,
+    /// How the authorities are: `rooted`, `self-signed`.
+    pub(crate) layout: String,
     /// Waits from now on, for a while, for the process of this number.
     pub(crate) invite: Invite,
 }
@@ -193,6 +195,7 @@ impl control_server::Control for Control {
             state_dir: self.about.state_dir.display().to_string(),
             schema: succession.schema,
             protocol: succession.protocol,
+            layout: succession.layout.clone(),
         }))
     }
 }

@@ -37,9 +37,9 @@ fn what_was_accepted_is_read_again_and_verifies() {
         ["segment", "checkpoint", "daemon", "issued", "refused", "admin", "authority", "checkpoint"]
     );
     let issued = &records[3];
-    assert_eq!(issued["spiffe_id"], "spiffe://example.org/a");
+    assert_eq!(issued["identities"][0]["spiffe_id"], "spiffe://example.org/a");
     assert_eq!(issued["caller"]["exe"], "/usr/bin/true");
-    assert_eq!(issued["not_after"], "2027-01-15T08:00:00Z");
+    assert_eq!(issued["identities"][0]["not_after"], "2027-01-15T08:00:00Z");
     assert_eq!(issued["time"].as_str().unwrap().len(), "2026-01-01T00:00:00.000000000Z".len());
     let report = verify(dir.path()).unwrap();
     assert_eq!((report.records, report.first, report.last, report.signed), (8, 1, 8, 7));

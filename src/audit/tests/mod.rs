@@ -1,10 +1,11 @@
 //! The log with real files.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod door;
 mod earlier;
 mod examiner;
+mod floods;
 mod forging;
 mod keeping;
 mod kept;
@@ -30,9 +31,15 @@ use crate::{
     sys::{Clock, files, scratch::Scratch},
 };
 
-/// Segments of a few records, and room for many of them.
+/// Segments of a few records, and room for many of them; as many as somebody likes, one by one.
 fn small() -> Limits {
-    Limits { segment_bytes_max: 4096, total_bytes_max: 1 << 20, reserve_bytes: 16 * 1024, ..Limits::default() }
+    Limits {
+        segment_bytes_max: 4096,
+        total_bytes_max: 1 << 20,
+        reserve_bytes: 16 * 1024,
+        bytes_per_minute: u64::MAX,
+        ..Limits::default()
+    }
 }
 
 fn open(dir: &Path, limits: &Limits) -> Log {
@@ -52,12 +59,14 @@ fn issued(serial: &str, renewal: bool) -> Record {
     Record::Issued {
         caller: caller(1000),
         credential: "x509-svid",
-        spiffe_id: Id::parse("spiffe://example.org/a").unwrap(),
-        entry: "7b6f6bd9-2a3f-4b58-9d5e-0a3f1b9d7c11".to_owned(),
-        revision: 3,
-        serial: serial.to_owned(),
-        not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         renewal,
+        identities: vec![IdentityIssued {
+            spiffe_id: Id::parse("spiffe://example.org/a").unwrap(),
+            entry: "7b6f6bd9-2a3f-4b58-9d5e-0a3f1b9d7c11".to_owned(),
+            revision: 3,
+            serial: serial.to_owned(),
+            not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        }],
     }
 }
 

@@ -122,7 +122,7 @@ impl Door for BundleDoor {
         let texts = self.texts(update)?;
         if print.is_json() {
             let document = document(self.form, &texts)?;
-            return if again { print.json_line(&document) } else { print.json(&document) };
+            return print.json_of(&document, again);
         }
         match texts.as_slice() {
             [(_, text)] => print.data(text.as_bytes()),

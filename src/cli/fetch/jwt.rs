@@ -149,7 +149,7 @@ impl Door for JwtDoor {
                 shown.extend(self.choice.shown(tokens)?.into_iter().map(view));
             }
             let document = json!({ "svids": shown });
-            return if again { print.json_line(&document) } else { print.json(&document) };
+            return print.json_of(&document, again);
         }
         if !print.faces_terminal() {
             return self.chosen(update)?.iter().try_for_each(|token| print.line(token.compact.as_str()));

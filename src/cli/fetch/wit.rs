@@ -82,7 +82,7 @@ impl Door for FetchWit {
         let shown = self.choice.shown(update)?;
         if print.is_json() {
             let document = json!({ "svids": shown.into_iter().map(view).collect::<Vec<_>>() });
-            return if again { print.json_line(&document) } else { print.json(&document) };
+            return print.json_of(&document, again);
         }
         let now = Clock::system().now();
         let rows = shown.into_iter().map(|wit| {

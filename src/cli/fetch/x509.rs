@@ -71,7 +71,7 @@ impl Door for FetchX509 {
                 "svids": shown.into_iter().map(view).collect::<Vec<_>>(),
                 "federated_bundles": update.federated.iter().map(federated).collect::<serde_json::Map<_, _>>(),
             });
-            return if again { print.json_line(&document) } else { print.json(&document) };
+            return print.json_of(&document, again);
         }
         let now = Clock::system().now();
         if again {

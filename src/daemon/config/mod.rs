@@ -142,6 +142,8 @@ pub struct Audit {
     pub total_bytes: u64,
     /// Refusals written one by one for a uid in a minute; the rest of the minute becomes one counted record.
     pub refusals_per_uid_minute: u32,
+    /// Bytes of records of what was issued to one uid, and of what was refused to it, in a minute; the rest is counted.
+    pub bytes_per_uid_minute: u64,
 }
 
 /// When a record counts as written.
@@ -286,6 +288,7 @@ impl Config {
                 segment_bytes: 64 << 20,
                 total_bytes: 1 << 30,
                 refusals_per_uid_minute: 120,
+                bytes_per_uid_minute: 128 << 10,
             },
             ops: Ops { address: None, allow_remote: false },
             log: Log { level: LogLevel::Info, format: LogFormat::Text },

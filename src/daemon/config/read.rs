@@ -193,6 +193,8 @@ impl Reading {
         section.read("total_bytes", &mut audit.total_bytes, values::bytes(SEGMENT_MIN..=1 << 44));
         let refusals = values::number(1..=1_000_000);
         section.read("refusals_per_uid_minute", &mut audit.refusals_per_uid_minute, refusals);
+        let bytes = values::bytes(AUDIT_BYTES_MIN..=1 << 40);
+        section.read("bytes_per_uid_minute", &mut audit.bytes_per_uid_minute, bytes);
         section.finish(&mut self.findings);
     }
 
@@ -344,6 +346,7 @@ impl Reading {
 /// Shorter lives than this are all renewal; tests and demos use a few seconds.
 const TTL_MIN: Duration = Duration::from_secs(2);
 const SEGMENT_MIN: u64 = 64 << 10;
+const AUDIT_BYTES_MIN: u64 = 1 << 10;
 const COUNT: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 /// One message, which may have 4 MiB, always fits.
 const ANSWER_BYTES: std::ops::RangeInclusive<u32> = 4 << 20..=1 << 31;

@@ -71,7 +71,7 @@ fn every_value_of_the_file_is_taken() {
         authority = { layout = "self-signed", algorithm = "p384", issuing_ttl = "7d", root_ttl = "10d", token_key_ttl = "2d" }
         jwt = { ttl = "1m", ttl_max = "2m", issuer = "https://issuer.example.org", leeway = "0s" }
         wit = { enabled = true, ttl = "3m", ttl_max = "4m" }
-        audit = { durability = "strict", segment_bytes = 1048576, total_bytes = "64MiB", refusals_per_uid_minute = 5 }
+        audit = { durability = "strict", segment_bytes = 1048576, total_bytes = "64MiB", refusals_per_uid_minute = 5, bytes_per_uid_minute = "1MiB" }
         ops = { address = "0.0.0.0:9464", allow_remote = true }
         log = { level = "trace", format = "json" }
         [limits]
@@ -128,6 +128,7 @@ fn every_value_of_the_file_is_taken() {
             segment_bytes: 1 << 20,
             total_bytes: 64 << 20,
             refusals_per_uid_minute: 5,
+            bytes_per_uid_minute: 1 << 20,
         },
         ops: Ops { address: Some(OpsAddress::Tcp("0.0.0.0:9464".parse().unwrap())), allow_remote: true },
         log: Log { level: LogLevel::Trace, format: LogFormat::Json },
@@ -202,6 +203,7 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("[audit]\nsegment_bytes = \"1GB\"", 3, "`1GB` is not a size"),
     ("[audit]\n\ntotal_bytes = \"32MiB\"", 4, "audit.total_bytes: must be at least four times audit.segment_bytes"),
     ("[audit]\nsegment_bytes = \"1GiB\"", 3, "audit.total_bytes: must be at least four times audit.segment_bytes"),
+    ("[audit]\nbytes_per_uid_minute = 1", 3, "audit.bytes_per_uid_minute: must be from 1KiB to "),
     ("[audit]\nrefusals_per_uid_minute = 0", 3, "must be from 1 to 1000000, not 0"),
     ("[ops]\naddress = \"0.0.0.0:9464\"", 3, "other machines can reach 0.0.0.0:9464"),
     ("[ops]\naddress = \"[::]:9464\"", 3, "other machines can reach [::]:9464"),

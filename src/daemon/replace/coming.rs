@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{GONE_WAIT, PLACE, PROTOCOL, Step, YOURS_WAIT, halt::reached, message::Message};
 use crate::{
-    daemon::{Config, assembly::Start},
+    daemon::{Config, assembly::Start, settings},
     spiffe::TrustDomain,
     store,
     sys::{
@@ -30,6 +30,8 @@ pub(crate) struct Offer {
     /// Of the database that it has open.
     pub(crate) schema: u32,
     pub(crate) protocol: u32,
+    /// How its authorities are; empty where it does not say, as earlier releases do.
+    pub(crate) layout: String,
 }
 
 /// Why the old one's place cannot be taken. In each case it goes on, unless the variant says otherwise.
@@ -41,6 +43,9 @@ pub(crate) enum Error {
     /// Its sockets would serve another state.
     #[error("the running daemon has its state in {}, and this configuration names {}", theirs.display(), ours.display())]
     State { theirs: PathBuf, ours: PathBuf },
+    /// Its authorities are of another layout, and stay it.
+    #[error("the running daemon's authorities are {theirs}, and this configuration says {ours}")]
+    Layout { theirs: String, ours: String },
     /// A release that speaks otherwise.
     #[error("the running daemon hands over in another way ({theirs}) than this release ({PROTOCOL})")]
     Protocol { theirs: u32 },
@@ -126,6 +131,10 @@ impl Offer {
         if !is_same_folder(&self.state_dir, &config.state_dir) {
             return Err(Error::State { theirs: self.state_dir.clone(), ours: config.state_dir.clone() });
         }
+        let ours = settings::layout(config).to_string();
+        if !self.layout.is_empty() && self.layout != ours {
+            return Err(Error::Layout { theirs: self.layout.clone(), ours });
+        }
         Ok(store::check_schema(&config.state_dir, self.schema)?)
     }
 }
@@ -156,6 +165,7 @@ impl Coming {
             packets.send(&Message::failed(&chain(&error)).to_bytes(), &[]).await.ok();
             return Err(error);
         }
+        reached(Step::Joined);
         Ok(Self { packets })
     }
 
@@ -235,6 +245,7 @@ mod tests {
             state_dir: config.state_dir.clone(),
             schema: store::schema_version(),
             protocol: PROTOCOL,
+            layout: "rooted".to_owned(),
         }
     }
 
@@ -249,6 +260,8 @@ mod tests {
         let link = home.path().join("link");
         std::fs::create_dir(&config.state_dir).unwrap();
         std::os::unix::fs::symlink(&config.state_dir, &link).unwrap();
+        // An earlier release does not say it.
+        Offer { layout: String::new(), ..good() }.check(&config).unwrap();
         // The same folder by another name.
         Offer { state_dir: link, ..good() }.check(&config).unwrap();
         let error = |offer: Offer| offer.check(&config).unwrap_err();
@@ -258,6 +271,7 @@ mod tests {
         ));
         assert!(matches!(error(Offer { trust_domain: "other".into(), ..good() }), Error::TrustDomain { .. }));
         assert!(matches!(error(Offer { state_dir: "/var/lib/other".into(), ..good() }), Error::State { .. }));
+        assert!(matches!(error(Offer { layout: "self-signed".into(), ..good() }), Error::Layout { .. }));
         assert!(matches!(error(Offer { protocol: PROTOCOL + 1, ..good() }), Error::Protocol { theirs: 2 }));
     }
 

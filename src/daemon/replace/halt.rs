@@ -11,18 +11,28 @@ pub(crate) enum Step {
     Invited,
     /// The old one has met the new one, which is ready.
     Met,
+    /// The old one has ended all orders and recorded that it hands over.
+    Resting,
     /// The old one has closed its log and database.
     Closed,
     /// The old one has handed over.
     HandedOver,
     /// The old one knows that the new one serves.
     Replaced,
+    /// The old one has ended its streams.
+    Left,
+    /// The old one opens everything again, as the new one has failed.
+    TakingBack,
     /// The new one was invited.
     Asked,
+    /// The new one has joined the private channel, and has said nothing.
+    Joined,
     /// The new one has said that it is ready.
     Ready,
     /// The new one was given the sockets.
     Received,
+    /// The new one has the state: lock, database and log.
+    Locked,
     /// The new one has opened everything.
     Opened,
     /// The new one serves, and has not said so.

@@ -48,7 +48,11 @@ pub(in crate::daemon) enum Seen {
 }
 
 /// What the admin socket is given to invite with, and where those who were invited appear.
-pub(in crate::daemon) fn reception(state_dir: PathBuf, kernel: Kernel) -> (Succession, mpsc::Receiver<Visit>) {
+pub(in crate::daemon) fn reception(
+    state_dir: PathBuf,
+    layout: String,
+    kernel: Kernel,
+) -> (Succession, mpsc::Receiver<Visit>) {
     let (visits, coming) = mpsc::channel(1);
     let slots = Arc::new(Semaphore::new(1));
     let invite: Invite = Box::new(move |pid| {
@@ -58,7 +62,7 @@ pub(in crate::daemon) fn reception(state_dir: PathBuf, kernel: Kernel) -> (Succe
         reached(Step::Invited);
         Ok(())
     });
-    (Succession { protocol: PROTOCOL, schema: store::schema_version(), invite }, coming)
+    (Succession { protocol: PROTOCOL, schema: store::schema_version(), layout, invite }, coming)
 }
 
 /// Waits until the process that was invited has come and is ready.
@@ -209,7 +213,8 @@ mod tests {
     #[tokio::test]
     async fn one_process_is_invited_at_a_time_and_another_is_not_taken_for_it() {
         let folder = Scratch::new();
-        let (succession, mut visits) = reception(folder.path().to_owned(), Kernel::probe(&[]).unwrap());
+        let (succession, mut visits) =
+            reception(folder.path().to_owned(), "rooted".into(), Kernel::probe(&[]).unwrap());
         let own = nix::unistd::getpid().as_raw();
         (succession.invite)(own + 1).unwrap();
         assert!(matches!((succession.invite)(own), Err(Uninvited::Busy)));
@@ -225,7 +230,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_is_waited_for_for_ever() {
         let folder = Scratch::new();
-        let (succession, mut visits) = reception(folder.path().to_owned(), Kernel::probe(&[]).unwrap());
+        let (succession, mut visits) =
+            reception(folder.path().to_owned(), "rooted".into(), Kernel::probe(&[]).unwrap());
         let own = nix::unistd::getpid().as_raw();
         (succession.invite)(own).unwrap();
         let since = tokio::time::Instant::now();

@@ -10,9 +10,10 @@ use std::{
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Author, Batch, Checked, ENTRIES_MAX, Error, Outcome, Pending, lines};
+use super::{Author, Batch, Checked, ENTRIES_MAX, Error, Outcome, lines};
 use crate::{
     audit::{self, Record, Urgency},
+    issuance::orders::{self, Owner, Pending},
     registry::{self, Change, Entry, EntryId, Snapshot, Spec},
     store::{self, Store},
     sys::{
@@ -24,7 +25,7 @@ use crate::{
 
 /// The owner task of the registry.
 pub(crate) struct Clerk {
-    queue: mpsc::Receiver<Pending>,
+    queue: mpsc::Receiver<Pending<Self>>,
     registry: watch::Sender<Arc<Snapshot>>,
     batches: broadcast::Sender<Arc<Batch>>,
     store: Store,
@@ -41,7 +42,7 @@ pub(crate) struct Clerk {
 
 impl Clerk {
     pub(super) fn new(
-        queue: mpsc::Receiver<Pending>,
+        queue: mpsc::Receiver<Pending<Self>>,
         registry: watch::Sender<Arc<Snapshot>>,
         batches: broadcast::Sender<Arc<Batch>>,
         store: Store,
@@ -56,18 +57,19 @@ impl Clerk {
     }
 
     /// Carries out orders until the daemon stops. One that has begun is brought to its end.
-    pub(crate) async fn run(mut self, stopping: CancellationToken) {
-        loop {
-            let pending = tokio::select! {
-                () = stopping.cancelled() => return,
-                pending = self.queue.recv() => pending,
-            };
-            let Some(Pending { author, order, reply }) = pending else { return };
-            // Whoever ordered it may have left; it is done all the same.
-            if let Err(Err(error)) = reply.send(self.carry_out(author, order).await) {
-                tracing::warn!(error = %chain(&error), "a change was not made, and nobody heard why");
-            }
-        }
+    pub(crate) async fn run(self, stopping: CancellationToken) {
+        orders::run(self, stopping).await;
+    }
+}
+
+impl Owner for Clerk {
+    type Order = Checked;
+    type Outcome = Outcome;
+    type Error = Error;
+    const OF: &'static str = "registry";
+
+    fn queue(&mut self) -> &mut mpsc::Receiver<Pending<Self>> {
+        &mut self.queue
     }
 
     async fn carry_out(&mut self, author: Author, order: Checked) -> Result<Outcome, Error> {
@@ -115,7 +117,9 @@ impl Clerk {
             }
         }
     }
+}
 
+impl Clerk {
     /// Asks the store whether a change that it did not confirm was made, and goes on from there. Until that is known
     /// nothing else is changed: the registry and the disk would part.
     async fn settle(&mut self) -> Result<Option<Outcome>, Error> {

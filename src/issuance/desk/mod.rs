@@ -11,13 +11,14 @@ mod lines;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 pub(crate) use clerk::Clerk;
 pub(crate) use error::{Error, Faulty};
 
+use super::orders::{self, Pending};
 use crate::{
     audit::{self, Record, Urgency},
     registry::{Draft, Entry, EntryId, Snapshot, Spec},
@@ -32,8 +33,6 @@ pub(crate) const CHANGES_MAX: usize = 10_000;
 pub(crate) const ENTRIES_MAX: usize = 1_000_000;
 /// Orders that may wait for the one before them.
 pub(crate) const ORDERS_MAX: usize = 64;
-/// How long an order waits for a place among them.
-const PLACE_WAIT: Duration = Duration::from_secs(5);
 /// Orders whose outcome a slow watch may be behind.
 pub(crate) const BATCHES_MAX: usize = 256;
 
@@ -97,7 +96,7 @@ pub(crate) struct Watch {
 #[derive(Clone)]
 pub(crate) struct Desk {
     own: TrustDomain,
-    orders: mpsc::Sender<Pending>,
+    orders: mpsc::Sender<Pending<Clerk>>,
     registry: watch::Receiver<Arc<Snapshot>>,
     batches: broadcast::WeakSender<Arc<Batch>>,
     log: audit::Log,
@@ -106,21 +105,13 @@ pub(crate) struct Desk {
 
 /// An order whose drafts are right.
 #[derive(Debug, Default)]
-struct Checked {
+pub(super) struct Checked {
     create: Vec<Spec>,
     update: Vec<(EntryId, Spec, Option<u64>)>,
     delete: Vec<EntryId>,
     dry_run: bool,
     /// Whether an end that is named now must be ahead. A file may keep what has ended.
     ends_ahead: bool,
-}
-
-/// An order on its way to the clerk.
-#[derive(Debug)]
-struct Pending {
-    author: Author,
-    order: Checked,
-    reply: oneshot::Sender<Result<Outcome, Error>>,
 }
 
 /// Opens the desk over what the store has. The clerk must run for any order to be carried out.
@@ -263,18 +254,7 @@ impl Desk {
 
     /// Once it is in the queue an order is carried out, whether or not anybody waits for its outcome.
     async fn order(&self, author: Author, order: Checked) -> Result<Outcome, Error> {
-        let place = match tokio::time::timeout(PLACE_WAIT, self.orders.reserve()).await {
-            Ok(Ok(place)) => place,
-            Ok(Err(_)) => return Err(Error::Stopping),
-            Err(_) => {
-                self.counters.limit_met("admin_orders");
-                tracing::warn!(uid = author.uid, pid = author.pid, "too many changes wait");
-                return Err(Error::Busy);
-            }
-        };
-        let (reply, outcome) = oneshot::channel();
-        place.send(Pending { author, order, reply });
-        outcome.await.unwrap_or(Err(Error::Stopping))
+        orders::ask(&self.orders, &self.counters, author, order).await
     }
 }
 

@@ -1,14 +1,17 @@
 //! Where admins bring foreign bundles.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     audit,
     authority::Keyring,
-    issuance::desk::{self, Author},
+    issuance::{
+        desk::{self, Author},
+        orders::{self, Pending},
+    },
     registry::Snapshot,
     spiffe::TrustDomain,
     store::{BundleRow, Store},
@@ -26,15 +29,13 @@ use super::{
 
 /// Orders that may wait for the one before them.
 pub(crate) const ORDERS_MAX: usize = 16;
-/// How long an order waits for a place among them.
-const PLACE_WAIT: Duration = Duration::from_secs(5);
 
 /// Takes orders. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Office {
     own: TrustDomain,
     clock: Clock,
-    orders: mpsc::Sender<Pending>,
+    orders: mpsc::Sender<Pending<Registrar>>,
     foreign: watch::Receiver<Arc<Foreign>>,
     registry: watch::Receiver<Arc<Snapshot>>,
     counters: Arc<Counters>,
@@ -42,17 +43,9 @@ pub(crate) struct Office {
 
 /// An order whose document is right.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(in crate::issuance) enum Order {
     Set(Box<Given>),
     Delete { trust_domain: TrustDomain, force: bool },
-}
-
-/// An order on its way to the registrar.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) author: Author,
-    pub(super) order: Order,
-    pub(super) reply: oneshot::Sender<Result<Outcome, Error>>,
 }
 
 /// An office over what the store has.
@@ -164,18 +157,7 @@ impl Office {
 
     /// Once it is in the queue an order is carried out, whether or not anybody waits for its outcome.
     async fn order(&self, author: Author, order: Order) -> Result<Outcome, Error> {
-        let place = match tokio::time::timeout(PLACE_WAIT, self.orders.reserve()).await {
-            Ok(Ok(place)) => place,
-            Ok(Err(_)) => return Err(desk::Error::Stopping.into()),
-            Err(_) => {
-                self.counters.limit_met("admin_orders");
-                tracing::warn!(uid = author.uid, pid = author.pid, "too many changes of foreign bundles wait");
-                return Err(desk::Error::Busy.into());
-            }
-        };
-        let (reply, outcome) = oneshot::channel();
-        place.send(Pending { author, order, reply });
-        outcome.await.unwrap_or(Err(Error::Change(desk::Error::Stopping)))
+        orders::ask(&self.orders, &self.counters, author, order).await
     }
 }
 

@@ -12,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     audit,
     authority::Keyring,
-    issuance::desk::{self, Author},
+    issuance::{
+        desk::{self, Author},
+        orders::{self, Owner, Pending},
+    },
     registry::Snapshot,
     store::{self, Store},
     sys::{Clock, chain, counters::Counters, threads::aside},
@@ -20,13 +23,13 @@ use crate::{
 
 use super::{
     Error, Foreign, Outcome,
-    office::{Order, Pending, undone},
+    office::{Order, undone},
     plan::{Plan, Present},
 };
 
 /// The owner task.
 pub(crate) struct Registrar {
-    pub(super) queue: mpsc::Receiver<Pending>,
+    pub(super) queue: mpsc::Receiver<Pending<Self>>,
     pub(super) foreign: watch::Sender<Arc<Foreign>>,
     pub(super) registry: watch::Receiver<Arc<Snapshot>>,
     pub(super) keyring: watch::Receiver<Arc<Keyring>>,
@@ -40,18 +43,19 @@ pub(crate) struct Registrar {
 
 impl Registrar {
     /// Carries out orders until the daemon stops. One that has begun is brought to its end.
-    pub(crate) async fn run(mut self, stopping: CancellationToken) {
-        loop {
-            let pending = tokio::select! {
-                () = stopping.cancelled() => return,
-                pending = self.queue.recv() => pending,
-            };
-            let Some(Pending { author, order, reply }) = pending else { return };
-            // Whoever ordered it may have left; it is done all the same.
-            if let Err(Err(error)) = reply.send(self.carry_out(author, order).await) {
-                tracing::warn!(error = %chain(&error), "a foreign bundle was not changed, and nobody heard why");
-            }
-        }
+    pub(crate) async fn run(self, stopping: CancellationToken) {
+        orders::run(self, stopping).await;
+    }
+}
+
+impl Owner for Registrar {
+    type Order = Order;
+    type Outcome = Outcome;
+    type Error = Error;
+    const OF: &'static str = "foreign bundles";
+
+    fn queue(&mut self) -> &mut mpsc::Receiver<Pending<Self>> {
+        &mut self.queue
     }
 
     async fn carry_out(&mut self, author: Author, order: Order) -> Result<Outcome, Error> {
@@ -102,7 +106,9 @@ impl Registrar {
             }
         }
     }
+}
 
+impl Registrar {
     /// Asks the store whether a change that it did not confirm was made, and goes on from there.
     async fn settle(&mut self) -> Result<Option<Outcome>, Error> {
         let Some((author, plan)) = self.unsure.take() else { return Ok(None) };

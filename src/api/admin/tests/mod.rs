@@ -130,7 +130,7 @@ fn succession(invited: &Arc<Mutex<Vec<i32>>>) -> Succession {
         invited.push(pid);
         Ok(())
     });
-    Succession { protocol: 4, schema: 7, invite }
+    Succession { protocol: 4, schema: 7, layout: "rooted".to_owned(), invite }
 }
 
 fn standing() -> Standing {
