@@ -273,10 +273,8 @@ async fn answer(
             counters
                 .request(method, Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
             // What is sealed was counted when it was made.
-            match unseal(response) {
-                Ok(sealed) => sealed.map(|body| Guarded::placed(body, place, true)),
-                Err(plain) => plain.map(|body| Guarded::placed(body, place, false)),
-            }
+            let (response, is_counted) = unseal(response);
+            response.map(|body| Guarded::placed(body, place, is_counted))
         }
         Err(panicked) => {
             counters.panicked();

@@ -63,14 +63,12 @@ fn sealed<S>(shown: S, first: Bytes, later: impl Stream<Item = Result<Bytes, Sta
     response
 }
 
-/// The response with its messages as its body; as it is, when it has no sealed ones.
-pub(crate) fn unseal(
-    mut response: http::Response<tonic::body::Body>,
-) -> Result<http::Response<tonic::body::Body>, http::Response<tonic::body::Body>> {
+/// The response with its messages as its body, and whether it had sealed ones.
+pub(crate) fn unseal(mut response: http::Response<tonic::body::Body>) -> (http::Response<tonic::body::Body>, bool) {
     let sealed = response.extensions_mut().remove::<Sealed>();
     match sealed.and_then(|sealed| sealed.0.lock().unwrap_or_else(PoisonError::into_inner).take()) {
-        Some(frames) => Ok(response.map(|_| tonic::body::Body::new(Answers(Some(frames))))),
-        None => Err(response),
+        Some(frames) => (response.map(|_| tonic::body::Body::new(Answers(Some(frames)))), true),
+        None => (response, false),
     }
 }
 
@@ -149,7 +147,7 @@ mod tests {
     }
 
     fn body<T>(response: Response<Nothing<T>>) -> tonic::body::Body {
-        unseal(sent(response)).unwrap().into_body()
+        unseal(sent(response)).0.into_body()
     }
 
     #[tokio::test]
@@ -170,8 +168,8 @@ mod tests {
 
     #[test]
     fn another_response_is_left_as_it_is() {
-        let response = unseal(http::Response::new(tonic::body::Body::empty())).unwrap_err();
-        assert!(response.body().is_end_stream());
+        let (response, is_sealed) = unseal(http::Response::new(tonic::body::Body::empty()));
+        assert!(response.body().is_end_stream() && !is_sealed);
     }
 
     /// The bytes of a frame of [`message`] with three.

@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_key_is_one_programs_and_one_identitys() {
-        let (keys, [a, b]) = (HolderKeys::default(), ["a", "b"].map(|name| id(name)));
+        let (keys, [a, b]) = (HolderKeys::default(), ["a", "b"].map(id));
         let first = keys.key(&a, spot(1)).unwrap();
         assert!(Arc::ptr_eq(&first, &keys.key(&a, spot(1)).unwrap()));
         assert!(!Arc::ptr_eq(&first, &keys.key(&b, spot(1)).unwrap()));
