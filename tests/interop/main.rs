@@ -1,11 +1,20 @@
 //! Unmodified clients of the ecosystem against the built daemon: fetch, bundles, watch, renewal, the challenge.
 //!
 //! `tests/run` installs them and says where they are; a client that is not there is not run.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;
 mod spire;
+mod watches;
 
 use std::{
     path::{Path, PathBuf},
