@@ -21,6 +21,8 @@ use site::{Site, now};
 const SOON: [Duration; 2] = [Duration::from_secs(1); 2];
 /// Whoever is asked so for the first time is slow (Java).
 const TRIES: usize = 3;
+/// Long enough for clients to come while nobody is there.
+const A_WHILE: Duration = Duration::from_secs(3);
 /// What a machine that is busy with other things may take.
 const LATE: Duration = Duration::from_secs(20);
 /// Where the sockets go, the back-off of each client decides. gRPC's ends at two minutes.
@@ -41,42 +43,40 @@ fn watched(is_kept: bool, each: usize) -> Option<(Site, Watches)> {
     Some((site, watches))
 }
 
-/// A way from one process to the next: when it began, and when the new one served, in milliseconds of the wall clock.
-type Change = fn(&mut Site) -> (u64, u64);
-
-fn replaced(site: &mut Site) -> (u64, u64) {
-    (now(), site.replace())
+/// A way from one process to the next.
+#[derive(Clone, Copy)]
+enum Change {
+    /// The new one takes the old one's place.
+    Replace,
+    /// The old one is asked to stop, and the new one comes so long after it.
+    Stop(Duration),
+    /// The old one crashes, and the new one comes at once.
+    Kill,
 }
 
-fn stopped_and_started(site: &mut Site) -> (u64, u64) {
-    let since = now();
-    site.end(true);
-    (since, site.start())
-}
-
-fn stopped_for_3_seconds(site: &mut Site) -> (u64, u64) {
-    let since = now();
-    site.end(true);
-    sleep(Duration::from_secs(3));
-    (since, site.start())
-}
-
-fn killed_and_started(site: &mut Site) -> (u64, u64) {
-    let since = now();
-    site.end(false);
-    (since, site.start())
-}
-
-fn stopped_for_5_minutes(site: &mut Site) -> (u64, u64) {
-    let since = now();
-    site.end(true);
-    sleep(Duration::from_secs(300));
-    (since, site.start())
+impl Change {
+    /// Answers when it began, and when the new one served, in milliseconds of the wall clock.
+    fn make(self, site: &mut Site) -> (u64, u64) {
+        let since = now();
+        let served = match self {
+            Self::Replace => site.replace(),
+            Self::Stop(outage) => {
+                site.stop();
+                sleep(outage);
+                site.start()
+            }
+            Self::Kill => {
+                site.kill();
+                site.start()
+            }
+        };
+        (since, served)
+    }
 }
 
 /// All come back, with what is true now, and then each has what is true next; answers how long the last one took.
 fn settle(site: &mut Site, watches: &Watches, what: &str, change: Change, limit: Duration) -> Duration {
-    let (since, served) = change(site);
+    let (since, served) = change.make(site);
     watches.must_have(since, site.name(), limit);
     println!("{what}, from when the new process served:\n{}", watches.delays(since, served));
     watches.must_be_new(since);
@@ -131,19 +131,19 @@ fn slowness() -> f32 {
 #[test]
 fn mixed_watches_are_back_at_once_where_the_sockets_are_kept() {
     let Some((mut site, watches)) = watched(true, 50) else { return };
-    settle_soon(&mut site, &watches, "--replace", replaced);
-    settle_soon(&mut site, &watches, "--replace again", replaced);
-    settle_soon(&mut site, &watches, "sockets kept, stopped for 3 s", stopped_for_3_seconds);
-    settle_soon(&mut site, &watches, "sockets kept, killed and started", killed_and_started);
+    settle_soon(&mut site, &watches, "--replace", Change::Replace);
+    settle_soon(&mut site, &watches, "--replace again", Change::Replace);
+    settle_soon(&mut site, &watches, "sockets kept, stopped for 3 s", Change::Stop(A_WHILE));
+    settle_soon(&mut site, &watches, "sockets kept, killed and started", Change::Kill);
 }
 
 #[test]
 fn mixed_watches_come_back_by_themselves_where_the_sockets_are_not_kept() {
     let Some((mut site, watches)) = watched(false, 50) else { return };
-    settle_soon(&mut site, &watches, "--replace", replaced);
-    settle(&mut site, &watches, "sockets gone, stopped and started", stopped_and_started, LATE);
-    settle(&mut site, &watches, "sockets gone, killed and started", killed_and_started, LATE);
-    settle(&mut site, &watches, "sockets gone, stopped for 3 s", stopped_for_3_seconds, LATE);
+    settle_soon(&mut site, &watches, "--replace", Change::Replace);
+    settle(&mut site, &watches, "sockets gone, stopped and started", Change::Stop(Duration::ZERO), LATE);
+    settle(&mut site, &watches, "sockets gone, killed and started", Change::Kill, LATE);
+    settle(&mut site, &watches, "sockets gone, stopped for 3 s", Change::Stop(A_WHILE), LATE);
 }
 
 /// Named by nobody but `tests/run watches-stopped`, as each takes minutes.
@@ -159,5 +159,5 @@ fn stopped_for_five_minutes_with_the_sockets_gone() {
 
 fn stopped_for_five_minutes(is_kept: bool, what: &str) {
     let Some((mut site, watches)) = watched(is_kept, 25) else { return };
-    settle(&mut site, &watches, what, stopped_for_5_minutes, LONG);
+    settle(&mut site, &watches, what, Change::Stop(Duration::from_secs(300)), LONG);
 }

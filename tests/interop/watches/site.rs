@@ -63,13 +63,14 @@ impl Site {
         self.daemon.cli(&["entry", "update", &self.entry, "--dns", &self.name]);
     }
 
-    /// Ends the daemon, as a service manager does it or as a crash would.
-    pub(super) fn end(&mut self, is_asked: bool) {
-        if is_asked {
-            assert!(self.daemon.stop(), "{}", self.daemon.log());
-        } else {
-            self.daemon.kill();
-        }
+    /// Ends the daemon, as a service manager does it.
+    pub(super) fn stop(&mut self) {
+        assert!(self.daemon.stop(), "{}", self.daemon.log());
+    }
+
+    /// Ends it as a crash would.
+    pub(super) fn kill(&mut self) {
+        self.daemon.kill();
     }
 
     /// Starts one where none is; answers when it served.
