@@ -77,21 +77,22 @@ impl Parties {
         });
     }
 
-    /// The connection that goes, so that this user can have one more: an idle one if there is any, of the party that
-    /// has most of them; else any of the greatest party, or of the greatest in its own.
+    /// The connection that goes, so that this user can have one more: an idle one, of the party that has most of them,
+    /// if it has much altogether; else any of the greatest party; else one of its own.
     pub(super) fn connection_for_connection(&self, uid: u32) -> Option<u64> {
         let newcomer = party_of(uid);
         let (held, share) = (self.held(newcomer).connections, self.share(newcomer).connections);
         let weigh = |party| weight(self.held(party).connections, self.share(party).connections);
-        let idlest = self.order.idle.greatest();
-        let idle = match idlest.filter(|&party| party != newcomer && weigh(party) > weight(held, share)) {
-            Some(party) => self.each.get(&party).and_then(Party::idle),
-            None => self.each.get(&newcomer).and_then(|party| party.idle_for(uid)),
-        };
+        // Where all others are busy, whoever has a few connections does not pay with one that rests.
+        let is_great = |party| self.order.connections.above(weigh(party).saturating_mul(2)).is_none();
+        let idlest = self.order.idle.greatest().filter(|&party| party != newcomer);
+        let idlest = idlest.filter(|&party| weigh(party) > weight(held, share) && is_great(party));
+        let idle = idlest.and_then(|party| self.each.get(&party)?.idle());
         // One more than now, so that two parties never take the same place from each other in turn.
         let others = || self.each.get(&self.order.connections.above(weight(held + 1, share))?)?.any();
-        let own = || self.each.get(&newcomer)?.busy_for(uid);
-        idle.or_else(others).or_else(own)
+        let own_idle = || self.each.get(&newcomer)?.idle_for(uid);
+        let own_busy = || self.each.get(&newcomer)?.busy_for(uid);
+        idle.or_else(others).or_else(own_idle).or_else(own_busy)
     }
 
     /// The connection that goes with all its streams, so that this user can have one more stream.
@@ -314,6 +315,17 @@ mod tests {
         let parties = connected(&[SOME, MANY, MANY, MANY, SOME, 1_000], true);
         assert_eq!(parties.connection_for_stream(FEW), Some(2));
         assert_eq!(parties.connection_for_stream(1_000), Some(2));
+    }
+
+    #[test]
+    fn who_has_few_keeps_them_while_the_greatest_are_busy() {
+        let mut parties = connected(&[7, 7, 7, 7, 7], true);
+        parties.connected(8, 6);
+        parties.connected(8, 7);
+        assert_eq!(parties.connection_for_connection(9), Some(1), "not one of few, though they rest");
+        assert_eq!(parties.connection_for_connection(8), Some(1), "nor its own");
+        parties.connected(8, 8);
+        assert_eq!(parties.connection_for_connection(9), Some(6), "one of many that rest");
     }
 
     #[test]

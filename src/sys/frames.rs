@@ -1,6 +1,10 @@
 //! HTTP/2 frames as they pass: where one ends, which one answers our PING, which one needs its `:authority` made
 //! legal. Everything else of HTTP/2 is h2's business.
 
+mod turn;
+
+pub(crate) use turn::Turn;
+
 use super::hpack;
 
 /// RFC 9113 §3.4.

@@ -38,31 +38,44 @@ impl Bystander {
         Self { socket: socket.to_owned(), kept: None }
     }
 
+    /// Fetches now and then for so long.
     pub(super) fn watch(&mut self, length: Duration) -> Times {
-        let mut times = Times::default();
-        let end = Instant::now() + length;
-        while Instant::now() < end {
-            let begin = Instant::now();
-            match on_new(&self.socket) {
-                Ok(()) => times.new.push(begin.elapsed()),
-                Err(error) => times.failures.push(format!("new connection: {error}")),
-            }
-            if self.kept.is_none() {
-                self.kept = Raw::connect(&self.socket).and_then(|mut raw| on_kept(&mut raw).map(|()| raw)).ok();
-            }
-            let begin = Instant::now();
-            match self.kept.as_mut().map(on_kept) {
-                Some(Ok(())) => times.kept.push(begin.elapsed()),
-                Some(Err(error)) => {
-                    times.failures.push(format!("kept connection: {error}"));
-                    self.kept = None;
-                }
-                None => times.failures.push("no connection could be kept".to_owned()),
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
+        let [times] = watch([self], length);
         times
     }
+
+    fn fetch(&mut self, times: &mut Times) {
+        let begin = Instant::now();
+        match on_new(&self.socket) {
+            Ok(()) => times.new.push(begin.elapsed()),
+            Err(error) => times.failures.push(format!("new connection: {error}")),
+        }
+        if self.kept.is_none() {
+            self.kept = Raw::connect(&self.socket).and_then(|mut raw| on_kept(&mut raw).map(|()| raw)).ok();
+        }
+        let begin = Instant::now();
+        match self.kept.as_mut().map(on_kept) {
+            Some(Ok(())) => times.kept.push(begin.elapsed()),
+            Some(Err(error)) => {
+                times.failures.push(format!("kept connection: {error}"));
+                self.kept = None;
+            }
+            None => times.failures.push("no connection could be kept".to_owned()),
+        }
+    }
+}
+
+/// All of them fetch for so long, one after the other, so that the machine is as busy for each.
+pub(super) fn watch<const N: usize>(mut bystanders: [&mut Bystander; N], length: Duration) -> [Times; N] {
+    let mut all = std::array::from_fn(|_| Times::default());
+    let end = Instant::now() + length;
+    while Instant::now() < end {
+        for (bystander, times) in bystanders.iter_mut().zip(&mut all) {
+            bystander.fetch(times);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    all
 }
 
 fn on_new(socket: &Path) -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! Floods by one user, while another is served: the daemon stays up and within its memory, the flooder's connections
-//! end and are counted, and what it costs the other is printed. Times are printed, never asserted.
+//! end and are counted, and what it costs the other is printed. Times are printed, never asserted. Flooders take the
+//! machine's cores too, so a second daemon, which nobody floods, is asked at the same time: what is more than there is
+//! what the flood costs.
 //!
 //! Flooders are this program once more, in processes and (as root) under a uid of their own.
 //! `DAYFLY_FLOODS=ping,settings` runs some; `DAYFLY_TESTS_FULL` makes each last longer.
@@ -24,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bystander::{Bystander, Usage};
+use bystander::{Bystander, Usage, watch};
 use common::{Daemon, Folder, eventually, own_uid};
 use flooder::Flooders;
 use kinds::{KINDS, Kind};
@@ -106,6 +108,8 @@ fn floods_cost_the_flooder_its_connection_and_others_little() {
     let mut daemon = daemon("");
     // Where the kernel keeps descriptors from us, they are sent to a daemon that does without its help.
     let mut lenient = self::daemon("without_kernel = [\"pass_rights\"]\n");
+    // Where nobody floods.
+    let elsewhere = self::daemon("");
     let mut strict = self::daemon(&format!("[limits]\nrequests_per_second = {BAD_CALLS_PER_SECOND}\n"));
 
     let chosen = std::env::var("DAYFLY_FLOODS").unwrap_or_default();
@@ -119,7 +123,7 @@ fn floods_cost_the_flooder_its_connection_and_others_little() {
             BAD_CALLS => &mut strict,
             _ => &mut daemon,
         };
-        let row = flood(target, kind, &programs, &phases);
+        let row = flood(target, &elsewhere.socket(), kind, &programs, &phases);
         wrong.extend(row.faults.iter().map(|fault| format!("{}: {fault}", kind.name)));
         rows.push(row);
         print(&rows[rows.len() - 1..]);
@@ -146,8 +150,8 @@ fn daemon(config: &str) -> Daemon {
     daemon
 }
 
-/// One flood, with a bystander before, during and after.
-fn flood(daemon: &mut Daemon, kind: &'static Kind, programs: &[PathBuf], phases: &Phases) -> Row {
+/// One flood, with a bystander before, during and after, and during it another one elsewhere.
+fn flood(daemon: &mut Daemon, elsewhere: &Path, kind: &'static Kind, programs: &[PathBuf], phases: &Phases) -> Row {
     let mut faults = Vec::new();
     let counters = daemon.status();
     let records = refusals(daemon, kind);
@@ -159,7 +163,7 @@ fn flood(daemon: &mut Daemon, kind: &'static Kind, programs: &[PathBuf], phases:
 
     let flooders = Flooders::start(programs, kind, &daemon.socket(), phases.during + LEAD);
     thread::sleep(LEAD);
-    let during = bystander.watch(phases.during);
+    let [during, elsewhere] = watch([&mut bystander, &mut Bystander::new(elsewhere)], phases.during);
     let busy = Usage::of(pid);
     let tally = flooders.wait();
 
@@ -195,6 +199,7 @@ fn flood(daemon: &mut Daemon, kind: &'static Kind, programs: &[PathBuf], phases:
         name: kind.name,
         before,
         during,
+        elsewhere,
         after,
         recovery,
         rss: [idle.rss_mib, busy.peak_mib, left.rss_mib],

@@ -9,6 +9,8 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) before: Times,
     pub(super) during: Times,
+    /// On a daemon that nobody floods, at the same time.
+    pub(super) elsewhere: Times,
     pub(super) after: Times,
     pub(super) recovery: Duration,
     /// MiB before, at the peak, left.
@@ -23,20 +25,24 @@ pub(super) struct Row {
 /// Times in milliseconds; p50 / p99.
 pub(super) fn print(rows: &[Row]) {
     if rows.len() != 1 {
-        println!("bystander's ms: p50/p99 before, during (p99 ratio), after, on a new and on a kept connection");
+        println!(
+            "bystander's ms: p50/p99 before, during (p99 as a multiple of before and of elsewhere), after; on a new and \
+             on a kept connection"
+        );
     }
     println!(
-        "{:<20} {:>13} {:>20} {:>13} | {:>13} {:>20} {:>13} | {:>5} | {:>12} | {:>4} | flooder: frames, connections, ended",
+        "{:<20} {:>10} {:>24} {:>10} | {:>11} {:>24} {:>10} | {:>5} | {:>12} | {:>4} | flooder: frames, connections, ended",
         "flood", "new before", "during", "after", "kept before", "during", "after", "back", "MiB b/pk/a", "cpu"
     );
     for row in rows {
         let part = |pick: fn(&Times) -> &Vec<Duration>| {
-            let [before, during, after] = [&row.before, &row.during, &row.after].map(|times| both(pick(times)));
-            let ratio = during.1 / before.1.max(0.001);
+            let [before, during, elsewhere, after] =
+                [&row.before, &row.during, &row.elsewhere, &row.after].map(|times| both(pick(times)));
+            let [of_before, of_elsewhere] = [before, elsewhere].map(|(_, p99)| during.1 / p99.max(0.001));
             format!(
-                "{:>13} {:>20} {:>13}",
+                "{:>10} {:>24} {:>10}",
                 format!("{:.2}/{:.2}", before.0, before.1),
-                format!("{:.2}/{:.2} ({ratio:.1}×)", during.0, during.1),
+                format!("{:.2}/{:.2} ({of_before:.1}× {of_elsewhere:.1}×)", during.0, during.1),
                 format!("{:.2}/{:.2}", after.0, after.1)
             )
         };

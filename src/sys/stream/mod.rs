@@ -28,14 +28,12 @@ use tokio::{net::UnixStream, sync::oneshot};
 
 use super::{
     closer,
-    frames::{Inbound, Nonce, Outbound, Tally, ping},
+    frames::{Inbound, Nonce, Outbound, Tally, Turn, ping},
     image::{Image, Lack, Lens, Looked, Spot},
     looks::{Looks, Making},
     peer::{Fault, Peer},
 };
 
-/// What one turn of the connection's task may read. A flood is seen after a few turns, and others have theirs meanwhile.
-const TURN_BYTES: usize = 4 * 1024;
 /// What is kept of a busy client's bytes while a challenge drains the socket: a full window of h2's and the frames
 /// around it. Beyond that, the challenge waits until h2 has taken some.
 pub(crate) const KEPT_BYTES_MAX: usize = 128 * 1024;
@@ -66,7 +64,7 @@ pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens, looks: Look
             outbound: Outbound::default(),
             kept: Vec::new(),
             given: 0,
-            turn_left: TURN_BYTES,
+            turn: Turn::new(),
             ended: false,
             fault: None,
             phase: Phase::Idle,
@@ -94,7 +92,7 @@ struct State {
     kept: Vec<u8>,
     given: usize,
     /// What h2 may still be given in this turn of the task.
-    turn_left: usize,
+    turn: Turn,
     /// The client has shut its side.
     ended: bool,
     /// Why the connection ends; nothing is read or written any more.
@@ -210,9 +208,9 @@ impl Stream {
         !self.0.peer.is_alive() && !is_hung_up
     }
 
-    /// Begins a turn of the connection's task: h2 is given [`TURN_BYTES`], then the others have theirs.
+    /// Begins a turn of the connection's task: h2 is given its part, then the others have theirs.
     pub(crate) fn begin_turn(&self) {
-        self.0.state().turn_left = TURN_BYTES;
+        self.0.state().turn.begin();
     }
 
     /// The frames that came since the last call.
@@ -408,7 +406,7 @@ impl Read for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let wire = &*self.0;
         let mut state = wire.state();
-        if state.turn_left == 0 {
+        if state.turn.is_over() {
             // h2 reads as long as there is something to read, and a fast writer never lets it end.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -423,11 +421,12 @@ impl Read for Stream {
         if state.fault.is_some() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        let waiting = state.kept.get(state.given..).unwrap_or_default();
-        let taken = waiting.len().min(buf.remaining()).min(state.turn_left);
+        let State { kept, given, turn, .. } = &mut *state;
+        let waiting = kept.get(*given..).unwrap_or_default();
+        let waiting = waiting.get(..buf.remaining()).unwrap_or(waiting);
+        let taken = turn.take(waiting);
         buf.put_slice(waiting.get(..taken).unwrap_or_default());
-        state.given += taken;
-        state.turn_left -= taken;
+        *given += taken;
         if state.given == state.kept.len() {
             // Memory is kept only while there is something in it: most connections idle.
             state.kept = Vec::new();
