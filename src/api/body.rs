@@ -1,4 +1,5 @@
-//! An answer's body: it holds the stream's place until it ends, and a panic in it ends it with Unavailable.
+//! An answer's body: it holds the stream's place until it ends, a panic in it ends it with Unavailable, and so do more
+//! bytes than its user may leave unread.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,26 +12,32 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
-use super::{limits::StreamSlot, status};
+use super::{allowance::Allowance, limits::StreamSlot, status};
 use crate::sys::counters::Counters;
 
 /// What a door answers with.
 pub(crate) struct Guarded {
     inner: Option<tonic::body::Body>,
     counters: Arc<Counters>,
-    _place: Option<Place>,
+    place: Option<Place>,
+    /// Whether room was taken for its bytes before they were made.
+    is_counted: bool,
 }
 
 /// A stream's place, counted as long as it is taken.
 pub(crate) struct Place {
-    _slot: StreamSlot,
+    slot: StreamSlot,
     counters: Arc<Counters>,
 }
 
 impl Place {
     pub(crate) fn new(slot: StreamSlot, counters: Arc<Counters>) -> Self {
         counters.stream_opened();
-        Self { _slot: slot, counters }
+        Self { slot, counters }
+    }
+
+    fn allowance(&self) -> Allowance {
+        Allowance::new(self.slot.connection().clone(), self.counters.clone())
     }
 }
 
@@ -41,9 +48,28 @@ impl Drop for Place {
 }
 
 impl Guarded {
+    /// A body of trailers alone.
+    pub(crate) fn new(inner: tonic::body::Body, counters: Arc<Counters>) -> Self {
+        Self { inner: Some(inner), counters, place: None, is_counted: true }
+    }
+
     /// Keeps `place` taken until the body is done.
-    pub(crate) fn new(inner: tonic::body::Body, counters: Arc<Counters>, place: Option<Place>) -> Self {
-        Self { inner: Some(inner), counters, _place: place }
+    pub(crate) fn placed(inner: tonic::body::Body, place: Place, is_counted: bool) -> Self {
+        Self { inner: Some(inner), counters: place.counters.clone(), place: Some(place), is_counted }
+    }
+
+    /// Takes room for a frame for which nobody has.
+    fn count(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Status> {
+        let Some(place) = self.place.as_ref().filter(|_| !self.is_counted) else { return Ok(frame) };
+        match frame.into_data() {
+            Ok(data) => Ok(Frame::data(place.allowance().take(data.len())?.by(data))),
+            Err(other) => Ok(other),
+        }
+    }
+
+    fn end(&mut self, status: &Status) -> Frame<Bytes> {
+        self.inner = None;
+        Frame::trailers(trailers(status))
     }
 }
 
@@ -55,12 +81,14 @@ impl Body for Guarded {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         // The body is dropped after a panic, so nobody sees it half-way.
         match catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(cx))) {
+            Ok(Poll::Ready(Some(Ok(frame)))) => {
+                let counted = self.count(frame).unwrap_or_else(|over| self.end(&over));
+                Poll::Ready(Some(Ok(counted)))
+            }
             Ok(polled) => polled,
             Err(_) => {
-                self.inner = None;
                 self.counters.panicked();
-                let trailers = trailers(&status::panicked());
-                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                Poll::Ready(Some(Ok(self.end(&status::panicked()))))
             }
         }
     }
@@ -96,7 +124,7 @@ mod tests {
             futures_util::stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, Status>>> { panic!("injected") });
         let body = tonic::body::Body::new(http_body_util::StreamBody::new(bad));
         let counters = Arc::new(Counters::default());
-        let trailers = Guarded::new(body, counters, None).collect().await.unwrap().trailers().cloned().unwrap();
+        let trailers = Guarded::new(body, counters).collect().await.unwrap().trailers().cloned().unwrap();
         assert_eq!(trailers.get("grpc-status").unwrap(), "14");
     }
 }

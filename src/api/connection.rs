@@ -25,6 +25,7 @@ use tower::Service as _;
 
 use super::{
     admin::AdminCaller,
+    allowance::Allowance,
     body::{Guarded, Place},
     flood::Flood,
     inbound::{Timely, is_grpc},
@@ -84,11 +85,12 @@ pub(crate) struct Workload {
     pub(crate) caller: Arc<Caller>,
     /// Of its WIT-SVIDs.
     pub(crate) keys: Arc<HolderKeys>,
+    pub(crate) allowance: Allowance,
 }
 
 impl Workload {
-    fn new(caller: Arc<Caller>) -> Self {
-        Self { caller, keys: Arc::default() }
+    fn new(caller: Arc<Caller>, allowance: Allowance) -> Self {
+        Self { caller, keys: Arc::default(), allowance }
     }
 }
 
@@ -134,7 +136,8 @@ pub(crate) async fn serve(
     let guard = stream.another();
     let (routes, stopping, terms) = (service.routes.clone(), service.stopping.clone(), service.terms);
     let requests = {
-        let (slot, asker) = (slot.clone(), admin.map_or_else(|| Asker::Workload(Workload::new(caller)), Asker::Admin));
+        let workload = || Workload::new(caller, Allowance::new(slot.clone(), service.counters.clone()));
+        let (slot, asker) = (slot.clone(), admin.map_or_else(|| Asker::Workload(workload()), Asker::Admin));
         // In a box, which goes when the answer begins: hyper keeps room for the larger of both while a stream is open.
         service_fn(move |request| {
             Box::pin(answer(request, routes.clone(), asker.clone(), slot.clone(), service.clone()))
@@ -235,7 +238,7 @@ async fn answer(
     let counters = &service.counters;
     let refused = |status: Status| {
         counters.request_refused(status.code());
-        status.into_http().map(|body: tonic::body::Body| Guarded::new(body, counters.clone(), None))
+        status.into_http().map(|body: tonic::body::Body| Guarded::new(body, counters.clone()))
     };
     // Before anything is looked at, so that nobody refuses more for a caller than it may ask for.
     let place = match slot.stream(Instant::now().into_std()) {
@@ -247,7 +250,7 @@ async fn answer(
     };
     if !is_grpc(request.headers()) {
         counters.request_refused(Code::Unknown);
-        let mut response = Response::new(Guarded::new(tonic::body::Body::empty(), counters.clone(), None));
+        let mut response = Response::new(Guarded::new(tonic::body::Body::empty(), counters.clone()));
         *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return Ok(response);
     }
@@ -269,7 +272,11 @@ async fn answer(
         Ok(response) => {
             counters
                 .request(method, Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
-            unseal(response).map(|body| Guarded::new(body, counters.clone(), Some(place)))
+            // What is sealed was counted when it was made.
+            match unseal(response) {
+                Ok(sealed) => sealed.map(|body| Guarded::placed(body, place, true)),
+                Err(plain) => plain.map(|body| Guarded::placed(body, place, false)),
+            }
         }
         Err(panicked) => {
             counters.panicked();

@@ -2,6 +2,8 @@
 //!
 //! What is over a limit is closed or answered Unavailable: clients try again then. No client that behaves meets one.
 
+mod answers;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
@@ -14,6 +16,8 @@ use std::{
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use answers::BytesSlot;
+
 use super::{bucket::Bucket, parties::Parties};
 use crate::sys::looks::{AllLooks, Looks};
 
@@ -22,6 +26,8 @@ use crate::sys::looks::{AllLooks, Looks};
 pub(crate) struct Share {
     pub(crate) connections: usize,
     pub(crate) streams: usize,
+    /// Of answers that have not left, in bytes.
+    pub(crate) answer_bytes: usize,
 }
 
 /// All limits of the workload socket.
@@ -47,6 +53,8 @@ pub(crate) enum Over {
     StreamsOfUser,
     StreamsOfAll,
     RequestRate,
+    AnswerBytesOfUser,
+    AnswerBytesOfAll,
 }
 
 impl Over {
@@ -59,6 +67,8 @@ impl Over {
             Self::StreamsOfUser => "streams_per_uid",
             Self::StreamsOfAll => "streams_total",
             Self::RequestRate => "requests_per_second",
+            Self::AnswerBytesOfUser => "answer_bytes_per_uid",
+            Self::AnswerBytesOfAll => "answer_bytes_total",
         }
     }
 }
@@ -81,6 +91,9 @@ struct State {
     /// Those that were taken off and have not left yet.
     leaving: usize,
     streams: usize,
+    answer_bytes: usize,
+    /// Of answers of those that were taken off, which are dropped with them.
+    leaving_bytes: usize,
     users: HashMap<u32, User>,
     parties: Parties,
 }
@@ -91,6 +104,7 @@ struct User {
     /// Those without a stream, in the order in which they came.
     idle: BTreeSet<u64>,
     streams: usize,
+    answer_bytes: usize,
     connects: Bucket,
     requests: Bucket,
     /// Requests beyond those.
@@ -103,6 +117,7 @@ struct User {
 struct Open {
     uid: u32,
     streams: usize,
+    answer_bytes: usize,
     close: CancellationToken,
 }
 
@@ -129,6 +144,8 @@ impl Gate {
             connections: HashMap::new(),
             leaving: 0,
             streams: 0,
+            answer_bytes: 0,
+            leaving_bytes: 0,
             users: HashMap::new(),
             parties: Parties::new(limits.user, limits.root),
         };
@@ -140,6 +157,13 @@ impl Gate {
     pub(crate) fn open(&self) -> (usize, usize) {
         let state = self.state();
         (state.connections.len(), state.streams)
+    }
+
+    /// Bytes of answers that have not left, of connections that stay and of those that leave.
+    #[cfg(test)]
+    pub(crate) fn answer_bytes(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.answer_bytes, state.leaving_bytes)
     }
 
     /// A place for a connection of this user. At its cap, the user's own oldest connection without a stream goes; when
@@ -165,7 +189,7 @@ impl Gate {
             state.evict(one);
         }
         let close = CancellationToken::new();
-        state.connections.insert(number, Open { uid, streams: 0, close: close.clone() });
+        state.connections.insert(number, Open { uid, streams: 0, answer_bytes: 0, close: close.clone() });
         state.parties.connected(uid, number);
         let user = state.users.entry(uid).or_default();
         user.connections += 1;
@@ -206,17 +230,20 @@ impl State {
         if let Some(open) = self.remove(number) {
             open.close.cancel();
             self.leaving += 1;
+            self.leaving_bytes += open.answer_bytes;
         }
     }
 
     fn remove(&mut self, number: u64) -> Option<Open> {
         let open = self.connections.remove(&number)?;
-        self.parties.disconnected(open.uid, number, open.streams);
+        self.parties.disconnected(open.uid, number, open.streams, open.answer_bytes);
         self.streams = self.streams.saturating_sub(open.streams);
+        self.answer_bytes = self.answer_bytes.saturating_sub(open.answer_bytes);
         if let Some(user) = self.users.get_mut(&open.uid) {
             user.connections = user.connections.saturating_sub(1);
             user.idle.remove(&number);
             user.streams = user.streams.saturating_sub(open.streams);
+            user.answer_bytes = user.answer_bytes.saturating_sub(open.answer_bytes);
         }
         Some(open)
     }
@@ -302,6 +329,13 @@ impl ConnectionSlot {
     }
 }
 
+impl StreamSlot {
+    /// The place of its connection.
+    pub(crate) fn connection(&self) -> &Arc<ConnectionSlot> {
+        &self.0
+    }
+}
+
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut state = self.gate.state();
@@ -332,5 +366,7 @@ impl Drop for StreamSlot {
     }
 }
 
+#[cfg(test)]
+pub(super) mod fixture;
 #[cfg(test)]
 mod tests;

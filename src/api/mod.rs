@@ -1,6 +1,7 @@
 //! The doors: they translate between the wire and the spine, and decide nothing.
 
 mod admin;
+mod allowance;
 mod body;
 mod bucket;
 mod claims;
@@ -18,9 +19,9 @@ mod status;
 mod turns;
 mod workload;
 
-#[cfg(any(fuzzing, test))]
-pub(crate) use admin::new_draft;
 pub(crate) use admin::{About, Admin, Invite, LogSwitch, Rights, Succession, Uninvited, admin_routes};
+#[cfg(any(fuzzing, test))]
+pub(crate) use admin::{List, amendment, entry_id, new_draft, order};
 pub(crate) use connection::{Service, Terms};
 pub(crate) use serve::{Door, Doorkeeper, Memory};
 pub(crate) use workload::workload_routes;

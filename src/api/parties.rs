@@ -37,6 +37,9 @@ struct Member {
     idle: BTreeSet<u64>,
     busy: BTreeSet<u64>,
     streams: usize,
+    /// Those that hold bytes of answers, by how many; of equal ones the oldest last.
+    holding: BTreeSet<(usize, Reverse<u64>)>,
+    answer_bytes: usize,
 }
 
 impl Parties {
@@ -50,12 +53,13 @@ impl Parties {
         });
     }
 
-    /// With its streams, as many as are still open.
-    pub(super) fn disconnected(&mut self, uid: u32, number: u64, streams: usize) {
+    /// With its streams, as many as are still open, and the bytes of its answers that have not left.
+    pub(super) fn disconnected(&mut self, uid: u32, number: u64, streams: usize, answer_bytes: usize) {
         self.change(uid, |member| {
             member.idle.remove(&number);
             member.busy.remove(&number);
             member.streams = member.streams.saturating_sub(streams);
+            member.holds(number, answer_bytes, 0);
         });
     }
 
@@ -75,6 +79,11 @@ impl Parties {
                 member.idle.insert(number);
             }
         });
+    }
+
+    /// A connection that held so many bytes of answers holds so many now.
+    pub(super) fn bytes_changed(&mut self, uid: u32, number: u64, before: usize, now: usize) {
+        self.change(uid, |member| member.holds(number, before, now));
     }
 
     /// The connection that goes, so that this user can have one more: an idle one, of the party that has most of them,
@@ -101,6 +110,15 @@ impl Parties {
         let (held, share) = (self.held(newcomer).streams, self.share(newcomer).streams);
         let others = || self.each.get(&self.order.streams.above(weight(held + 1, share))?)?.streaming();
         let own = || self.each.get(&newcomer)?.streaming_for(uid);
+        others().or_else(own)
+    }
+
+    /// The connection that goes, so that this user can have so many bytes more of answers: the one that has most of them.
+    pub(super) fn connection_for_bytes(&self, uid: u32, bytes: usize) -> Option<u64> {
+        let newcomer = party_of(uid);
+        let (held, share) = (self.held(newcomer).answer_bytes, self.share(newcomer).answer_bytes);
+        let others = || self.each.get(&self.order.answer_bytes.above(weight(held + bytes, share))?)?.holding();
+        let own = || self.each.get(&newcomer)?.holding_for(uid, bytes);
         others().or_else(own)
     }
 
@@ -183,12 +201,33 @@ impl Party {
         let is_greater = self.held_by(greatest).streams > self.held_by(uid).streams + 1;
         is_greater.then(|| self.streaming())?
     }
+
+    /// The connection that holds most bytes of answers, of whoever holds most of them.
+    fn holding(&self) -> Option<u64> {
+        let (_, Reverse(number)) = self.member(self.order.answer_bytes.greatest())?.holding.last()?;
+        Some(*number)
+    }
+
+    /// The same, if it has more than this uid would have.
+    fn holding_for(&self, uid: u32, bytes: usize) -> Option<u64> {
+        let greatest = self.order.answer_bytes.greatest()?;
+        let is_greater = self.held_by(greatest).answer_bytes > self.held_by(uid).answer_bytes + bytes;
+        is_greater.then(|| self.holding())?
+    }
 }
 
 impl Member {
     fn held(&self) -> Held {
         let connections = self.idle.len() + self.busy.len();
-        Held { idle: self.idle.len(), connections, streams: self.streams }
+        Held { idle: self.idle.len(), connections, streams: self.streams, answer_bytes: self.answer_bytes }
+    }
+
+    fn holds(&mut self, number: u64, before: usize, now: usize) {
+        self.holding.remove(&(before, Reverse(number)));
+        if now > 0 {
+            self.holding.insert((now, Reverse(number)));
+        }
+        self.answer_bytes = (self.answer_bytes + now).saturating_sub(before);
     }
 }
 
@@ -198,11 +237,12 @@ struct Held {
     idle: usize,
     connections: usize,
     streams: usize,
+    answer_bytes: usize,
 }
 
 impl Held {
     fn is_nothing(self) -> bool {
-        self.connections == 0 && self.streams == 0
+        self.connections == 0 && self.streams == 0 && self.answer_bytes == 0
     }
 
     fn weights(self, share: Share) -> Weights {
@@ -210,6 +250,7 @@ impl Held {
             idle: weight(self.idle, share.connections),
             connections: weight(self.connections, share.connections),
             streams: weight(self.streams, share.streams),
+            answer_bytes: weight(self.answer_bytes, share.answer_bytes),
         }
     }
 }
@@ -219,6 +260,7 @@ impl AddAssign for Held {
         self.idle += more.idle;
         self.connections += more.connections;
         self.streams += more.streams;
+        self.answer_bytes += more.answer_bytes;
     }
 }
 
@@ -227,6 +269,7 @@ impl SubAssign for Held {
         self.idle = self.idle.saturating_sub(less.idle);
         self.connections = self.connections.saturating_sub(less.connections);
         self.streams = self.streams.saturating_sub(less.streams);
+        self.answer_bytes = self.answer_bytes.saturating_sub(less.answer_bytes);
     }
 }
 
@@ -235,6 +278,7 @@ struct Weights {
     idle: u64,
     connections: u64,
     streams: u64,
+    answer_bytes: u64,
 }
 
 /// Parties, or uids, in order of what they hold of each.
@@ -243,6 +287,7 @@ struct Order {
     idle: Ranking,
     connections: Ranking,
     streams: Ranking,
+    answer_bytes: Ranking,
 }
 
 impl Order {
@@ -250,6 +295,7 @@ impl Order {
         self.idle.moved(name, before.idle, now.idle);
         self.connections.moved(name, before.connections, now.connections);
         self.streams.moved(name, before.streams, now.streams);
+        self.answer_bytes.moved(name, before.answer_bytes, now.answer_bytes);
     }
 }
 
@@ -287,7 +333,7 @@ fn weight(count: usize, share: usize) -> u64 {
 mod tests {
     use super::*;
 
-    const SHARE: Share = Share { connections: 8, streams: 8 };
+    const SHARE: Share = Share { connections: 8, streams: 8, answer_bytes: 80 };
     /// Three of one range, as a directory service gives them to three people.
     const MANY: u32 = 100_001;
     const SOME: u32 = 100_002;
@@ -344,15 +390,32 @@ mod tests {
     }
 
     #[test]
+    fn the_connection_with_most_bytes_of_whoever_has_most_makes_room() {
+        let mut parties = connected(&[SOME, MANY, MANY, 1_000], true);
+        for (uid, number, bytes) in [(SOME, 1, 20), (MANY, 2, 9), (MANY, 3, 21), (1_000, 4, 30)] {
+            parties.bytes_changed(uid, number, 0, bytes);
+        }
+        assert_eq!(parties.connection_for_bytes(FEW, 5), Some(3), "within a party: of whoever has most, the greatest");
+        assert_eq!(parties.connection_for_bytes(FEW, 30), None, "not of one who would have no more");
+        assert_eq!(parties.connection_for_bytes(1_000, 10), Some(3), "and for others, at the cost of the party");
+        assert_eq!(parties.connection_for_bytes(1_000, 20), None, "which has no more than that");
+        parties.bytes_changed(MANY, 3, 21, 0);
+        assert_eq!(parties.connection_for_bytes(FEW, 5), Some(1), "who held most has given it back");
+        assert_eq!(parties.connection_for_bytes(1_000, 5), None, "never its own");
+    }
+
+    #[test]
     fn who_has_left_is_in_no_ranking() {
         let mut parties = connected(&[MANY, MANY, SOME], true);
         parties.stream_opened(MANY, 1);
         parties.stream_closed(MANY, 1, false);
+        parties.bytes_changed(SOME, 3, 0, 7);
         for (uid, number, streams) in [(MANY, 1, 1), (MANY, 2, 1), (SOME, 3, 1)] {
-            parties.disconnected(uid, number, streams);
+            parties.disconnected(uid, number, streams, usize::from(uid == SOME) * 7);
         }
         assert!(parties.each.is_empty());
-        for ranking in [parties.order.idle, parties.order.connections, parties.order.streams] {
+        let Order { idle, connections, streams, answer_bytes } = parties.order;
+        for ranking in [idle, connections, streams, answer_bytes] {
             assert_eq!(ranking.greatest(), None);
         }
     }

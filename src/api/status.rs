@@ -165,7 +165,11 @@ fn words(text: &str) -> String {
 
 /// A limit was met.
 pub(crate) fn overloaded(over: Over) -> Status {
-    Status::new(Code::Unavailable, format!("over the limit {}; try again later", over.code()))
+    let hint = match over {
+        Over::AnswerBytesOfUser | Over::AnswerBytesOfAll => "read the answers that wait, or try again later",
+        _ => "try again later",
+    };
+    Status::new(Code::Unavailable, format!("over the limit {}; {hint}", over.code()))
 }
 
 /// A request did not come whole in time. Nobody's fault, as far as clients are told: they try again.
@@ -214,6 +218,7 @@ mod tests {
             foreign::Error::Change(desk::Error::Busy).into(),
             Unexplained::Failed(Box::new(audit())).into(),
             overloaded(Over::RequestRate),
+            overloaded(Over::AnswerBytesOfUser),
             over("watches"),
             fell_behind(),
             stopping(),

@@ -10,6 +10,7 @@ use tonic_health::server::HealthReporter;
 use zeroize::Zeroize as _;
 
 use super::{
+    allowance::Allowance,
     claims,
     connection::Workload,
     sealed::{Nothing, Wiped, seal, seal_one},
@@ -68,51 +69,52 @@ impl SpiffeWorkloadApi for Api {
         &self,
         request: Request<pb::X509svidRequest>,
     ) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
-        let mut feed = self.issuer.x509(workload(&request)?.caller);
+        let Workload { caller, allowance, .. } = workload(&request)?;
+        let mut feed = self.issuer.x509(caller);
         // The first answer is awaited here, so that a refusal is the result of the call and not an item of it.
         let first = x509_svids(feed.next().await?);
-        Ok(seal(messages(first, feed, x509_svids)))
+        seal(first, messages(feed, x509_svids), allowance)
     }
 
     async fn fetch_x509_bundles(
         &self,
         request: Request<pb::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
-        let feed = self.issuer.bundles(Credential::X509, workload(&request)?.caller);
-        bundles(feed, |bundles| pb::X509BundlesResponse { crl: Vec::new(), bundles }).await
+        let Workload { caller, allowance, .. } = workload(&request)?;
+        let feed = self.issuer.bundles(Credential::X509, caller);
+        bundles(feed, |bundles| pb::X509BundlesResponse { crl: Vec::new(), bundles }, allowance).await
     }
 
     async fn fetch_jwtsvid(
         &self,
         request: Request<pb::JwtsvidRequest>,
     ) -> Result<Response<pb::JwtsvidResponse>, Status> {
-        let Workload { caller, .. } = workload(&request)?;
+        let Workload { caller, allowance, .. } = workload(&request)?;
         let pb::JwtsvidRequest { audience, spiffe_id } = request.into_inner();
         let (audiences, wanted) = (Audiences::new(audience)?, Wanted::parse(&spiffe_id)?);
         let tokens = self.issuer.jwt(&caller, &audiences, &wanted).await?;
-        Ok(seal_one(pb::JwtsvidResponse { svids: tokens.iter().map(jwt_svid).collect() }))
+        seal_one(pb::JwtsvidResponse { svids: tokens.iter().map(jwt_svid).collect() }, &allowance)
     }
 
     async fn fetch_jwt_bundles(
         &self,
         request: Request<pb::JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
-        let feed = self.issuer.bundles(Credential::Jwt, workload(&request)?.caller);
-        bundles(feed, |bundles| pb::JwtBundlesResponse { bundles }).await
+        let Workload { caller, allowance, .. } = workload(&request)?;
+        let feed = self.issuer.bundles(Credential::Jwt, caller);
+        bundles(feed, |bundles| pb::JwtBundlesResponse { bundles }, allowance).await
     }
 
     async fn validate_jwtsvid(
         &self,
         request: Request<pb::ValidateJwtsvidRequest>,
     ) -> Result<Response<pb::ValidateJwtsvidResponse>, Status> {
-        let Workload { caller, .. } = workload(&request)?;
+        let Workload { caller, allowance, .. } = workload(&request)?;
         let pb::ValidateJwtsvidRequest { audience, svid } = request.into_inner();
         let question = Question::new(audience, svid)?;
         let validated = self.issuer.judge_jwt(&caller, &question).await?.map_err(|error| status::not_valid(&error))?;
-        Ok(Response::new(pb::ValidateJwtsvidResponse {
-            spiffe_id: validated.id.to_string(),
-            claims: Some(claims::shown(&validated.claims)),
-        }))
+        let (spiffe_id, claims) = (validated.id.to_string(), Some(claims::shown(&validated.claims)));
+        seal_one(pb::ValidateJwtsvidResponse { spiffe_id, claims }, &allowance)
     }
 
     async fn fetch_witsvid(
@@ -122,11 +124,11 @@ impl SpiffeWorkloadApi for Api {
         if !self.offers_wit {
             return Err(status::not_offered());
         }
-        let Workload { caller, keys } = workload(&request)?;
+        let Workload { caller, keys, allowance } = workload(&request)?;
         let wanted = Wanted::parse(&request.into_inner().spiffe_id)?;
         let mut feed = self.issuer.wit(caller, wanted, keys);
         let first = wit_svids(&feed.next().await?);
-        Ok(seal(messages(first, feed, |update| wit_svids(&update))))
+        seal(first, messages(feed, |update| wit_svids(&update)), allowance)
     }
 
     async fn fetch_wit_bundles(
@@ -136,8 +138,11 @@ impl SpiffeWorkloadApi for Api {
         if !self.offers_wit {
             return Err(status::not_offered());
         }
-        let feed = self.issuer.bundles(Credential::Wit, workload(&request)?.caller);
-        bundles(feed, |bundles| pb::WitBundlesResponse { bundles: bundles.into_iter().map(texts).collect() }).await
+        let Workload { caller, allowance, .. } = workload(&request)?;
+        let feed = self.issuer.bundles(Credential::Wit, caller);
+        let encode =
+            |bundles: HashMap<_, _>| pb::WitBundlesResponse { bundles: bundles.into_iter().map(texts).collect() };
+        bundles(feed, encode, allowance).await
     }
 }
 
@@ -155,6 +160,7 @@ fn by_id(view: View) -> impl Iterator<Item = (String, Bytes)> {
 async fn bundles<T: Message + Wiped + 'static>(
     mut feed: BundleFeed,
     encode: fn(HashMap<String, Bytes>) -> T,
+    allowance: Allowance,
 ) -> Result<Response<Nothing<T>>, Status> {
     let first = encode(map(feed.next().await?));
     let later = stream::unfold(Some(feed), move |feed| async move {
@@ -164,16 +170,15 @@ async fn bundles<T: Message + Wiped + 'static>(
             Err(error) => Some((Err(error.into()), None)),
         }
     });
-    Ok(seal(with_first(first, later)))
+    seal(first, later, allowance)
 }
 
-/// The first message, and one for each change after it, until the feed ends.
+/// The messages after the first: one for each change, until the feed ends.
 fn messages<K: Kind, T>(
-    first: T,
     feed: Feed<K>,
     encode: impl Fn(Update<K::Signed>) -> T + Clone + Send,
 ) -> impl Stream<Item = Result<T, Status>> {
-    let later = stream::unfold(Some(feed), move |feed| {
+    stream::unfold(Some(feed), move |feed| {
         let encode = encode.clone();
         async move {
             let mut feed = feed?;
@@ -182,13 +187,7 @@ fn messages<K: Kind, T>(
                 Err(error) => Some((Err(error.into()), None)),
             }
         }
-    });
-    with_first(first, later)
-}
-
-fn with_first<T>(first: T, later: impl Stream<Item = Result<T, Status>>) -> impl Stream<Item = Result<T, Status>> {
-    use futures_util::StreamExt as _;
-    stream::once(std::future::ready(Ok(first))).chain(later)
+    })
 }
 
 /// Lends the key to the encoder, which copies it once, into the frame that leaves.
@@ -240,6 +239,7 @@ impl Wiped for pb::X509svidResponse {}
 impl Wiped for pb::X509BundlesResponse {}
 impl Wiped for pb::JwtBundlesResponse {}
 impl Wiped for pb::WitBundlesResponse {}
+impl Wiped for pb::ValidateJwtsvidResponse {}
 
 impl Wiped for pb::JwtsvidResponse {
     fn wipe(&mut self) {

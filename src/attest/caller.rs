@@ -196,6 +196,21 @@ impl Caller {
         seen.await?.map_err(Error::Fault)
     }
 
+    /// The program that runs, and where it lies; `None` when it could be another one without showing.
+    ///
+    /// # Errors
+    /// When the process is gone, or cannot be looked at in time.
+    pub(crate) async fn program(&self) -> Result<Option<Spot>, Error> {
+        for _ in 0..LOOKS_MAX {
+            match self.look(Lens::spot).await?? {
+                Ok(spot) => return Ok(Some(spot)),
+                Err(Lack::Changing) => {}
+                Err(_) => return Ok(None),
+            }
+        }
+        Err(Error::Unsteady)
+    }
+
     /// Whether the image is as it was, if it matters. One that could not be shown may be by now.
     async fn is_as_before(&self, attested: &Attested) -> Result<bool, Error> {
         match (&attested.image, attested.lack) {

@@ -20,7 +20,7 @@ const DESCRIPTORS_RESERVED_MAX: u64 = 4_096;
 /// What the audit log keeps free for renewals.
 const AUDIT_RESERVE_BYTES: u64 = 4 << 20;
 /// Admins at once.
-const ADMIN: Share = Share { connections: 64, streams: 256 };
+const ADMIN: Share = Share { connections: 64, streams: 256, answer_bytes: 64 << 20 };
 
 /// What both kinds of doors admit.
 pub(super) struct Gates {
@@ -35,11 +35,20 @@ pub(super) fn gates(config: &Config, descriptors: u64) -> Gates {
     let reserved = (descriptors / 20).clamp(DESCRIPTORS_RESERVED, DESCRIPTORS_RESERVED_MAX);
     let fit = usize::try_from(descriptors.saturating_sub(reserved) / 2).unwrap_or(usize::MAX);
     let workload = GateLimits {
-        user: Share { connections: size(limits.connections_per_uid), streams: size(limits.streams_per_uid) },
-        root: Share { connections: size(limits.connections_uid_0), streams: size(limits.streams_uid_0) },
+        user: Share {
+            connections: size(limits.connections_per_uid),
+            streams: size(limits.streams_per_uid),
+            answer_bytes: size(limits.answer_bytes_per_uid),
+        },
+        root: Share {
+            connections: size(limits.connections_uid_0),
+            streams: size(limits.streams_uid_0),
+            answer_bytes: size(limits.answer_bytes_uid_0),
+        },
         all: Share {
             connections: limits.connections_total.map_or(fit, size).min(fit),
             streams: size(limits.streams_total),
+            answer_bytes: size(limits.answer_bytes_total),
         },
         connects_per_second: limits.connects_per_second,
         requests_per_second: limits.requests_per_second,

@@ -26,6 +26,7 @@ use crate::{
     authority::Keyring,
     policy::Reason,
     registry::{EntryId, Grant, Granted, Snapshot, Withheld},
+    sys::image::Spot,
 };
 
 /// One identity of a caller, with everything it needs.
@@ -171,6 +172,10 @@ impl<K: Kind> Feed<K> {
             if !self.issuer.gives_still(&attested, &snapshot) {
                 continue;
             }
+            let program = self.program().await?;
+            if !self.kind.runs(program) {
+                self.held.clear();
+            }
             let keyring = self.keyring.borrow_and_update().clone();
             let foreign = self.foreign.borrow_and_update().clone();
             let mut granted = self.issuer.granted(&attested, &snapshot);
@@ -196,6 +201,9 @@ impl<K: Kind> Feed<K> {
             if self.keyring.has_changed().unwrap_or(false) {
                 continue;
             }
+            if self.program().await? != program {
+                continue;
+            }
             // Last of all: it is still the process that was attested, and nothing was taken from it meanwhile.
             if self.issuer.holds(&self.caller, &attested).await? && self.issuer.gives_still(&attested, &snapshot) {
                 if is_news && self.sent.is_some() {
@@ -208,6 +216,14 @@ impl<K: Kind> Feed<K> {
             }
         }
         Err(Error::Attest(crate::attest::Error::Unsteady))
+    }
+
+    /// The program that runs, where that matters and can be told.
+    async fn program(&self) -> Result<Option<Spot>, Error> {
+        match K::IS_OF_PROGRAM {
+            true => self.issuer.program(&self.caller).await,
+            false => Ok(None),
+        }
     }
 
     /// Signs what is new or due, keeps the rest, and forgets what is not granted any more.

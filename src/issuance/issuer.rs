@@ -18,7 +18,7 @@ use crate::{
     authority::{self, Keyring},
     policy::{self, Credential, Judgement, Permit, Reason, Request, Rules},
     registry::{Grant, Granted, Snapshot, Withheld, granted},
-    sys::{Clock, chain, counters::Counters},
+    sys::{Clock, chain, counters::Counters, image::Spot},
 };
 
 /// The way from a caller to a credential. One for the daemon.
@@ -196,6 +196,11 @@ impl Issuer {
     /// Whether what was attested is still so. The last question before anything leaves.
     pub(super) async fn holds(&self, caller: &Caller, attested: &Arc<Attested>) -> Result<bool, Error> {
         caller.holds(attested).await.map_err(|error| self.not_attested(caller, error))
+    }
+
+    /// The program that a caller runs, as [`Caller::program`].
+    pub(super) async fn program(&self, caller: &Caller) -> Result<Option<Spot>, Error> {
+        caller.program().await.map_err(|error| self.not_attested(caller, error))
     }
 
     fn not_attested(&self, caller: &Caller, error: attest::Error) -> Error {

@@ -12,6 +12,7 @@ use crate::{
     authority::{self, AuthorityId, Keyring, Svid},
     policy::{Credential, Permit},
     registry::{Entry, Grant, Spec},
+    sys::image::Spot,
 };
 
 /// A kind of credential that lives as long as somebody listens.
@@ -20,6 +21,14 @@ pub(crate) trait Kind: Send + 'static {
     type Signed: Credentials + Send + Sync;
     /// Its kind.
     const CREDENTIAL: Credential;
+
+    /// Whether what is signed is for the program that runs, so that one that is started over it gets nothing of it.
+    const IS_OF_PROGRAM: bool = false;
+
+    /// This program runs now, if that can be told; answers whether it is the same as before.
+    fn runs(&mut self, _: Option<Spot>) -> bool {
+        true
+    }
 
     /// Whether the caller asks for what this entry gives.
     fn wants(&self, _: &Grant) -> bool {

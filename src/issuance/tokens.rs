@@ -8,7 +8,10 @@ use crate::{
     authority::Token,
     policy::{Credential, Reason},
     registry::{Grant, Granted},
-    spiffe::{Id, IdError, jwt::AUDIENCES_MAX},
+    spiffe::{
+        Id, IdError,
+        jwt::{AUDIENCES_BYTES_MAX, AUDIENCES_MAX, audiences_bytes},
+    },
 };
 
 /// The longest audience, in bytes.
@@ -30,6 +33,9 @@ pub(crate) enum Misasked {
     /// Longer than [`AUDIENCE_BYTES_MAX`].
     #[error("an audience has {0} bytes, at most {AUDIENCE_BYTES_MAX} are allowed")]
     AudienceTooLong(usize),
+    /// Longer than [`AUDIENCES_BYTES_MAX`] together.
+    #[error("the audiences have {0} bytes together, as JSON writes them, at most {AUDIENCES_BYTES_MAX} are allowed")]
+    AudiencesTooLong(usize),
     /// What was asked for by name is no workload's SPIFFE ID.
     #[error("spiffe_id is not a workload's SPIFFE ID: {0}")]
     Id(#[from] IdError),
@@ -42,7 +48,7 @@ impl Audiences {
     /// Checks what a caller asks for.
     ///
     /// # Errors
-    /// When there is none, an empty one, one that is too long, or too many.
+    /// When there is none, an empty one, one that is too long, or too many, or they are too long together.
     pub(crate) fn new(audiences: Vec<String>) -> Result<Self, Misasked> {
         if audiences.is_empty() || audiences.iter().any(String::is_empty) {
             return Err(Misasked::AudienceMissing);
@@ -50,9 +56,12 @@ impl Audiences {
         if audiences.len() > AUDIENCES_MAX {
             return Err(Misasked::TooManyAudiences(audiences.len()));
         }
-        match audiences.iter().map(String::len).find(|length| *length > AUDIENCE_BYTES_MAX) {
-            Some(length) => Err(Misasked::AudienceTooLong(length)),
-            None => Ok(Self(audiences)),
+        if let Some(length) = audiences.iter().map(String::len).find(|length| *length > AUDIENCE_BYTES_MAX) {
+            return Err(Misasked::AudienceTooLong(length));
+        }
+        match audiences_bytes(&audiences) {
+            0..=AUDIENCES_BYTES_MAX => Ok(Self(audiences)),
+            length => Err(Misasked::AudiencesTooLong(length)),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Judging a JWT-SVID on a caller's behalf, with the keys that this caller may trust.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use zeroize::Zeroizing;
 
 use super::{Error, Issuer, ROUNDS_MAX, tokens::Misasked};
 use crate::{
@@ -20,11 +22,16 @@ pub(crate) struct JwtRules {
     pub(crate) strangers_verify: bool,
 }
 
-/// A token and who judges it.
-#[derive(Clone, Debug)]
+/// A token and who judges it. The token is wiped when this is dropped: its audience may believe whoever has it.
 pub(crate) struct Question {
     audience: String,
-    token: String,
+    token: Zeroizing<String>,
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Question").field("audience", &self.audience).finish_non_exhaustive()
+    }
 }
 
 impl Question {
@@ -33,6 +40,7 @@ impl Question {
     /// # Errors
     /// When one is empty.
     pub(crate) fn new(audience: String, token: String) -> Result<Self, Misasked> {
+        let token = Zeroizing::new(token);
         if audience.is_empty() {
             return Err(Misasked::AudienceMissing);
         }
@@ -76,5 +84,22 @@ impl Issuer {
             return Ok(verdict);
         }
         Err(Error::Attest(attest::Error::Unsteady))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use zeroize::ZeroizeOnDrop;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_printed_and_is_wiped() {
+        fn is_wiped(_: &impl ZeroizeOnDrop) {}
+        let question = Question::new("aud".to_owned(), "token".to_owned()).unwrap();
+        is_wiped(&question.token);
+        assert_eq!(format!("{question:?}"), r#"Question { audience: "aud", .. }"#);
     }
 }

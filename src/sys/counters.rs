@@ -22,6 +22,8 @@ pub(crate) struct Counters {
     connections_ended: Family<1>,
     streams_opened: AtomicU64,
     streams_closed: AtomicU64,
+    answer_bytes_held: AtomicU64,
+    answer_bytes_left: AtomicU64,
     requests: Family<2>,
     attestations: Family<1>,
     challenges: Family<1>,
@@ -124,6 +126,21 @@ impl Counters {
     /// Calls that are being answered.
     pub(crate) fn streams(&self) -> u64 {
         difference(&self.streams_opened, &self.streams_closed)
+    }
+
+    /// So many bytes of an answer are about to be made.
+    pub(crate) fn answer_held(&self, bytes: usize) {
+        add_many(&self.answer_bytes_held, bytes);
+    }
+
+    /// They have left, or nobody wants them any more.
+    pub(crate) fn answer_left(&self, bytes: usize) {
+        add_many(&self.answer_bytes_left, bytes);
+    }
+
+    /// Bytes of answers that were made and have not left.
+    pub(crate) fn answer_bytes(&self) -> u64 {
+        difference(&self.answer_bytes_held, &self.answer_bytes_left)
     }
 
     /// A call was answered, or ended, with this gRPC code.
@@ -239,6 +256,7 @@ impl Counters {
         plain("connections_opened", Counter, "Connections admitted", value(&self.connections_opened));
         plain("streams", Gauge, "Calls that are being answered", self.streams());
         plain("streams_opened", Counter, "Calls begun", value(&self.streams_opened));
+        plain("answer_bytes", Gauge, "Bytes of answers that have not left", self.answer_bytes());
         plain("entries", Gauge, "Registered entries", value(&self.entries));
         plain("foreign_bundles", Gauge, "Foreign trust domains with a bundle", value(&self.foreign_bundles));
         plain("sign_failures", Counter, "Credentials that could not be signed", value(&self.sign_failures));
@@ -268,6 +286,10 @@ impl Counters {
 
 fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn add_many(counter: &AtomicU64, many: usize) {
+    counter.fetch_add(u64::try_from(many).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 /// What was opened and not closed. The two are read one after the other, so it is never negative.

@@ -216,6 +216,11 @@ impl Raw {
         Ok(Self { socket, received: Vec::new(), next: 1, answers: BTreeMap::new(), goaway: None })
     }
 
+    /// A connection that was begun elsewhere, all of whose frames were read; `next` is its next stream.
+    pub fn adopted(socket: UnixStream, next: u32) -> Self {
+        Self { socket, received: Vec::new(), next, answers: BTreeMap::new(), goaway: None }
+    }
+
     /// Connected, with preface and SETTINGS sent.
     pub fn connect(path: &Path) -> io::Result<Self> {
         let mut raw = Self::silent(path)?;

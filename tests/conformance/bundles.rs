@@ -79,3 +79,18 @@ fn jwt_bundles_hold_keys_of_jwts_and_nothing_else() {
     }
     rows.settle();
 }
+
+/// TDB-05, TDB-06: what nobody counts has no number, rather than one that goes back; and the same keys are the same text.
+#[test]
+fn a_document_of_ours_has_no_sequence_and_changes_with_its_keys_alone() {
+    let Some(subject) = Subject::configured("", &[("one", "")]) else { return };
+    let daemon = subject.ours().unwrap();
+    let fetch = || daemon.cli(&["fetch", "bundle", "--format", "spiffe", "--trust-domain", "example.org"]);
+    let first = fetch();
+    let document: Value = serde_json::from_str(&first).unwrap();
+    let members: Vec<_> = document.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["keys"]);
+    subject.add("two", "");
+    subject.remove("one");
+    assert_eq!(fetch(), first);
+}

@@ -26,11 +26,6 @@ const TABLES: [Table; 4] = [
         &[
             (34, "sequences are compared by a federation client, another role"),
             (35, "sequences are compared by a federation client, another role"),
-            (44, "the daemon reads no bundle maps"),
-            (45, "the daemon reads no bundle maps"),
-            (46, "the daemon reads no bundle maps"),
-            (47, "the daemon reads no bundle maps"),
-            (48, "the daemon reads no bundle maps"),
         ],
     ),
     (

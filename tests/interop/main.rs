@@ -1,4 +1,5 @@
-//! Unmodified clients of the ecosystem against the built daemon: fetch, bundles, watch, renewal, the challenge.
+//! Unmodified clients of the ecosystem against the built daemon: fetch, bundles, watch, renewal, the challenge; and libraries
+//! for tokens that know nothing of SPIFFE.
 //!
 //! `tests/run` installs them and says where they are; a client that is not there is not run.
 #![expect(
@@ -13,6 +14,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod libraries;
 mod spire;
 mod watches;
 

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Read as _,
+    net::TcpListener,
     os::{
         fd::OwnedFd,
         unix::{
@@ -122,6 +123,11 @@ fn descriptors_that_are_none_of_ours_are_a_clear_error() {
     fail([Some(one.into()), None], None, "it does not listen");
     let elsewhere = listener(&path("elsewhere.sock"), 0o600, true);
     fail([Some(elsewhere.into()), None], None, "where this configuration serves nothing");
+    for name in ["workload", "admin"] {
+        // Whoever comes by TCP cannot be proved.
+        let tcp = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        fail([Some(tcp.into()), None], Some(name), "where this configuration serves nothing");
+    }
     let admin = listener(&path("admin.sock"), 0o600, true);
     let pass = |fd: &UnixListener| Some(fd.try_clone().unwrap().into());
     fail([pass(&admin), None], Some("workload"), "which is the admin socket");

@@ -12,6 +12,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod execs;
 mod foreign;
 mod groups;
 mod headers;
@@ -21,6 +22,7 @@ mod start;
 mod state;
 mod tokens;
 mod transport;
+mod unread;
 mod userns;
 mod wire;
 

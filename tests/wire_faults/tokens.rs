@@ -72,12 +72,16 @@ fn who_is_not_entitled_does_not_learn_whether_an_identity_exists() {
 fn what_makes_no_sense_is_an_invalid_argument() {
     let daemon = registered("");
     let (many, long) = (vec!["a"; 33], "x".repeat(2_049));
-    let audiences: [&[&str]; 5] = [&[], &[""], &["a", ""], &many, &[&long]];
+    let much: Vec<_> = (0..4).map(|number| format!("{number}{}", "x".repeat(1_799))).collect();
+    let much: Vec<_> = much.iter().map(String::as_str).collect();
+    let audiences: [&[&str]; 6] = [&[], &[""], &["a", ""], &many, &[&long], &much];
     for audience in audiences {
         let answer = jwts(&daemon, &order(audience, "")).unwrap_err();
         assert!(is_invalid(&answer), "{} audiences: {answer:?}", audience.len());
     }
+    assert_eq!(daemon.status().sum("sign_failures", ""), 0);
     assert!(jwts(&daemon, &order(&many[..32], "")).is_ok());
+    assert!(jwts(&daemon, &order(&much[1..], "")).is_ok());
     assert!(jwts(&daemon, &order(&[long.get(1..).unwrap()], "")).is_ok());
     for id in ["spiffe://example.org/me/", "SPIFFE://example.org/me", "example.org/me", "spiffe://example.org"] {
         assert!(is_invalid(&jwts(&daemon, &order(&["a"], id)).unwrap_err()), "{id}");

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{caller, list::List, watch, wire};
 use crate::{
     api::status,
-    issuance::desk::{Desk, Order},
+    issuance::desk::Desk,
     pb::admin::{self as pb, entries_server},
     registry,
     sys::{counters::Counters, threads::aside},
@@ -88,14 +88,8 @@ impl entries_server::Entries for Entries {
         request: Request<pb::ApplyEntriesRequest>,
     ) -> Result<Response<pb::ApplyEntriesResponse>, Status> {
         let author = caller(&request)?.into();
-        let request = request.into_inner();
-        let dry_run = request.dry_run;
-        let order = Order {
-            create: request.create.into_iter().map(|entry| wire::new_draft(Some(entry))).collect::<Result<_, _>>()?,
-            update: request.update.into_iter().map(wire::amendment).collect::<Result<_, _>>()?,
-            delete: request.delete.iter().map(|id| wire::entry_id(id)).collect::<Result<_, _>>()?,
-            dry_run,
-        };
+        let order = wire::order(request.into_inner())?;
+        let dry_run = order.dry_run;
         let outcome = self.desk.apply(author, order).await?;
         let mut created: Vec<_> = outcome.created.iter().map(|entry| wire::encode(entry)).collect();
         if dry_run {

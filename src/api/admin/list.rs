@@ -26,7 +26,7 @@ pub(super) const PAGE_BYTES_MAX: usize = 2 << 20;
 
 /// A list that makes sense.
 #[derive(Debug)]
-pub(super) struct List {
+pub(crate) struct List {
     spiffe_id: Option<Name>,
     prefix: String,
     selectors: Vec<Selector>,
@@ -43,7 +43,7 @@ impl List {
     ///
     /// # Errors
     /// InvalidArgument with everything that is wrong, a line each.
-    pub(super) fn of(request: pb::ListEntriesRequest) -> Result<Self, Status> {
+    pub(crate) fn of(request: pb::ListEntriesRequest) -> Result<Self, Status> {
         let mut problems = Vec::new();
         let spiffe_id = read("spiffe_id", &request.spiffe_id, Name::parse, &mut problems);
         let selectors = request.selectors.iter();

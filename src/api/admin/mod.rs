@@ -10,7 +10,10 @@ mod watch;
 mod wire;
 
 #[cfg(any(fuzzing, test))]
-pub(crate) use wire::new_draft;
+pub(crate) use {
+    list::List,
+    wire::{amendment, entry_id, new_draft, order},
+};
 
 use std::{os::fd::AsFd, sync::Arc};
 

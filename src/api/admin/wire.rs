@@ -6,7 +6,7 @@ use tonic::Status;
 
 use crate::{
     api::status,
-    issuance::desk::Amendment,
+    issuance::desk::{Amendment, Order},
     pb::admin as pb,
     registry::{Draft, Entry, EntryId},
 };
@@ -16,7 +16,7 @@ pub(super) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-pub(super) fn entry_id(text: &str) -> Result<EntryId, Status> {
+pub(crate) fn entry_id(text: &str) -> Result<EntryId, Status> {
     Ok(EntryId::from_str(text)?)
 }
 
@@ -52,10 +52,20 @@ pub(crate) fn new_draft(entry: Option<pb::Entry>) -> Result<Draft, Status> {
 }
 
 /// An entry as it is to be. Its revision and time may be those that were shown; they say nothing here.
-pub(super) fn amendment(request: pb::UpdateEntryRequest) -> Result<Amendment, Status> {
+pub(crate) fn amendment(request: pb::UpdateEntryRequest) -> Result<Amendment, Status> {
     let entry = request.entry.ok_or_else(|| status::invalid("the entry is missing"))?;
     let expected = (request.expected_revision != 0).then_some(request.expected_revision);
     Ok(Amendment { id: entry_id(&entry.id)?, draft: draft(entry), expected })
+}
+
+/// Many changes, to be made together or only to be checked.
+pub(crate) fn order(request: pb::ApplyEntriesRequest) -> Result<Order, Status> {
+    Ok(Order {
+        create: request.create.into_iter().map(|entry| new_draft(Some(entry))).collect::<Result<_, _>>()?,
+        update: request.update.into_iter().map(amendment).collect::<Result<_, _>>()?,
+        delete: request.delete.iter().map(|id| entry_id(id)).collect::<Result<_, _>>()?,
+        dry_run: request.dry_run,
+    })
 }
 
 fn draft(entry: pb::Entry) -> Draft {

@@ -4,8 +4,8 @@
 use super::*;
 
 fn gate(connections: usize, streams: usize, rate: u32) -> Arc<Gate> {
-    let share = Share { connections, streams };
-    let all = Share { connections: 6, streams: 6 };
+    let share = Share { connections, streams, answer_bytes: 50 };
+    let all = Share { connections: 6, streams: 6, answer_bytes: 60 };
     let limits = Limits { user: share, root: all, all, connects_per_second: rate, requests_per_second: rate, turns: 2 };
     Arc::new(Gate::new(limits, AllLooks::default()))
 }
@@ -105,8 +105,8 @@ fn many_uids_of_one_person_have_one_place_in_the_order() {
 
 #[test]
 fn a_greater_share_weighs_less() {
-    let small = Share { connections: 4, streams: 4 };
-    let all = Share { connections: 6, streams: 99 };
+    let small = Share { connections: 4, streams: 4, answer_bytes: 50 };
+    let all = Share { connections: 6, streams: 99, answer_bytes: 60 };
     let limits = Limits { user: small, root: Share { connections: 16, ..small }, all, ..gate(4, 4, 100).limits };
     let gate = Arc::new(Gate::new(limits, AllLooks::default()));
     let now = Instant::now();
@@ -180,4 +180,53 @@ fn a_rate_refills_with_time() {
     assert_eq!(connect(260), Ok(()));
     assert_eq!(connect(260), Err(Over::ConnectRate));
     assert!((0..4).all(|_| connect(5_000).is_ok()));
+}
+
+#[test]
+fn bytes_of_answers_have_a_limit_for_each_and_are_given_back() {
+    let gate = gate(6, 6, 100);
+    let (one, other) = (connect(&gate, 7).unwrap(), connect(&gate, 7).unwrap());
+    let held = [one.hold(30).unwrap(), other.hold(20).unwrap()];
+    assert_eq!(one.hold(1).unwrap_err(), Over::AnswerBytesOfUser, "50 are its user's");
+    assert!(connect(&gate, 8).unwrap().hold(10).is_ok(), "another user is not concerned");
+    drop(held);
+    assert!(one.hold(50).is_ok());
+    assert_eq!(gate.answer_bytes(), (0, 0));
+}
+
+#[test]
+fn whoever_holds_most_bytes_makes_room() {
+    let gate = gate(6, 6, 100);
+    let [many, more, few] = [7, 7, 8].map(|uid| connect(&gate, uid).unwrap());
+    let of_many = many.hold(25).unwrap();
+    let of_others = [more.hold(24).unwrap(), few.hold(9).unwrap()];
+    let newcomer = connect(&gate, 9).unwrap();
+    let own = newcomer.hold(12).unwrap();
+    assert!(is_told_to_go(&many) && !is_told_to_go(&more) && !is_told_to_go(&few));
+    assert_eq!(many.hold(1).unwrap_err(), Over::AnswerBytesOfAll, "it is answered nothing more");
+    assert_eq!(gate.answer_bytes(), (45, 25), "what it holds is there until it has left");
+    drop((of_many, many));
+    assert_eq!(gate.answer_bytes(), (45, 0), "and is given back once");
+    assert_eq!(newcomer.hold(20).unwrap_err(), Over::AnswerBytesOfAll, "nobody would have more than that");
+    drop((of_others, own));
+    assert_eq!(gate.answer_bytes(), (0, 0));
+}
+
+#[test]
+fn few_bytes_leave_at_once() {
+    let gate = gate(6, 6, 100);
+    let [greatest, next] = [7, 8].map(|uid| connect(&gate, uid).unwrap());
+    let mut held = vec![greatest.hold(31).unwrap(), next.hold(29).unwrap()];
+    let newcomer = connect(&gate, 9).unwrap();
+    held.push(newcomer.hold(20).unwrap());
+    held.push(newcomer.hold(4).unwrap());
+    assert_eq!(gate.answer_bytes(), (53, 31));
+    let third = connect(&gate, 10).unwrap();
+    held.push(third.hold(10).unwrap());
+    assert_eq!(gate.answer_bytes(), (34, 60), "more than one user's share leaves");
+    let fourth = connect(&gate, 11).unwrap();
+    held.push(fourth.hold(26).unwrap());
+    assert_eq!(third.hold(1).unwrap_err(), Over::AnswerBytesOfAll, "so nobody else goes yet");
+    drop(held.remove(0));
+    assert!(third.hold(1).is_ok());
 }

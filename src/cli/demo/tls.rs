@@ -248,3 +248,6 @@ impl ResolvesClientCert for Party {
 }
 
 const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,10 @@ use crate::{
         print::Printer,
     },
     pb::workload::{JwtsvidRequest, JwtsvidResponse},
-    spiffe::{Id, jwt::AUDIENCES_MAX},
+    spiffe::{
+        Id,
+        jwt::{AUDIENCES_BYTES_MAX, AUDIENCES_MAX, audiences_bytes},
+    },
     sys::Clock,
 };
 
@@ -77,6 +80,9 @@ impl FetchJwt {
             () if self.audience.iter().any(|audience| audience.len() > AUDIENCE_BYTES_MAX) => {
                 Some(format!("an audience has more than {AUDIENCE_BYTES_MAX} bytes"))
             }
+            () if audiences_bytes(&self.audience) > AUDIENCES_BYTES_MAX && !self.each => Some(format!(
+                "the audiences have more than {AUDIENCES_BYTES_MAX} bytes together; --each fetches a token for each"
+            )),
             () if count > AUDIENCES_MAX => Some(format!("{count} audiences are more than {AUDIENCES_MAX}")),
             () => None,
         } {

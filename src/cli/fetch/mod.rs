@@ -11,6 +11,7 @@ mod files;
 mod jwt;
 mod recipient;
 mod token;
+mod versions;
 mod watch;
 mod wit;
 mod write;

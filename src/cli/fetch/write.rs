@@ -2,11 +2,12 @@
 //!
 //! `DIR` is a symlink to a version folder beside it (`.NAME.dayfly-…`). A new version is written whole, then the link is
 //! replaced by one rename. The version before stays until the next write, for readers that are still in it. Those who
-//! write take turns by a lock file of their own beside it, which nobody else can open.
+//! write take turns by a lock file of their own beside it, which nobody else can open. The folder may be shared: whatever
+//! others put beside the link is neither used nor removed.
 
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, OpenOptions, TryLockError},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
@@ -21,7 +22,10 @@ use crate::{
     sys::files::sync_dir,
 };
 
-use super::files::{Files, Modes};
+use super::{
+    files::{Files, Modes},
+    versions::{Record, Version, is_suffix},
+};
 
 /// Where the files go.
 pub(super) struct Target {
@@ -66,19 +70,20 @@ impl Target {
     /// When a file cannot be written, or another writer does not end; the version before is untouched then.
     pub(super) fn write(&self, files: &Files, modes: Modes) -> Result<(), Failure> {
         // Two that write to the same link take turns, so that neither removes the other's version.
-        let _turn = self.turn(TURN_TRIES_MAX)?;
+        let mut record = self.turn(TURN_TRIES_MAX)?;
         let before = self.version()?;
         if let Some(before) = &before {
             self.check_kind(before, files)?;
         }
-        let name = self.fresh();
-        let version = self.parent.join(&name);
-        let made = fill(&version, files, modes).and_then(|()| self.swap(&name));
-        if let Err(error) = made {
-            fs::remove_dir_all(&version).ok();
+        let version = record.make(&self.parent, &self.prefix).map_err(|error| cannot(&self.link, &error))?;
+        if let Err(error) = fill(&version.path, files, modes).and_then(|()| self.swap(&version)) {
+            version.remove().ok();
             return Err(cannot(&self.link, &error));
         }
-        self.sweep(&[Some(name), before]);
+        // Where this fails the new version is in place already, and the one before stays as well.
+        sync_dir(&self.parent).map_err(|error| Failure::because("the new files may not be on the disk", &error))?;
+        let keep: Vec<_> = [Some(version.name.as_str()), before.as_deref()].into_iter().flatten().collect();
+        record.sweep(&self.parent, &self.prefix, &keep);
         Ok(())
     }
 
@@ -97,11 +102,12 @@ impl Target {
         }
     }
 
-    /// Waits for the turn to write; it ends when the file is closed. Anybody may lock a file that he can open, so it
+    /// Waits for the turn to write; it ends when the record is dropped. Anybody may lock a file that he can open, so it
     /// is one that only this user can.
-    fn turn(&self, tries_max: u32) -> Result<File, Failure> {
+    fn turn(&self, tries_max: u32) -> Result<Record, Failure> {
         let path = self.parent.join(format!("{}lock", self.prefix));
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create(true)
             .truncate(false)
@@ -110,13 +116,20 @@ impl Target {
             .open(&path)
             .map_err(|error| cannot(&path, &error))?;
         let meta = file.metadata().map_err(|error| cannot(&path, &error))?;
-        if !meta.is_file() || meta.uid() != geteuid().as_raw() || meta.mode() & 0o077 != 0 {
-            return Err(Failure::new(Exit::Conflict, format!("{} is not this user's alone", path.display()))
-                .hint("remove it when nobody writes there, and let only one user write there"));
+        let refused = |what: &str| {
+            Failure::new(Exit::Conflict, format!("{} is {what}", path.display()))
+                .hint("remove it when nobody writes there, and let only one user write there")
+        };
+        // A second name of some file of this user is none that was made here.
+        if !meta.is_file() || meta.uid() != geteuid().as_raw() || meta.mode() & 0o077 != 0 || meta.nlink() != 1 {
+            return Err(refused("not this user's alone"));
         }
         for _ in 0..tries_max {
             match file.try_lock() {
-                Ok(()) => return Ok(file),
+                Ok(()) => {
+                    let record = Record::read(file).map_err(|error| cannot(&path, &error))?;
+                    return record.ok_or_else(|| refused("not from here"));
+                }
                 Err(TryLockError::WouldBlock) => thread::sleep(TURN_TRY_AFTER),
                 Err(TryLockError::Error(error)) => return Err(cannot(&path, &error)),
             }
@@ -145,41 +158,18 @@ impl Target {
     }
 
     fn is_version(&self, name: &str) -> bool {
-        name.strip_prefix(&self.prefix).is_some_and(|rest| rest.parse::<u64>().is_ok())
+        name.strip_prefix(&self.prefix).is_some_and(is_suffix)
     }
 
-    /// A name that was never there before: the version now in use stays, so the highest number is never lost.
-    fn fresh(&self) -> String {
-        let entries = fs::read_dir(&self.parent).into_iter().flatten().flatten();
-        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let number = |name: String| name.strip_prefix(&self.prefix).and_then(|rest| rest.parse::<u64>().ok());
-        format!("{}{}", self.prefix, names.filter_map(number).max().map_or(1, |last| last.saturating_add(1)))
-    }
-
-    fn swap(&self, name: &str) -> io::Result<()> {
-        let beside = self.parent.join(format!("{}link", self.prefix));
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        symlink(name, &beside)?;
+    /// The new link is prepared within the version, where nobody else writes.
+    fn swap(&self, version: &Version) -> io::Result<()> {
+        let prepared = version.path.join(PREPARED);
+        symlink(&version.name, &prepared)?;
         // An empty folder makes place; anything else is refused by the system, as it was before.
         if fs::symlink_metadata(&self.link).is_ok_and(|meta| meta.is_dir()) {
             fs::remove_dir(&self.link)?;
         }
-        fs::rename(&beside, &self.link)?;
-        File::open(&self.parent)?.sync_all()
-    }
-
-    /// Removes the versions that nobody reads any more. What stays behind is removed the next time.
-    fn sweep(&self, keep: &[Option<String>]) {
-        for entry in fs::read_dir(&self.parent).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let kept = keep.iter().flatten().any(|kept| *kept == name);
-            if self.is_version(&name) && !kept {
-                fs::remove_dir_all(entry.path()).ok();
-            }
-        }
+        fs::rename(&prepared, &self.link)
     }
 }
 
@@ -191,7 +181,6 @@ fn kind(names: &[impl AsRef<str>]) -> Option<&'static str> {
 }
 
 fn fill(version: &Path, files: &Files, modes: Modes) -> io::Result<()> {
-    DirBuilder::new().mode(0o755).create(version)?;
     let mut folders = BTreeSet::new();
     for file in &files.list {
         let path = version.join(&file.name);
@@ -223,6 +212,8 @@ fn cannot(path: &Path, error: &io::Error) -> Failure {
 }
 
 const PUBLIC_MODE: u32 = 0o644;
+/// The link that is to be, in its version.
+const PREPARED: &str = ".link";
 /// How often the turn is tried, and how far apart: ten seconds, and a write takes milliseconds.
 const TURN_TRIES_MAX: u32 = 500;
 const TURN_TRY_AFTER: Duration = Duration::from_millis(20);
@@ -232,6 +223,8 @@ const WHAT_IT_MAY_BE: &str =
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::fs::File;
 
     use crate::{
         cli::fetch::watch::{Put, deliver},
@@ -368,15 +361,52 @@ mod tests {
     }
 
     #[test]
+    fn what_others_put_beside_the_link_neither_disturbs_nor_goes() {
+        let folder = Scratch::new();
+        let planted: Vec<_> = ["1", "2", "18446744073709551615", "link", "0123456789abcdef"]
+            .map(|name| folder.path().join(format!(".certs.dayfly-{name}")).join("precious"))
+            .into();
+        for path in &planted {
+            fs::create_dir(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        for key in ["one", "two", "six", "ten"] {
+            target.write(&pair(key), MODES).unwrap();
+        }
+        assert!(target.write(&pair("six").public("svid.pem", "twice"), MODES).is_err());
+        assert_eq!(fs::read_to_string(target.path().join("svid.pem")).unwrap(), "ten");
+        assert_eq!(planted.iter().filter(|path| path.exists()).count(), planted.len());
+        assert_eq!(versions(folder.path()), planted.len() + 2);
+    }
+
+    #[test]
+    fn a_lock_that_is_another_file_is_refused_and_left_as_it_is() {
+        let folder = Scratch::new();
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        let (lock, other) = (folder.path().join(".certs.dayfly-lock"), folder.path().join("other"));
+        create(&lock, b"precious", 0o600).unwrap();
+        assert_eq!(target.write(&pair("one"), MODES).unwrap_err().exit(), Exit::Conflict);
+        assert_eq!(fs::read_to_string(&lock).unwrap(), "precious");
+        fs::remove_file(&lock).unwrap();
+        create(&other, b"", 0o600).unwrap();
+        fs::hard_link(&other, &lock).unwrap();
+        assert_eq!(target.write(&pair("one"), MODES).unwrap_err().exit(), Exit::Conflict);
+        assert_eq!(fs::read_to_string(&other).unwrap(), "");
+    }
+
+    #[test]
     fn a_failed_write_leaves_the_version_before() {
         let folder = Scratch::new();
         let target = Target::new(&folder.path().join("certs")).unwrap();
         target.write(&pair("one"), MODES).unwrap();
         let before = fs::read_link(target.path()).unwrap();
-        // Something that cannot be removed stands where the new link is prepared.
-        fs::create_dir(folder.path().join(".certs.dayfly-link")).unwrap();
-        assert!(target.write(&pair("two"), MODES).is_err());
-        assert_eq!(fs::read_link(target.path()).unwrap(), before);
+        // Its last file cannot be written; then the new link cannot be prepared.
+        for obstacle in ["svid.pem", ".link"] {
+            assert!(target.write(&pair("two").public(obstacle, ""), MODES).is_err());
+            assert_eq!(fs::read_link(target.path()).unwrap(), before);
+            assert_eq!(versions(folder.path()), 1);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -384,8 +414,9 @@ mod tests {
         let folder = Scratch::new();
         let target = Target::new(&folder.path().join("certs")).unwrap();
         target.write(&pair("one"), MODES).unwrap();
-        let obstacle = folder.path().join(".certs.dayfly-link");
-        fs::create_dir(&obstacle).unwrap();
+        let lock = folder.path().join(".certs.dayfly-lock");
+        let let_others = |mode: u32| fs::set_permissions(&lock, fs::Permissions::from_mode(mode)).unwrap();
+        let_others(0o644);
         let (sender, updates) = tokio::sync::mpsc::channel(1);
         let put = async |key: &&str| {
             Ok(match target.write(&pair(key), MODES) {
@@ -399,7 +430,7 @@ mod tests {
                 sender.send(key).await.unwrap();
                 tokio::time::sleep(Duration::from_secs(10)).await;
             }
-            fs::remove_dir(&obstacle).unwrap();
+            let_others(0o600);
             tokio::time::sleep(Duration::from_secs(60)).await;
             drop(sender);
         };
@@ -407,7 +438,7 @@ mod tests {
         tokio::join!(deliver(updates, put, warn), send).0.unwrap();
         assert_eq!(fs::read_to_string(target.path().join("svid_key.pem")).unwrap(), "six");
         assert!(
-            warnings.iter().all(|words| words.contains("cannot be written")) && warnings.len() == 1,
+            warnings.iter().all(|words| words.contains("not this user's alone")) && warnings.len() == 1,
             "{warnings:?}"
         );
     }

@@ -221,6 +221,12 @@ pub struct Limits {
     pub streams_uid_0: u32,
     /// Open calls in all.
     pub streams_total: u32,
+    /// Of answers of one uid that have not left, in bytes.
+    pub answer_bytes_per_uid: u32,
+    /// Of answers of uid 0, in bytes.
+    pub answer_bytes_uid_0: u32,
+    /// Of all answers that have not left, in bytes.
+    pub answer_bytes_total: u32,
     /// New connections of one uid in a second.
     pub connects_per_second: u32,
     /// Requests of one uid in a second.
@@ -299,6 +305,9 @@ impl Default for Limits {
             streams_per_uid: 4_096,
             streams_uid_0: 16_384,
             streams_total: 65_536,
+            answer_bytes_per_uid: 64 << 20,
+            answer_bytes_uid_0: 256 << 20,
+            answer_bytes_total: 512 << 20,
             connects_per_second: 2_000,
             requests_per_second: 5_000,
             header_list_bytes: 16 << 10,

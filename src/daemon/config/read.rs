@@ -219,6 +219,13 @@ impl Reading {
         section.read("streams_per_uid", &mut limits.streams_per_uid, values::number(COUNT));
         section.read("streams_uid_0", &mut limits.streams_uid_0, values::number(COUNT));
         section.read("streams_total", &mut limits.streams_total, values::number(COUNT));
+        for (key, bytes) in [
+            ("answer_bytes_per_uid", &mut limits.answer_bytes_per_uid),
+            ("answer_bytes_uid_0", &mut limits.answer_bytes_uid_0),
+            ("answer_bytes_total", &mut limits.answer_bytes_total),
+        ] {
+            section.read(key, bytes, values::bytes_in_memory(ANSWER_BYTES));
+        }
         section.read("connects_per_second", &mut limits.connects_per_second, values::number(COUNT));
         section.read("requests_per_second", &mut limits.requests_per_second, values::number(COUNT));
         let headers = values::bytes_in_memory(4 << 10..=1 << 20);
@@ -338,4 +345,6 @@ impl Reading {
 const TTL_MIN: Duration = Duration::from_secs(2);
 const SEGMENT_MIN: u64 = 64 << 10;
 const COUNT: std::ops::RangeInclusive<u32> = 1..=1_000_000;
+/// One message, which may have 4 MiB, always fits.
+const ANSWER_BYTES: std::ops::RangeInclusive<u32> = 4 << 20..=1 << 31;
 const WAIT: std::ops::RangeInclusive<u64> = 1..=600;

@@ -82,6 +82,9 @@ fn every_value_of_the_file_is_taken() {
         streams_per_uid = 5
         streams_uid_0 = 6
         streams_total = 7
+        answer_bytes_per_uid = "5MiB"
+        answer_bytes_uid_0 = "6MiB"
+        answer_bytes_total = "7MiB"
         connects_per_second = 8
         requests_per_second = 9
         header_list_bytes = 8192
@@ -136,6 +139,9 @@ fn every_value_of_the_file_is_taken() {
             streams_per_uid: 5,
             streams_uid_0: 6,
             streams_total: 7,
+            answer_bytes_per_uid: 5 << 20,
+            answer_bytes_uid_0: 6 << 20,
+            answer_bytes_total: 7 << 20,
             connects_per_second: 8,
             requests_per_second: 9,
             header_list_bytes: 8_192,
@@ -172,6 +178,7 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("[jwt]\nttl_max = \"5h\"", 3, "authority.token_key_ttl: must be at least six times jwt.ttl_max"),
     ("[authority]\ntoken_key_ttl = \"5h\"", 3, "authority.token_key_ttl: must be at least six times jwt.ttl_max"),
     ("[jwt]\nissuer = \"a b\"", 3, "jwt.issuer: must be a URL or a name in ASCII without spaces"),
+    ("[jwt]\nissuer = 'a\\b'", 3, "without spaces, quotes and backslashes"),
     ("[jwt]\nleeway = \"61s\"", 3, "jwt.leeway: must be from 0s to 1m"),
     ("[authority]\nroot_ttl = \"36h\"", 3, "authority.root_ttl: must be at least twice authority.issuing_ttl"),
     (
@@ -217,6 +224,11 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("workload_sockets = []", 2, "workload_sockets: must name at least one socket"),
     ("workload_sockets = \"/a\"", 2, "workload_sockets: must be a list, not a text"),
     ("workload_sockets = [\n\"/a\",\n\"b\"]", 4, "workload_sockets: must be an absolute path, not \"b\""),
+    (
+        "workload_sockets = [\"tcp://127.0.0.1:8081\"]",
+        2,
+        "workload_sockets: must be an absolute path, not \"tcp://127.0.0.1:8081\"",
+    ),
     ("workload_sockets = [\"/a\", \"/a\"]", 2, "workload_sockets: the socket \"/a\" is named twice"),
     (
         "admin_socket = \"/run/dayfly/workload.sock\"",

@@ -146,8 +146,11 @@ pub(super) fn issuer(value: &DeValue<'_>) -> Result<Option<String>, String> {
     match issuer.len() {
         0 => Ok(None),
         ISSUER_BYTES_MAX.. => Err(format!("has {} bytes, {ISSUER_BYTES_MAX} are too many", issuer.len())),
-        _ if issuer.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(issuer.to_owned())),
-        _ => Err("must be a URL or a name in ASCII without spaces".to_owned()),
+        // The two that JSON writes as two, so that a token's length is known.
+        _ if issuer.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) => {
+            Ok(Some(issuer.to_owned()))
+        }
+        _ => Err("must be a URL or a name in ASCII without spaces, quotes and backslashes".to_owned()),
     }
 }
 

@@ -18,6 +18,9 @@ pub enum Error {
     /// `keys` is missing or no array. That is not the same as an empty array.
     #[error("the bundle document has no `keys` that are a list")]
     NoKeys,
+    /// It is a bundle map (Trust Domain and Bundle §5), of as many trust domains as it likes.
+    #[error("it is a bundle map, which speaks for several trust domains: take the bundle of this one out of it")]
+    Map,
     /// More than [`ENTRIES_MAX`].
     #[error("the bundle document has {0} entries, at most {ENTRIES_MAX} are read")]
     TooManyEntries(usize),

@@ -42,7 +42,8 @@ pub fn parse(trust_domain: TrustDomain, document: &[u8]) -> Result<Outcome, Erro
     if document.own_repeated().is_some() || outside_keys.into_iter().any(|(_, value)| value.repeated().is_some()) {
         return Err(json::Error::Repeated.into());
     }
-    let entries = document.member("keys").and_then(Value::as_array).ok_or(Error::NoKeys)?;
+    let no_keys = || if document.has("trust_domains") { Error::Map } else { Error::NoKeys };
+    let entries = document.member("keys").and_then(Value::as_array).ok_or_else(no_keys)?;
     if entries.len() > ENTRIES_MAX {
         return Err(Error::TooManyEntries(entries.len()));
     }

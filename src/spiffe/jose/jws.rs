@@ -1,6 +1,8 @@
 //! Compact JWS whose payload is a set of claims (RFC 7515 §3.1, RFC 7519): read whole before any key is
 //! touched, believed only after.
 
+use zeroize::Zeroizing;
+
 use crate::spiffe::json::{self, Object, Value};
 
 use super::{Algorithm, Error, Jwk, TOKEN_BYTES_MAX, decode};
@@ -10,7 +12,8 @@ pub(crate) struct Unverified<'a> {
     pub(crate) header: Header,
     claims: Object,
     signed: &'a str,
-    signature: Vec<u8>,
+    /// Wiped: who has it and the rest has the token.
+    signature: Zeroizing<Vec<u8>>,
 }
 
 /// What a header says, as far as anything here listens to it.
@@ -37,7 +40,7 @@ impl<'a> Unverified<'a> {
         // JWT-SVID §2.1: the algorithm comes before everything else.
         let header = Header::read(&object("header", header)?)?;
         let claims = object("payload", claims)?;
-        let signature = decode(signature).ok_or(Error::Base64("signature"))?;
+        let signature = Zeroizing::new(decode(signature).ok_or(Error::Base64("signature"))?);
         Ok(Self { header, claims, signed, signature })
     }
 

@@ -18,6 +18,9 @@ use super::{
 
 /// The most audiences in one token. A client library reads no more.
 pub const AUDIENCES_MAX: usize = 32;
+/// The most bytes of a token's audiences, as JSON writes them. With the longest SPIFFE ID and an `iss` as long as that,
+/// the token can still be read.
+pub const AUDIENCES_BYTES_MAX: usize = 7 * 1024;
 /// The most keys that are tried for a token that names none.
 pub const KEY_TRIALS_MAX: usize = 8;
 
@@ -55,6 +58,9 @@ pub enum DraftError {
     /// More than [`AUDIENCES_MAX`].
     #[error("there are {0} audiences, at most {AUDIENCES_MAX} are allowed")]
     TooManyAudiences(usize),
+    /// They are more than [`AUDIENCES_BYTES_MAX`] together.
+    #[error("its audiences have {0} bytes in JSON, at most {AUDIENCES_BYTES_MAX} are allowed")]
+    AudiencesTooLong(usize),
     /// It would not live a second, or a time is not between 1970 and 9999.
     #[error("it would end before it begins, or at no time that can be written")]
     Time,
@@ -69,22 +75,40 @@ pub enum DraftError {
 /// # Errors
 /// See [`DraftError`]. Nothing is signed when the draft is at fault.
 pub fn issue(draft: &Draft<'_>, signer: &dyn Signer, now: SystemTime) -> Result<String, DraftError> {
-    let mut seen = BTreeSet::new();
-    let audiences: Vec<_> = draft.audiences.iter().filter(|audience| seen.insert(*audience)).collect();
+    let audiences = distinct(draft.audiences);
     if audiences.is_empty() || audiences.iter().any(|audience| audience.is_empty()) {
         return Err(DraftError::AudienceEmpty);
     }
     if audiences.len() > AUDIENCES_MAX {
         return Err(DraftError::TooManyAudiences(audiences.len()));
     }
+    let audiences = array(audiences);
+    if audiences.len() > AUDIENCES_BYTES_MAX {
+        return Err(DraftError::AudiencesTooLong(audiences.len()));
+    }
     let (issued_at, expires_at) = claims::span(now, draft.expires_at).ok_or(DraftError::Time)?;
     let claims = Members::new()
         .string("sub", draft.id.as_str())
-        .raw("aud", &json::array(audiences.into_iter().map(|audience| json::quoted(audience))))
+        .raw("aud", &audiences)
         .integer("exp", expires_at)
         .integer("iat", issued_at);
     let claims = draft.issuer.into_iter().fold(claims, |claims, issuer| claims.string("iss", issuer)).finish();
     Ok(jose::sign("JWT", &claims, signer)?)
+}
+
+/// How many bytes the `aud` of a token for these has.
+pub(crate) fn audiences_bytes(audiences: &[String]) -> usize {
+    array(distinct(audiences)).len()
+}
+
+fn array(audiences: Vec<&String>) -> String {
+    json::array(audiences.into_iter().map(|audience| json::quoted(audience)))
+}
+
+/// In order, each once.
+fn distinct(audiences: &[String]) -> Vec<&String> {
+    let mut seen = BTreeSet::new();
+    audiences.iter().filter(|audience| seen.insert(*audience)).collect()
 }
 
 /// What a validator expects of a token.

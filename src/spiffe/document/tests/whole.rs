@@ -11,6 +11,11 @@ use crate::spiffe::{
     x509::{self, AUTHORITIES_MAX, tests::kit::root},
 };
 
+/// A bundle map of one trust domain.
+fn map(name: &str, keys: &str, members: &str) -> Vec<u8> {
+    format!(r#"{{"trust_domains":{{"{name}":{{"keys":{keys}{members}}}}}}}"#).into_bytes()
+}
+
 #[test]
 fn the_adversarial_table_of_documents_refused() {
     let good = Good::new().entries.join(",");
@@ -54,6 +59,19 @@ fn the_adversarial_table_of_documents_refused() {
         ("ADV-B-41 BOM", format!("\u{feff}{all}").into_bytes(), E::Json(J::ByteOrderMark)),
         ("ADV-B-42 trailing", format!("{all}x").into_bytes(), E::Json(J::Trailing)),
         ("ADV-B-42 two documents", format!("{all}{all}").into_bytes(), E::Json(J::Trailing)),
+        // Of bundle maps none is read, whatever is wrong with it or right.
+        ("ADV-B-44 without names", br#"{"version":1}"#.to_vec(), E::NoKeys),
+        (
+            "ADV-B-45 a name twice",
+            br#"{"trust_domains":{"example.org":{"keys":[]},"example.org":{"keys":[]}}}"#.to_vec(),
+            E::Json(J::Repeated),
+        ),
+        ("ADV-B-46 an ID", map("spiffe://example.org", "[]", ""), E::Map),
+        ("ADV-B-46 upper case", map("Example.org", "[]", ""), E::Map),
+        ("ADV-B-47 a hint of a second", map("example.org", "[]", r#","spiffe_refresh_hint":1"#), E::Map),
+        ("ADV-B-48 a broken bundle", map("example.org", "null", ""), E::Map),
+        ("a good map", map("example.org", &format!("[{good}]"), ""), E::Map),
+        ("an empty map", br#"{"trust_domains":{}}"#.to_vec(), E::Map),
         ("ADV-B-39 too deep", format!(r#"{{"keys":[],"x":{}}}"#, "[".repeat(20)).into_bytes(), E::Json(J::TooDeep)),
     ];
     for (name, document, reason) in cases {

@@ -7,12 +7,12 @@ use std::{
 
 use super::world::{World, now};
 use crate::spiffe::{
-    Id,
+    ID_BYTES_MAX, Id,
     jose::{
-        SignError,
+        SignError, TOKEN_BYTES_MAX,
         tests::kit::{Fake, NOW, parts},
     },
-    jwt::{AUDIENCES_MAX, Draft, DraftError, issue},
+    jwt::{AUDIENCES_BYTES_MAX, AUDIENCES_MAX, Draft, DraftError, issue},
 };
 
 fn id() -> Id {
@@ -72,9 +72,29 @@ fn a_bad_draft_is_not_signed() {
     // Repeated ones do not count.
     let twice = [many(AUDIENCES_MAX), many(AUDIENCES_MAX)].concat();
     assert!(issue(&Draft { id: &id(), audiences: &twice, issuer: None, expires_at: in_time }, &fake, now()).is_ok());
-    let long = texts(&[&"a".repeat(16 * 1024)]);
-    let outcome = issue(&Draft { id: &id(), audiences: &long, issuer: None, expires_at: in_time }, &fake, now());
-    assert!(matches!(outcome, Err(DraftError::Sign(SignError::TooLong(_)))));
+    let asked = *fake.asked.lock().unwrap();
+    // Brackets and quotes are JSON's, and a quote within is written as two.
+    for text in ["a".repeat(AUDIENCES_BYTES_MAX - 3), format!("\"{}", "a".repeat(AUDIENCES_BYTES_MAX - 5))] {
+        let long = texts(&[&text]);
+        let outcome = issue(&Draft { id: &id(), audiences: &long, issuer: None, expires_at: in_time }, &fake, now());
+        assert_eq!(outcome, Err(DraftError::AudiencesTooLong(AUDIENCES_BYTES_MAX + 1)));
+    }
+    assert_eq!(*fake.asked.lock().unwrap(), asked);
+    let issuer = "i".repeat(TOKEN_BYTES_MAX);
+    let long = Draft { id: &id(), audiences: &most, issuer: Some(&issuer), expires_at: in_time };
+    assert!(matches!(issue(&long, &fake, now()), Err(DraftError::Sign(SignError::TooLong(_)))));
+}
+
+#[test]
+fn the_longest_of_everything_fits_a_token() {
+    let world = World::new();
+    let id = Id::parse(&format!("spiffe://example.org/{}", "a".repeat(ID_BYTES_MAX - 21))).unwrap();
+    assert_eq!(id.as_str().len(), ID_BYTES_MAX);
+    let (audiences, issuer) = (texts(&[&"a".repeat(AUDIENCES_BYTES_MAX - 4)]), "i".repeat(ID_BYTES_MAX));
+    let draft = Draft { id: &id, audiences: &audiences, issuer: Some(&issuer), expires_at: now() + seconds(300) };
+    let token = issue(&draft, &world.k1, now()).unwrap();
+    // What a P-384 signature and the longest name of a key take more.
+    assert!(token.len() + 43 + 86 < TOKEN_BYTES_MAX, "{}", token.len());
 }
 
 #[test]
