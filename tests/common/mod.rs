@@ -3,6 +3,7 @@
 
 pub mod h2raw;
 pub mod messages;
+pub mod passed;
 
 use std::{
     fs,

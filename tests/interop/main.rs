@@ -8,6 +8,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::disallowed_methods,
     reason = "tests"
 )]
 
@@ -15,6 +16,7 @@
 mod common;
 mod libraries;
 mod spire;
+mod watches;
 
 use std::{
     path::{Path, PathBuf},

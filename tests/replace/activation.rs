@@ -16,39 +16,19 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::socket::{setsockopt, sockopt::PassCred};
-
 use super::{
     common::{
         DAYFLY, Daemon, Folder, eventually,
         h2raw::{FETCH_SVID, Head, Raw, message},
         own_uid,
+        passed::{activating, listener},
     },
     stage::{must_be_served_by, must_end, replace, replacing},
 };
 
 /// Starts a daemon with these as its descriptors 3 and 4.
 fn activated(home: &Path, passed: [Option<OwnedFd>; 2], names: Option<&str>, for_it: bool) -> Daemon {
-    let [first, second] = passed;
-    let count = usize::from(first.is_some()) + usize::from(second.is_some());
-    let pid = if for_it { "$$" } else { "1" };
-    let script = format!("LISTEN_PID={pid} exec \"$@\" 3<&0 4<&1 </dev/null >/dev/null");
-    let log = fs::File::options().create(true).append(true).open(home.join("log")).unwrap();
-    let pass = |fd: Option<OwnedFd>| fd.map_or_else(Stdio::null, Stdio::from);
-    let mut command = Command::new("sh");
-    command.args(["-c", &script, "sh", DAYFLY, "daemon", "--trust-domain", "example.org", "--home"]).arg(home);
-    command.stdin(pass(first)).stdout(pass(second)).stderr(log).env("LISTEN_FDS", count.to_string());
-    if let Some(names) = names {
-        command.env("LISTEN_FDNAMES", names);
-    }
-    Daemon::of(home, command.spawn().unwrap())
-}
-
-fn listener(path: &Path, mode: u32, passes_credentials: bool) -> UnixListener {
-    let listener = UnixListener::bind(path).unwrap();
-    setsockopt(&listener, PassCred, &passes_credentials).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    listener
+    Daemon::of(home, activating(home, passed, names, for_it).spawn().unwrap())
 }
 
 fn register(daemon: &Daemon) {

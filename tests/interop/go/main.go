@@ -1,9 +1,11 @@
-// go-spiffe, unmodified, as a caller: peer fetch | tokens TOKEN | watch | loop N
+// go-spiffe, unmodified, as a caller: peer fetch | tokens TOKEN | watch | watches N | loop N
 package main
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"fmt"
+	"io"
 	"os"
 	"sort"
 	"strconv"
@@ -22,10 +24,10 @@ func main() {
 		tokens(os.Args[2])
 	case "watch":
 		watch()
+	case "watches":
+		watches(count())
 	case "loop":
-		count, err := strconv.Atoi(os.Args[2])
-		must(err)
-		for range count {
+		for range count() {
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			client, err := workloadapi.New(ctx)
 			must(err)
@@ -34,8 +36,14 @@ func main() {
 			must(client.Close())
 			cancel()
 		}
-		fmt.Println("served", count)
+		fmt.Println("served", count())
 	}
+}
+
+func count() int {
+	count, err := strconv.Atoi(os.Args[2])
+	must(err)
+	return count
 }
 
 func fetch() {
@@ -120,6 +128,39 @@ func watch() {
 	case <-ctx.Done():
 		os.Exit(1)
 	}
+}
+
+// One of many watches, each with a connection of its own.
+type numbered int
+
+func (number numbered) OnX509ContextUpdate(c *workloadapi.X509Context) {
+	now := time.Now().UnixMilli()
+	svid := c.DefaultSVID()
+	leaf := svid.Certificates[0]
+	names, fits := strings.Join(leaf.DNSNames, ","), "differs"
+	if names == "" {
+		names = "-"
+	}
+	if key, ok := svid.PrivateKey.Public().(*ecdsa.PublicKey); ok && key.Equal(leaf.PublicKey) {
+		fits = "fits"
+	}
+	fmt.Printf("update %d %d %x %d %s %s\n", now, number, leaf.SerialNumber, leaf.NotAfter.Unix(), names, fits)
+}
+
+func (number numbered) OnX509ContextWatchError(err error) {
+	fmt.Printf("error %d %d %v\n", time.Now().UnixMilli(), number, err)
+}
+
+// Says every update of each watch, until stdin ends:
+// update MILLISECONDS NUMBER SERIAL NOT_AFTER DNS_NAMES|- fits|differs
+func watches(count int) {
+	for number := range count {
+		go func() {
+			err := workloadapi.WatchX509Context(context.Background(), numbered(number))
+			fmt.Printf("error %d %d ended: %v\n", time.Now().UnixMilli(), number, err)
+		}()
+	}
+	io.Copy(io.Discard, os.Stdin)
 }
 
 func must(err error) {

@@ -1,11 +1,13 @@
-"""py-spiffe, unmodified, as a caller: peer.py fetch | tokens | watch | loop N | fork"""
+"""py-spiffe, unmodified, as a caller: peer.py fetch | tokens | watch | watches N | loop N | fork"""
 
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 
+from cryptography.x509 import DNSName, SubjectAlternativeName
 from spiffe import JwtSvid, WorkloadApiClient, X509Source
 
 
@@ -55,6 +57,40 @@ def watch():
     sys.exit(0 if ok else 1)
 
 
+def watches(count):
+    """Says every update of each of many watches, until stdin ends:
+    update MILLISECONDS NUMBER SERIAL NOT_AFTER DNS_NAMES|- fits|differs."""
+    lock = threading.Lock()
+
+    def say(*words):
+        with lock:
+            print(*words, flush=True)
+
+    def watch(number, path):
+        def on_success(context):
+            now = int(time.time() * 1000)
+            svid = context.default_svid
+            leaf = svid.leaf
+            names = leaf.extensions.get_extension_for_class(SubjectAlternativeName).value.get_values_for_type(DNSName)
+            fits = "fits" if leaf.public_key() == svid.private_key.public_key() else "differs"
+            until = int(leaf.not_valid_after_utc.timestamp())
+            say("update", now, number, "%x" % leaf.serial_number, until, ",".join(names) or "-", fits)
+
+        client = WorkloadApiClient(socket_path="unix:" + path)
+        handler = client.stream_x509_contexts(on_success, lambda error: say("error", int(time.time() * 1000), number, error))
+        return client, handler
+
+    socket = "/" + os.environ["SPIFFE_ENDPOINT_SOCKET"].removeprefix("unix:").lstrip("/")
+    # gRPC gives all channels to one address the same connection. Here each is to have its own, by a name of its own.
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(count):
+            os.symlink(socket, f"{folder}/{number}")
+        open_watches = [watch(number, f"{folder}/{number}") for number in range(count)]
+        sys.stdin.read()
+        for _client, handler in open_watches:
+            handler.cancel()
+
+
 def loop(count):
     for _ in range(count):
         with WorkloadApiClient(default_timeout=10) as client:
@@ -92,4 +128,12 @@ def fork():
             time.sleep(0.05)
 
 
-{"fetch": fetch, "tokens": tokens, "watch": watch, "fork": fork, "loop": lambda: loop(int(sys.argv[2]))}[sys.argv[1]]()
+VERBS = {
+    "fetch": fetch,
+    "tokens": tokens,
+    "watch": watch,
+    "watches": lambda: watches(int(sys.argv[2])),
+    "fork": fork,
+    "loop": lambda: loop(int(sys.argv[2])),
+}
+VERBS[sys.argv[1]]()
