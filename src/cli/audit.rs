@@ -309,7 +309,8 @@ fn show(context: &Context, line: &str) -> Result<(), Failure> {
     }
 }
 
-/// When, what, who, and the rest as it stands there. One that was carried over is told as it was first.
+/// When, what, who, and the rest as it stands there; a line for each identity that was issued. One that was carried
+/// over is told as it was first.
 fn sentence(record: &Map<String, Value>) -> String {
     if let (Some("kept"), Some(Value::Object(first))) =
         (record.get("kind").and_then(Value::as_str), record.get("record"))
@@ -319,12 +320,22 @@ fn sentence(record: &Map<String, Value>) -> String {
     let field = |name: &str| record.get(name).map(plain).unwrap_or_default();
     let mut words = vec![field("time"), format!("{:<9}", field("kind"))];
     if let Some(Value::Object(caller)) = record.get("caller") {
-        words.extend(caller.iter().map(|(name, value)| format!("{name}={}", plain(value))));
+        words.extend(caller.iter().map(told));
     }
-    let known = ["seq", "time", "kind", "caller", "prev", "hash"];
-    let rest = record.iter().filter(|(name, _)| !known.contains(&name.as_str()));
-    words.extend(rest.map(|(name, value)| format!("{name}={}", plain(value))));
-    words.join(" ")
+    let known = ["seq", "time", "kind", "caller", "identities", "prev", "hash"];
+    words.extend(record.iter().filter(|(name, _)| !known.contains(&name.as_str())).map(told));
+    let words = words.join(" ");
+    let identities = record.get("identities").and_then(Value::as_array);
+    let lines = identities.into_iter().flatten().filter_map(Value::as_object).map(|identity| {
+        let identity: Vec<_> = identity.iter().map(told).collect();
+        format!("{words} {}", identity.join(" "))
+    });
+    let lines: Vec<_> = lines.collect();
+    if lines.is_empty() { words } else { lines.join("\n") }
+}
+
+fn told((name, value): (&String, &Value)) -> String {
+    format!("{name}={}", plain(value))
 }
 
 fn plain(value: &Value) -> String {
@@ -332,7 +343,7 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
         Value::Object(fields) => {
-            let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
+            let fields: Vec<_> = fields.iter().map(told).collect();
             format!("{{{}}}", fields.join(" "))
         }
         other => other.to_string(),
@@ -373,11 +384,11 @@ mod tests {
 
     #[test]
     fn what_was_issued_and_what_was_counted_can_be_read() {
-        let one = json!({ "spiffe_id": "spiffe://a/b", "serial": "1f" });
-        let record = json!({ "time": "T", "kind": "issued", "identities": [one, one] });
+        let [one, other] = ["b", "c"].map(|name| json!({ "spiffe_id": format!("spiffe://a/{name}"), "serial": "1f" }));
+        let record = json!({ "time": "T", "kind": "issued", "identities": [one, other], "renewal": false });
         let words = sentence(&serde_json::from_value(record).unwrap());
-        let identity = "{serial=1f spiffe_id=spiffe://a/b}";
-        assert_eq!(words, format!("T issued    identities={identity},{identity}"));
+        let line = |name| format!("T issued    renewal=false serial=1f spiffe_id=spiffe://a/{name}");
+        assert_eq!(words, format!("{}\n{}", line("b"), line("c")));
         let more =
             json!({ "time": "T", "kind": "issued_more", "of": 7, "count": 9, "rows": [{ "pid": 4, "count": 9 }] });
         let words = sentence(&serde_json::from_value(more).unwrap());

@@ -118,5 +118,6 @@ fn the_longest_id_is_served_whole_everywhere() {
     let wit: WitSvids = subject.first("FetchWITSVID", &WitOrder { spiffe_id: id.clone() }).unwrap();
     assert_eq!(wit.svids[0].spiffe_id, id);
     assert_eq!(super::tokens::payload(&wit.svids[0].svid)["sub"], id.as_str());
-    assert!(daemon.audit().iter().any(|record| record["spiffe_id"] == id.as_str()), "it is whole in the audit log");
+    let is_whole = |record: &serde_json::Value| record["identities"][0]["spiffe_id"] == id.as_str();
+    assert!(daemon.audit().iter().any(is_whole), "it is whole in the audit log");
 }
