@@ -61,7 +61,8 @@ pub(crate) async fn judge(client: &mut Workload, audience: &str, svid: &str) -> 
     Ok(())
 }
 
-fn marked<T>(message: T) -> Request<T> {
+/// A request with the header that every caller sends.
+pub(crate) fn marked<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("workload.spiffe.io", MetadataValue::from_static("true"));
     request

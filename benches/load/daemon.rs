@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, geteuid},
@@ -17,7 +17,10 @@ use nix::{
 use crate::{
     client,
     files::Folder,
-    pb::admin::{CreateEntryRequest, Entry, UpdateEntryRequest, entries_client::EntriesClient},
+    pb::admin::{
+        CreateEntryRequest, Entry, SetBundleRequest, UpdateEntryRequest, bundles_client::BundlesClient,
+        entries_client::EntriesClient,
+    },
     process,
 };
 
@@ -38,6 +41,13 @@ level = "warn"
 /// How long a start or a stop may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Something that an operator does.
+pub(crate) enum Change {
+    /// An entry is as this from now on, found by its ID.
+    Entry(Entry),
+    Bundle(SetBundleRequest),
+}
+
 /// A running daemon; it is ended when dropped.
 pub(crate) struct Daemon {
     child: Child,
@@ -47,8 +57,13 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// A new daemon without entries.
     pub(crate) fn new() -> Result<Self> {
+        Self::configured("")
+    }
+
+    /// … with more sections in its configuration.
+    pub(crate) fn configured(more: &str) -> Result<Self> {
         let home = Folder::new()?;
-        fs::write(home.join("dayfly.toml"), CONFIG)?;
+        fs::write(home.join("dayfly.toml"), format!("{CONFIG}{more}"))?;
         let daemon = Self { child: spawn(&home)?, home };
         daemon.wait_until_served()?;
         Ok(daemon)
@@ -79,6 +94,30 @@ impl Daemon {
             let mut entries = EntriesClient::new(client::connect(&socket).await?);
             let update = UpdateEntryRequest { entry: Some(entry), expected_revision: 0 };
             Ok(entries.update(update).await?.into_inner())
+        })
+    }
+
+    /// Makes changes one after the other, on one connection; answers the moments when the first and the last were asked for.
+    pub(crate) fn change(&self, changes: Vec<Change>) -> Result<(u64, u64)> {
+        let socket = self.home.join("admin.sock");
+        client::block_on(async {
+            let channel = client::connect(&socket).await?;
+            let (mut entries, mut bundles) = (EntriesClient::new(channel.clone()), BundlesClient::new(channel));
+            let (first, mut last) = (process::moment(), process::moment());
+            for change in changes {
+                last = process::moment();
+                match change {
+                    Change::Entry(entry) => {
+                        let update = UpdateEntryRequest { entry: Some(entry), expected_revision: 0 };
+                        entries.update(update).await?;
+                    }
+                    Change::Bundle(bundle) => {
+                        let warnings = bundles.set(bundle).await?.into_inner().warnings;
+                        ensure!(warnings.is_empty(), "of the bundle: {}", warnings.join("; "));
+                    }
+                }
+            }
+            Ok((first, last))
         })
     }
 

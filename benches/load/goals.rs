@@ -73,5 +73,8 @@ pub(crate) mod spire {
     pub(crate) const MANY: &str = "stops answering at 700";
     pub(crate) const AFTER: &str = "149–307 MiB";
     pub(crate) const CHANGE: &str = "5–9 s + 620 ms";
+    /// Until a change of entries or bundles is on an open stream.
+    pub(crate) const WATCHES: &str = "4–5 s";
+    pub(crate) const NO_WATCHES_RSS: &str = "56–58 MiB (none)";
     pub(crate) const IDLE_CPU: &str = "0.07 % (no streams)";
 }

@@ -16,6 +16,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     client::{self, Workload},
+    mixed::Mixed,
     order::{Answer, Ask, Order},
     process::moment,
 };
@@ -38,16 +39,16 @@ pub(crate) fn run(socket: PathBuf) -> Result<()> {
         }
     });
     client::block_on(async {
-        let mut held = Held::default();
+        let (mut held, mut mixed) = (Held::default(), Mixed::default());
         while let Some(order) = orders.recv().await {
-            let answer = obey(&socket, order, &mut held).await.map_err(|error| format!("{error:#}"));
+            let answer = obey(&socket, order, &mut held, &mut mixed).await.map_err(|error| format!("{error:#}"));
             println!("{}", serde_json::to_string(&answer)?);
         }
         Ok(())
     })
 }
 
-async fn obey(socket: &Path, order: Order, held: &mut Held) -> Result<Answer> {
+async fn obey(socket: &Path, order: Order, held: &mut Held, mixed: &mut Mixed) -> Result<Answer> {
     match order {
         Order::Reused { rounds } => reused(socket, rounds).await,
         Order::Fresh { rounds } => fresh(socket, rounds).await,
@@ -57,11 +58,15 @@ async fn obey(socket: &Path, order: Order, held: &mut Held) -> Result<Answer> {
         Order::Open { connections, each } => held.open(socket, connections, each).await,
         Order::Arm => {
             held.heard.forget();
+            mixed.arm();
             Ok(Answer::Done)
         }
         Order::Reached { messages } => held.heard.reached(messages).await,
+        Order::Watch { each } => mixed.open(socket, each).await,
+        Order::Told { truth } => mixed.told(truth).await,
         Order::Leave => {
             held.streams.shutdown().await;
+            mixed.leave().await;
             Ok(Answer::Done)
         }
     }

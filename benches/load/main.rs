@@ -1,17 +1,19 @@
 //! The bench: starts the built daemon, loads it from another process, and prints one table.
 //!
-//! `cargo bench --bench load [-- --quick] [--json FILE]`. It measures first what this machine can do (the units
-//! V, S and W), so that a goal found on one machine can be read on another. The daemon's limits per user are raised by
-//! its configuration, since all load comes from one user. With `SPIRE_SOCKET` set, the same loader runs against that
+//! `cargo bench --bench load [-- --quick] [--json FILE] [--only PART]`. It measures first what this machine can do (the
+//! units V, S and W), so that a goal found on one machine can be read on another. The daemon's limits per user are raised
+//! by its configuration, since all load comes from one user. With `SPIRE_SOCKET` set, the same loader runs against that
 //! agent too, where the figures can be compared. Best on an otherwise idle machine, under `nice -n -10`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a table for people")]
 
 mod client;
 mod daemon;
 mod files;
+mod foreign;
 mod goals;
 mod latency;
 mod loader;
+mod mixed;
 mod order;
 #[expect(dead_code, reason = "the bench uses a part of the generated code")]
 #[path = "../../src/pb.rs"]
@@ -22,6 +24,7 @@ mod start;
 mod streams;
 mod table;
 mod units;
+mod watches;
 
 use std::{env, path::PathBuf, time::Instant};
 
@@ -55,8 +58,13 @@ impl Plan {
 
 type Part = fn(&Plan, &mut Table) -> Result<()>;
 
-const PARTS: [(&str, Part); 4] =
-    [("start", start::run), ("latency", latency::run), ("rate", rate::run), ("streams", streams::run)];
+const PARTS: [(&str, Part); 5] = [
+    ("start", start::run),
+    ("latency", latency::run),
+    ("rate", rate::run),
+    ("streams", streams::run),
+    ("watches", watches::run),
+];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -75,9 +83,12 @@ fn bench(words: &[&str]) -> Result<()> {
         match *word {
             "--quick" => quick = true,
             "--json" => json = Some(PathBuf::from(rest.next().context("--json needs a file")?)),
-            "--only" => only = Some(*rest.next().context("--only needs start, latency, rate or streams")?),
+            "--only" => only = Some(*rest.next().context("--only needs a part")?),
             other => bail!("unknown argument `{other}`; known are --quick, --json FILE and --only PART"),
         }
+    }
+    if let Some(only) = only.filter(|only| PARTS.iter().all(|(name, _)| name != only)) {
+        bail!("there is no part `{only}`; there are {}", PARTS.map(|(name, _)| name).join(", "));
     }
     let began = Instant::now();
     process::raise_descriptor_limit()?;

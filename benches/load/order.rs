@@ -24,6 +24,10 @@ pub(crate) enum Order {
     Arm,
     /// Waits until so many messages have come since.
     Reached { messages: u64 },
+    /// Opens watches of all kinds, so many of each, a connection each.
+    Watch { each: usize },
+    /// Waits until all watches were told this.
+    Told { truth: Says },
     /// Closes all streams and connections.
     Leave,
 }
@@ -39,6 +43,22 @@ pub(crate) enum Ask {
     JwtAnew,
     /// Whether a JWT-SVID is valid, which it is.
     Judgement,
+}
+
+/// What a message says, by the numbers of the states that it tells. Some kinds tell nothing of the one or the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Says {
+    pub(crate) entry: Option<u32>,
+    /// The foreign bundle; 0 if it should be there and is not.
+    pub(crate) bundle: Option<u32>,
+}
+
+impl Says {
+    /// Whether nothing of it is different from `truth`.
+    pub(crate) fn agrees(self, truth: Self) -> bool {
+        let agrees = |told: Option<u32>, truth| told.is_none() || told == truth;
+        agrees(self.entry, truth.entry) && agrees(self.bundle, truth.bundle)
+    }
 }
 
 /// What came of it.
@@ -61,6 +81,14 @@ pub(crate) enum Answer {
     Reached {
         first: u64,
         last: u64,
+    },
+    /// When the last watch was told, how many heard anything, and in how many messages.
+    Told {
+        last: u64,
+        watches: usize,
+        messages: u64,
+        /// To one of them.
+        most: u64,
     },
     Done,
 }
