@@ -118,6 +118,8 @@ struct Open {
     uid: u32,
     streams: usize,
     answer_bytes: usize,
+    /// Of the last answer for which there was no room; 0 before that.
+    refused_bytes: usize,
     close: CancellationToken,
 }
 
@@ -189,7 +191,8 @@ impl Gate {
             state.evict(one);
         }
         let close = CancellationToken::new();
-        state.connections.insert(number, Open { uid, streams: 0, answer_bytes: 0, close: close.clone() });
+        let open = Open { uid, streams: 0, answer_bytes: 0, refused_bytes: 0, close: close.clone() };
+        state.connections.insert(number, open);
         state.parties.connected(uid, number);
         let user = state.users.entry(uid).or_default();
         user.connections += 1;
@@ -295,7 +298,9 @@ impl ConnectionSlot {
         }
     }
 
-    /// A place for one request. When there is none for anybody, a connection of whoever has most streams goes.
+    /// A place for one request. When there is none for anybody, a connection of whoever has most streams goes. There is
+    /// none while an answer as large as the last one that was refused here would be refused again: nothing is signed for
+    /// whoever could not be told.
     ///
     /// # Errors
     /// Which limit was met.
@@ -312,6 +317,7 @@ impl ConnectionSlot {
         if user.streams >= share.streams {
             return Err(Over::StreamsOfUser);
         }
+        state.look_for_refused(self)?;
         if state.streams >= limits.all.streams {
             let one = state.parties.connection_for_stream(self.uid).ok_or(Over::StreamsOfAll)?;
             state.evict(one);

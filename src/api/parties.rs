@@ -122,6 +122,12 @@ impl Parties {
         others().or_else(own)
     }
 
+    /// The connection of this user that has most bytes of answers, if they are more than so many.
+    pub(super) fn own_connection_above(&self, uid: u32, bytes: usize) -> Option<u64> {
+        let (most, Reverse(number)) = self.each.get(&party_of(uid))?.member(Some(uid))?.holding.last()?;
+        (*most > bytes).then_some(*number)
+    }
+
     /// Changes what a uid holds, and the places of it and its party among the others.
     fn change(&mut self, uid: u32, change: impl FnOnce(&mut Member)) {
         let (name, share) = (party_of(uid), self.share(uid));

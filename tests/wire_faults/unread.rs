@@ -1,9 +1,10 @@
 //! Callers who ask for large answers and do not read them: what is held for them has a bound, and what is beyond ends
-//! with Unavailable.
+//! with Unavailable, or at the cost of whoever holds most.
 
 use std::fs;
 
 use super::{
+    SOON,
     common::{
         Daemon, eventually,
         h2raw::{Head, PREFACE, Raw, SETTINGS, UNAVAILABLE, frame, message},
@@ -13,6 +14,7 @@ use super::{
     registered,
 };
 
+const X509_SVID: &str = "/SpiffeWorkloadAPI/FetchX509SVID";
 const JWT_BUNDLES: &str = "/SpiffeWorkloadAPI/FetchJWTBundles";
 const BYTES_MAX: u64 = 4 << 20;
 const LIMITS: &str = "[limits]\nanswer_bytes_per_uid = \"4MiB\"\nanswer_bytes_uid_0 = \"4MiB\"\n";
@@ -73,7 +75,9 @@ fn ended(raw: &mut Raw, streams: &[u32], expected: usize) {
     }
     for stream in streams {
         let Some(answer) = raw.answers.get(stream).filter(|answer| answer.ended) else { continue };
-        assert_eq!((answer.code(), answer.reset), (Some(UNAVAILABLE), None), "{answer:?}");
+        assert_eq!(answer.code(), Some(UNAVAILABLE), "{answer:?}");
+        // NO_ERROR when it was refused before the request had come whole (RFC 9113 §8.1).
+        assert!(matches!(answer.reset, None | Some(0)), "{answer:?}");
         let words = answer.words();
         assert!(words.contains("answer_bytes_per_uid; read the answers that wait"), "{words}");
     }
@@ -127,4 +131,24 @@ fn updates_that_nobody_reads_have_a_bound() {
     // One more change: a stream with an unsent message makes no other.
     delete(&daemon);
     look_and_leave(&daemon, raw, fit, frame);
+}
+
+#[test]
+fn who_reads_nothing_is_signed_nothing_and_makes_room_for_others_of_its_user() {
+    let (daemon, frame) = federated();
+    let fit = fitting(frame);
+    let mut silent = narrow(&daemon);
+    let streams = calls(&mut silent);
+    ended(&mut silent, &streams, STREAMS - fit);
+    let issued = daemon.status().sum("issued", "");
+    let more: Vec<_> = (0..20).map(|_| silent.call(&Head::new(X509_SVID), &message(&[])).unwrap()).collect();
+    ended(&mut silent, &more, more.len());
+    assert_eq!(daemon.status().sum("issued", ""), issued, "nothing was signed for it");
+    let mut reader = Raw::connect(&daemon.socket()).unwrap();
+    for path in [JWT_BUNDLES, X509_SVID] {
+        let stream = reader.call(&Head::new(path), &message(&[])).unwrap();
+        assert!(reader.next_message(stream).unwrap().is_ok(), "{path}");
+    }
+    assert!(silent.is_closed_within(SOON));
+    eventually("what it did not read is given back", || held_by(&daemon) < 4_096);
 }

@@ -18,32 +18,58 @@ impl BytesSlot {
 }
 
 impl ConnectionSlot {
-    /// Room for so many bytes of an answer. When there is none for anybody, a connection of whoever holds most goes.
+    /// Room for so many bytes of an answer. When its user has none, the user's connection that holds most goes, if that is
+    /// more than this one would hold; when there is none for anybody, one of whoever holds most.
     ///
     /// # Errors
     /// Which limit was met.
     pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Result<BytesSlot, Over> {
-        let (share, limits) = (self.gate.share(self.uid), self.gate.limits);
         let mut state = self.gate.state();
-        let held = state.users.get(&self.uid).map_or(0, |user| user.answer_bytes);
-        if held + bytes > share.answer_bytes {
-            return Err(Over::AnswerBytesOfUser);
+        while let Some(one) = state.in_the_way(self, bytes).inspect_err(|_| state.note_refused(self, bytes))? {
+            state.evict(one);
         }
-        while state.answer_bytes + bytes > limits.all.answer_bytes {
-            // What they held is there until they are dropped, so not too many go at once.
-            let may_go = state.leaving_bytes <= limits.user.answer_bytes;
-            let one = may_go.then(|| state.parties.connection_for_bytes(self.uid, bytes)).flatten();
-            state.evict(one.ok_or(Over::AnswerBytesOfAll)?);
-        }
-        // One that must make room is answered nothing more.
-        match state.change_answers(self, |held| held + bytes) {
-            true => Ok(BytesSlot { connection: self.clone(), bytes }),
-            false => Err(Over::AnswerBytesOfAll),
-        }
+        state.change_answers(self, |held| held + bytes);
+        Ok(BytesSlot { connection: self.clone(), bytes })
     }
 }
 
 impl State {
+    /// The connection that goes before this one can hold so many bytes more; none, when there is room.
+    fn in_the_way(&self, slot: &ConnectionSlot, bytes: usize) -> Result<Option<u64>, Over> {
+        let (share, limits) = (slot.gate.share(slot.uid), slot.gate.limits);
+        // One that must make room is answered nothing more, and nobody goes for it.
+        let own = self.connections.get(&slot.number).ok_or(Over::AnswerBytesOfAll)?.answer_bytes;
+        let held = self.users.get(&slot.uid).map_or(0, |user| user.answer_bytes);
+        let (one, over) = if held + bytes > share.answer_bytes {
+            (self.parties.own_connection_above(slot.uid, own + bytes), Over::AnswerBytesOfUser)
+        } else if self.answer_bytes + bytes > limits.all.answer_bytes {
+            (self.parties.connection_for_bytes(slot.uid, bytes), Over::AnswerBytesOfAll)
+        } else {
+            return Ok(None);
+        };
+        // What they held is there until they are dropped, so not too many go at once.
+        let may_go = self.leaving_bytes <= limits.user.answer_bytes;
+        one.filter(|_| may_go).map(Some).ok_or(over)
+    }
+
+    fn note_refused(&mut self, slot: &ConnectionSlot, bytes: usize) {
+        if let Some(open) = self.connections.get_mut(&slot.number) {
+            open.refused_bytes = bytes;
+        }
+    }
+
+    /// Whether there is room, or can be made, for what a connection was refused last: else whatever it asks for is done
+    /// in vain.
+    ///
+    /// # Errors
+    /// Which limit is in its way.
+    pub(super) fn look_for_refused(&self, slot: &ConnectionSlot) -> Result<(), Over> {
+        match self.connections.get(&slot.number).map_or(0, |open| open.refused_bytes) {
+            0 => Ok(()),
+            bytes => self.in_the_way(slot, bytes).map(drop),
+        }
+    }
+
     /// Changes how much a connection holds; answers whether it has not been taken off.
     fn change_answers(&mut self, slot: &ConnectionSlot, change: impl FnOnce(usize) -> usize) -> bool {
         let Some(open) = self.connections.get_mut(&slot.number) else { return false };

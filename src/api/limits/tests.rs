@@ -195,6 +195,47 @@ fn bytes_of_answers_have_a_limit_for_each_and_are_given_back() {
 }
 
 #[test]
+fn at_a_users_limit_its_connection_with_most_bytes_makes_room() {
+    let gate = gate(6, 6, 100);
+    let [silent, reader, third] = [7; 3].map(|uid| connect(&gate, uid).unwrap());
+    let of_silent = silent.hold(30).unwrap();
+    let of_reader = reader.hold(15).unwrap();
+    assert_eq!(reader.hold(15).unwrap_err(), Over::AnswerBytesOfUser, "it would have no less");
+    assert!(!is_told_to_go(&silent));
+    let more = reader.hold(14).unwrap();
+    assert!(is_told_to_go(&silent) && !is_told_to_go(&reader));
+    assert_eq!(gate.answer_bytes(), (29, 30));
+    assert_eq!(silent.hold(40).unwrap_err(), Over::AnswerBytesOfAll, "it is answered nothing more");
+    assert!(!is_told_to_go(&reader), "nor does anybody go for it");
+    drop((of_silent, silent));
+    let of_third = third.hold(20).unwrap();
+    assert_eq!(reader.hold(2).unwrap_err(), Over::AnswerBytesOfUser, "never its own");
+    drop((of_reader, more, of_third));
+    assert_eq!(gate.answer_bytes(), (0, 0));
+}
+
+#[test]
+fn who_was_refused_begins_nothing_in_vain() {
+    let gate = gate(6, 6, 100);
+    let now = Instant::now();
+    let [silent, reader] = [7; 2].map(|uid| connect(&gate, uid).unwrap());
+    let mut held = vec![silent.hold(15).unwrap(), silent.hold(15).unwrap()];
+    assert!(silent.stream(now).is_ok(), "nothing was refused");
+    assert_eq!(silent.hold(21).unwrap_err(), Over::AnswerBytesOfUser);
+    assert_eq!(silent.stream(now).unwrap_err(), Over::AnswerBytesOfUser);
+    assert!(reader.stream(now).is_ok(), "another connection is not concerned");
+    held.pop();
+    assert!(silent.stream(now).is_ok(), "there is room again");
+    let [other, last] = [8, 9].map(|uid| connect(&gate, uid).unwrap());
+    held.extend([other.hold(15).unwrap(), last.hold(15).unwrap()]);
+    assert_eq!(last.hold(16).unwrap_err(), Over::AnswerBytesOfAll);
+    assert_eq!(last.stream(now).unwrap_err(), Over::AnswerBytesOfAll);
+    assert_eq!(gate.open(), (4, 0), "nothing is left of it, and nobody went");
+    drop(held);
+    assert!(last.stream(now).is_ok());
+}
+
+#[test]
 fn whoever_holds_most_bytes_makes_room() {
     let gate = gate(6, 6, 100);
     let [many, more, few] = [7, 7, 8].map(|uid| connect(&gate, uid).unwrap());
