@@ -6,18 +6,17 @@
 //! is killed in between leaves the first record without the second: that some were issued is known, and not how many.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     time::{Duration, SystemTime},
 };
 
 use super::{
     chain::Hash,
     minute::{Allowances, Minute},
-    record::{Caller, IdentityIssued, Own, Row},
+    record::{Caller, IdentityIssued, Own},
+    rows::Rows,
 };
 
-/// How many lines one count has: a process and an entry each. The others are in its sum alone.
-pub(super) const ROWS_MAX: usize = 128;
 /// How many counts wait for space on the disk. Of those beyond it is never told how many they were.
 pub(super) const UNTOLD_MAX: usize = 1024;
 
@@ -41,7 +40,7 @@ struct Fold {
     since: SystemTime,
     until: SystemTime,
     serials: Hash,
-    rows: BTreeMap<(i32, u32, String), u64>,
+    rows: Rows,
 }
 
 impl Issues {
@@ -78,7 +77,7 @@ impl Issues {
 
     /// They are counted, which the record of this number says.
     pub(super) fn begin(&mut self, uid: u32, credential: &'static str, of: u64, now: SystemTime) {
-        let (serials, rows) = (Hash::of(b""), BTreeMap::new());
+        let (serials, rows) = (Hash::of(b""), Rows::default());
         let fold = Fold { of, count: 0, since: now, until: now, serials, rows };
         self.folds.insert((self.allowances.payer(uid), credential), fold);
     }
@@ -120,19 +119,13 @@ impl Fold {
         self.count = self.count.saturating_add(1);
         self.until = now;
         self.serials = Hash::of(format!("{}{}", self.serials, issued.serial).as_bytes());
-        let has_room = self.rows.len() < ROWS_MAX;
-        let key = (caller.pid, caller.uid, issued.entry.clone());
-        if let Some(count) = self.rows.get_mut(&key) {
-            *count = count.saturating_add(1);
-        } else if has_room {
-            self.rows.insert(key, 1);
-        }
+        self.rows.add(caller.pid, caller.uid, &issued.entry);
     }
 
     fn told(self, uid: Option<u32>, credential: &'static str) -> Own {
         let Self { of, count, since, until, serials, rows } = self;
-        let rows = rows.into_iter().map(|((pid, uid, entry), count)| Row { pid, uid, entry, count }).collect();
-        Own::IssuedMore { of, uid, credential, count, since, until, serials: serials.to_string(), rows }
+        let (serials, (rows, without_row)) = (serials.to_string(), rows.told());
+        Own::IssuedMore { of, uid, credential, count, since, until, serials, rows, without_row }
     }
 }
 
@@ -141,7 +134,13 @@ mod tests {
     #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
     use super::*;
-    use crate::spiffe::Id;
+    use crate::{
+        audit::{
+            record::{self, RECORD_BYTES_MAX, Row},
+            rows::{ENTRIES_MAX, PROCESSES_MAX, UIDS_MAX},
+        },
+        spiffe::Id,
+    };
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -178,22 +177,51 @@ mod tests {
         assert!(issues.take_due(at(119), false).is_empty());
         let chained = |before: String, serial: &str| Hash::of(format!("{before}{serial}").as_bytes()).to_string();
         let serials = ["a", "b", "c"].into_iter().fold(Hash::of(b"").to_string(), chained);
-        let row = |pid, count| Row { pid, uid: 7, entry: "e".into(), count };
+        let row = |pid, count| Row { pid: Some(pid), uid: 7, entry: Some("e".into()), count };
         let (since, until, rows) = (at(61), at(63), vec![row(1, 2), row(2, 1)]);
-        let told = Own::IssuedMore { of: 9, uid: Some(7), credential: "x", count: 3, since, until, serials, rows };
+        let told = Own::IssuedMore {
+            of: 9,
+            uid: Some(7),
+            credential: "x",
+            count: 3,
+            since,
+            until,
+            serials,
+            rows,
+            without_row: 0,
+        };
         assert_eq!(issues.take_due(at(120), false), [told]);
         assert!(!issues.has_any() && issues.admit(7, 100), "a new minute");
     }
 
     #[test]
-    fn lines_beyond_the_limit_are_in_the_sum() {
-        let mut issues = counting();
-        for pid in 0..1_000 {
-            issues.count(&caller(pid, 7), "x", &[identity("a")], at(62)).unwrap();
+    fn all_that_is_counted_is_in_a_row_or_said_to_be_in_none() {
+        let mut issues = Issues::new(100, 0);
+        issues.take_due(at(60), false);
+        issues.begin(100_000, "x", 9, at(61));
+        for uid in 100_000..102_000 {
+            issues.count(&caller(1, uid), "x", &[identity("a"), identity("b")], at(62)).unwrap();
         }
         let due = issues.take_due(at(120), false);
-        let [Own::IssuedMore { count: 1_000, rows, .. }] = due.as_slice() else { panic!("{due:?}") };
-        assert_eq!(rows.len(), ROWS_MAX);
+        let [Own::IssuedMore { count: 4_000, rows, without_row, .. }] = due.as_slice() else { panic!("{due:?}") };
+        assert_eq!(rows.iter().map(|row| row.count).sum::<u64>() + without_row, 4_000);
+        assert_eq!((rows.len(), *without_row), (128 + 256 + 1024, 2 * (2_000 - 128 - 256 - 1024)));
+    }
+
+    #[test]
+    fn the_longest_count_is_no_longer_than_a_record_may_be() {
+        let row = |pid, entry| Row { pid, uid: u32::MAX, entry, count: u64::MAX };
+        let entry = || Some("f".repeat(36));
+        let rows = std::iter::repeat_with(|| row(Some(i32::MIN), entry())).take(PROCESSES_MAX);
+        let rows = rows.chain(std::iter::repeat_with(|| row(None, entry())).take(ENTRIES_MAX));
+        let rows = rows.chain(std::iter::repeat_with(|| row(None, None)).take(UIDS_MAX)).collect();
+        let (most, serials) = (u64::MAX, "f".repeat(64));
+        let (of, uid, count, without_row) = (most, Some(u32::MAX), most, most);
+        let (since, until, credential) = (at(61), at(62), "x509-svid");
+        let body =
+            record::body(&Own::IssuedMore { of, uid, credential, count, since, until, serials, rows, without_row });
+        let bytes = body.unwrap().len();
+        assert!((RECORD_BYTES_MAX / 2..RECORD_BYTES_MAX).contains(&bytes), "{bytes}");
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod record;
 mod recover;
 mod refusals;
 mod report;
+mod rows;
 mod seal;
 mod segment;
 mod shared;

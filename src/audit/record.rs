@@ -161,6 +161,9 @@ pub(super) enum Own {
         until: SystemTime,
         serials: String,
         rows: Vec<Row>,
+        /// How many of them are in no row.
+        #[serde(skip_serializing_if = "is_zero")]
+        without_row: u64,
     },
     /// The end of the log was not whole when it was opened, as after a power failure, and these bytes were cut off.
     TailCut { bytes: u64 },
@@ -185,12 +188,15 @@ pub(super) enum Own {
     },
 }
 
-/// How many of those that were counted a process was given by an entry.
+/// How many of those that were counted a process was given by an entry. Without a pid, how many more of them processes
+/// of this uid were given by it; without an entry, how many more by any.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Row {
-    pub(super) pid: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pid: Option<i32>,
     pub(super) uid: u32,
-    pub(super) entry: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) entry: Option<String>,
     pub(super) count: u64,
 }
 
@@ -234,6 +240,11 @@ fn as_text<S: Serializer>(value: &Id, serializer: S) -> Result<S::Ok, S::Error> 
 
 fn as_time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&chain::timestamp(*time))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn as_lossy<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -159,7 +159,8 @@ async fn verify(context: &Context, wanted: &Verify) -> Result<(), Failure> {
         let kind = kind.replace('_', " ");
         match tail {
             None if kind == "issued counting" => print.warn(format_args!(
-                "record {record} says that credentials were counted, and the daemon ended before it told how many"
+                "record {record} says that credentials were counted, and how many is not told: the minute was not over when \
+                 the log was copied, or the daemon ended before it told"
             )),
             None => print.warn(format_args!("record {record} says: {kind}")),
             Some((from, count)) => print.warn(format_args!(
@@ -389,10 +390,9 @@ mod tests {
         let words = sentence(&serde_json::from_value(record).unwrap());
         let line = |name| format!("T issued    renewal=false serial=1f spiffe_id=spiffe://a/{name}");
         assert_eq!(words, format!("{}\n{}", line("b"), line("c")));
-        let more =
-            json!({ "time": "T", "kind": "issued_more", "of": 7, "count": 9, "rows": [{ "pid": 4, "count": 9 }] });
+        let more = json!({ "time": "T", "kind": "issued_more", "of": 7, "count": 9, "rows": [{ "pid": 4, "count": 5 }, { "uid": 7, "count": 4 }] });
         let words = sentence(&serde_json::from_value(more).unwrap());
-        assert_eq!(words, "T issued_more count=9 of=7 rows={count=9 pid=4}");
+        assert_eq!(words, "T issued_more count=9 of=7 rows={count=5 pid=4},{count=4 uid=7}");
     }
 
     #[test]

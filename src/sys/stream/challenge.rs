@@ -94,8 +94,11 @@ impl Wire {
                 },
                 Phase::Asked { before } => {
                     state.phase = Phase::Asked { before };
-                    // h2 may be too busy writing to read, so the ACK is looked for here.
-                    let _ready_or_not = self.poll_fill(state, cx);
+                    state.waiters.retain(|(_, waiter)| !waiter.is_closed());
+                    // h2 may be too busy writing to read, so the ACK is looked for here, while somebody waits for it.
+                    if !state.waiters.is_empty() {
+                        let _ready_or_not = self.poll_fill(state, cx);
+                    }
                     if matches!(state.phase, Phase::Asked { .. }) && state.fault.is_none() {
                         return;
                     }

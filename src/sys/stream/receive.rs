@@ -43,8 +43,9 @@ impl Wire {
                 state.waiters.clear();
             }
             Ok(Ok(count)) => {
-                if state.given == state.kept.len() {
-                    state.kept.clear();
+                // Also while h2 is behind: a writer who stays ahead of it would have what it took kept for ever.
+                if state.given >= READ_BYTES || state.given == state.kept.len() {
+                    state.kept.drain(..state.given);
                     state.given = 0;
                 }
                 let is_answered = state.inbound.push(scratch.get(..count).unwrap_or_default(), &mut state.kept);

@@ -197,3 +197,36 @@ async fn a_client_that_floods_while_asked_is_kept_up_to_the_limit() {
     let state = stream.0.state();
     assert!(state.kept.len() - state.given <= KEPT_BYTES_MAX + READ_BYTES);
 }
+
+#[tokio::test]
+async fn what_h2_has_taken_is_not_kept_while_a_writer_stays_ahead() {
+    let Pair { mut client, mut stream, line, _dir } = pair(kernel()).await;
+    client.write_all(PREFACE).unwrap();
+    write(&mut stream, SETTINGS).await;
+    client.set_nonblocking(true).unwrap();
+    // DATA of 16,000 bytes each.
+    let noise = [&[0, 0x3e, 0x80, 0, 0, 0, 0, 0, 1][..], &[0; 16_000]].concat().repeat(16);
+    let asked = tokio::spawn(async move { line.challenge(Question::Writer).await });
+    let (mut taken, mut sent) = (0, 0);
+    for _ in 0..200 {
+        while let Ok(count) = client.write(noise.get(sent % noise.len()..).unwrap()) {
+            sent += count;
+        }
+        tokio::select! {
+            () = drive(&stream) => {}
+            () = tokio::task::yield_now() => {}
+        }
+        stream.begin_turn();
+        let mut storage = [0; READ_BYTES];
+        let mut buf = hyper::rt::ReadBuf::new(&mut storage);
+        assert!(matches!(
+            futures_util::poll!(poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, buf.unfilled()))),
+            Poll::Ready(Ok(()))
+        ));
+        taken += buf.filled().len();
+        let kept = stream.0.state().kept.len();
+        assert!(kept <= KEPT_BYTES_MAX + 2 * READ_BYTES, "{kept} bytes are kept after {taken} were taken");
+    }
+    asked.abort();
+    assert!(taken > 4 * KEPT_BYTES_MAX, "{taken}");
+}
