@@ -61,6 +61,8 @@ pub(crate) struct Start {
     pub(crate) notify: Notify,
     /// Whose place is taken.
     pub(super) predecessor: Option<Predecessor>,
+    /// The lock of the state, where this process has it already.
+    pub(super) lock: Option<files::Lock>,
     /// Why everything is opened again.
     pub(super) taken_back: Option<String>,
     /// Called once it serves.
@@ -118,7 +120,10 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     }
     files::create_private_dir(&config.state_dir)?;
     files::check_writable(&config.state_dir)?;
-    let lock = files::lock(&config.state_dir.join("lock"))?;
+    let lock = match start.lock {
+        Some(lock) => lock,
+        None => files::lock(&config.state_dir.join("lock"))?,
+    };
     let (store, loaded) = Store::open(&config.state_dir, &config.trust_domain)?;
     let outside = evidence::outside(&config.state_dir, store.clone(), loaded.audit_checkpoint.as_deref())?;
     let log = audit::Log::open(&config.state_dir.join("audit"), settings::audit(&config), outside, clock.clone())?;

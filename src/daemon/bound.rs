@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, JoinSet},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -110,8 +110,10 @@ impl Bound {
             let (config, telemetry) = (bound.config.clone(), bound.telemetry.clone());
             match bound.serve(&stop).await? {
                 Served::Ended => return Ok(()),
-                Served::TakenBack(start) => {
-                    if !is_free(&config.state_dir.join("lock"), &stop).await? {
+                Served::TakenBack(mut start) => {
+                    // Held from here on: who only looks whether it is held could come between.
+                    start.lock = regain(&config.state_dir.join("lock"), &start.notify, &stop).await?;
+                    if start.lock.is_none() {
                         return Ok(());
                     }
                     reached(Step::TakingBack);
@@ -192,26 +194,35 @@ impl Bound {
     }
 }
 
-/// Waits until nobody has the state; answers whether that was before the stop. What was to be closed may wait for a disk
-/// that stalls, and so may a process that was ended: no reason to end too, as nobody else would serve. Clients wait in
-/// the sockets meanwhile.
-async fn is_free(lock: &Path, stop: &CancellationToken) -> anyhow::Result<bool> {
-    let mut is_told = false;
-    loop {
-        match files::lock(lock) {
-            Ok(_) => return Ok(true),
-            Err(files::Error::InUse { .. }) if !std::mem::replace(&mut is_told, true) => {
-                tracing::warn!("the state is held still, by a process or a disk that stalls; waiting for it");
+/// Takes the lock of the state, and waits until nobody else has it; `None` once it is to stop. What was to be closed may
+/// wait for a disk that stalls, and so may a process that was ended: no reason to end too, as nobody else would serve.
+/// Clients wait in the sockets meanwhile. The log and the service manager are told every [`TELL_EVERY`].
+async fn regain(path: &Path, notify: &Notify, stop: &CancellationToken) -> anyhow::Result<Option<files::Lock>> {
+    let mut told: Option<Instant> = None;
+    let lock = loop {
+        match files::lock(path) {
+            Ok(lock) => break Some(lock),
+            Err(files::Error::InUse { .. }) if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) => {
+                told = Some(Instant::now());
+                tracing::warn!("{HELD}");
+                notify.tell(&format!("STATUS={HELD}"));
             }
             Err(files::Error::InUse { .. }) => {}
             Err(error) => return Err(error).context("what was to be handed over cannot be opened again"),
         }
         if timeout(LOOK_EVERY, stop.cancelled()).await.is_ok() {
-            return Ok(false);
+            break None;
         }
+    };
+    if told.is_some() {
+        notify.tell("STATUS=");
     }
+    Ok(lock)
 }
 
+const HELD: &str = "the state is held still, by a process or a disk that stalls; waiting for it";
+/// How often it is told that the state is held.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether the state is free.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -365,7 +376,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+    use std::os::unix::net::UnixDatagram;
 
     use super::*;
     use crate::{
@@ -384,7 +397,7 @@ mod tests {
         let ending = Ending { resting: stopping.child_token(), stopping, tracker: TaskTracker::new() };
         let mut owners = JoinSet::new();
         owners.spawn(std::future::pending());
-        let since = tokio::time::Instant::now();
+        let since = Instant::now();
         let why = rest(owners, state, &ending, 1).await.unwrap_err();
         assert!(why.contains("orders did not end") && since.elapsed() >= REST_WAIT, "{why}");
         assert!(ending.resting.is_cancelled() && !ending.stopping.is_cancelled(), "streams stay");
@@ -397,15 +410,45 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_state_that_is_held_is_waited_for_until_the_stop() {
         let folder = Scratch::new();
-        let path = folder.path().join("lock");
+        let (path, notify) = (folder.path().join("lock"), Notify::default());
         let (stop, held) = (CancellationToken::new(), files::lock(&path).unwrap());
         // Longer than anything that is bounded.
-        let early = timeout(Duration::from_secs(3_600), is_free(&path, &stop)).await;
+        let early = timeout(Duration::from_secs(3_600), regain(&path, &notify, &stop)).await;
         assert!(early.is_err(), "{early:?}");
         drop(held);
-        assert!(is_free(&path, &stop).await.unwrap());
-        let _held = files::lock(&path).unwrap();
+        let held = regain(&path, &notify, &stop).await.unwrap();
+        assert!(held.is_some() && matches!(files::lock(&path), Err(files::Error::InUse { .. })), "it is held on");
         stop.cancel();
-        assert!(!is_free(&path, &stop).await.unwrap());
+        assert!(regain(&path, &notify, &stop).await.unwrap().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_state_is_held_it_is_told_each_minute() {
+        let folder = Scratch::new();
+        let (path, address) = (folder.path().join("lock"), folder.path().join("notify"));
+        let manager = UnixDatagram::bind(&address).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        let heard = || {
+            let mut words = [0; 256];
+            manager.recv(&mut words).ok().map(|count| String::from_utf8_lossy(&words[..count]).into_owned())
+        };
+        let (notify, stop) = (Notify::to(address.into_os_string()), CancellationToken::new());
+        let held = files::lock(&path).unwrap();
+        {
+            let regained = regain(&path, &notify, &stop);
+            tokio::pin!(regained);
+            // At once, and after one and two minutes.
+            assert!(timeout(TELL_EVERY * 5 / 2, &mut regained).await.is_err());
+            for _ in 0..3 {
+                assert_eq!(heard().unwrap(), format!("STATUS={HELD}"));
+            }
+            assert_eq!(heard(), None);
+            drop(held);
+            assert!(regained.await.unwrap().is_some());
+        }
+        assert_eq!(heard().unwrap(), "STATUS=");
+        // Nothing is told where nothing was held.
+        regain(&path, &notify, &stop).await.unwrap();
+        assert_eq!(heard(), None);
     }
 }

@@ -56,6 +56,7 @@ struct Held<T> {
     awaits_authority: bool,
     /// When the clock shows less than this it was set back, and this may not be valid yet.
     since: SystemTime,
+    is_sent: bool,
 }
 
 /// The state of one stream.
@@ -188,8 +189,16 @@ impl<K: Kind> Feed<K> {
             if granted.given.is_empty() && !self.issuer.holds(&self.caller, &attested).await? {
                 continue;
             }
-            let identities = self.renew(&attested, &granted, &keyring)?;
+            let is_same = self.kind.is_told_apart() || self.is_as_sent(&granted.given, &keyring, &foreign);
+            let mut identities = self.renew(&attested, &granted, &keyring, is_same)?;
             self.attested = Some(attested.clone());
+            if !is_same {
+                // What could not be signed anew goes to nobody, and is tried again when it is due.
+                identities.retain(|one| !self.was_sent(one));
+                if identities.is_empty() {
+                    return Ok(None);
+                }
+            }
             let said = Said {
                 identities: identities.iter().map(|one| (one.svid.serial().to_owned(), one.hint.clone())).collect(),
                 bundle: K::bundle(&keyring),
@@ -197,6 +206,10 @@ impl<K: Kind> Feed<K> {
             };
             self.issuer.tell_missing(&self.caller, &foreign, &granted.given);
             let is_news = self.sent.as_ref() != Some(&said);
+            // One turned due since it was looked at.
+            if is_news && is_same && !self.kind.is_told_apart() {
+                continue;
+            }
             // The bundle was read before the leaves were signed; if a new issuer came meanwhile, begin again, so that
             // no message has a leaf that its own bundle does not verify.
             if self.keyring.has_changed().unwrap_or(false) {
@@ -213,10 +226,32 @@ impl<K: Kind> Feed<K> {
                 self.tell(&attested, granted.withheld);
                 let (bundle, federated) = (said.bundle.clone(), said.federated.clone());
                 self.sent = Some(said);
+                self.held.iter_mut().for_each(|held| held.is_sent = true);
                 return Ok(is_news.then_some(Update { identities, bundle, federated }));
             }
         }
         Err(Error::Attest(crate::attest::Error::Unsteady))
+    }
+
+    /// Whether a message would say what the last one said, with nothing signed.
+    fn is_as_sent(&mut self, entries: &[Grant], keyring: &Keyring, foreign: &Foreign) -> bool {
+        let now = self.issuer.clock().now();
+        self.held.iter_mut().for_each(|held| held.look_at::<K>(keyring, now));
+        let held = entries.iter().map(|entry| Some((self.held(&entry.id)?, entry)));
+        let identities = held.map(|one| {
+            let (held, entry) = one.filter(|(held, entry)| held.is_fresh::<K>(entry, now))?;
+            Some((held.svid.serial().to_owned(), entry.spec.hint.clone()))
+        });
+        let federated = K::federated(foreign, entries);
+        match (&self.sent, identities.collect::<Option<Vec<_>>>()) {
+            (Some(sent), Some(identities)) => *sent == Said { identities, bundle: K::bundle(keyring), federated },
+            _ => false,
+        }
+    }
+
+    /// Whether a message had it already.
+    fn was_sent(&self, one: &Identity<K::Signed>) -> bool {
+        self.held.iter().any(|held| held.is_sent && Arc::ptr_eq(&held.svid, &one.svid))
     }
 
     /// The program that runs, where that matters and can be told.
@@ -227,12 +262,14 @@ impl<K: Kind> Feed<K> {
         }
     }
 
-    /// Signs what is new or due, keeps the rest, and forgets what is not granted any more.
+    /// Signs what is new or due, keeps the rest, and forgets what is not granted any more. `repeats` is false where
+    /// what was sent may not be sent again.
     fn renew(
         &mut self,
         attested: &Attested,
         Granted { given: entries, withheld, .. }: &Granted,
         keyring: &Keyring,
+        repeats: bool,
     ) -> Result<Vec<Identity<K::Signed>>, Error> {
         self.held.retain(|held| entries.iter().any(|entry| entry.id == held.entry.id));
         let now = self.issuer.clock().now();
@@ -243,6 +280,7 @@ impl<K: Kind> Feed<K> {
             let held = self.held(&entry.id);
             if let Some(held) = held
                 && held.is_fresh::<K>(entry, now)
+                && (repeats || !held.is_sent)
             {
                 self.update(entry);
                 continue;
@@ -359,7 +397,7 @@ impl<T: Credentials> Held<T> {
             true => end,
             false => jitter::renewal(now, end),
         };
-        Self { entry, since: svid.not_before(), svid: Arc::new(svid), renew_at, awaits_authority }
+        Self { entry, since: svid.not_before(), svid: Arc::new(svid), renew_at, awaits_authority, is_sent: false }
     }
 
     /// Is renewed in what is left of its life once another authority signs: not at once, as all others would be.

@@ -30,6 +30,12 @@ pub(crate) trait Kind: Send + 'static {
         true
     }
 
+    /// Whether another program would show. Where not, nothing that was sent is said again: everything of a message is
+    /// signed for it.
+    fn is_told_apart(&self) -> bool {
+        true
+    }
+
     /// Whether the caller asks for what this entry gives.
     fn wants(&self, _: &Grant) -> bool {
         true

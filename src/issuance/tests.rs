@@ -4,6 +4,7 @@
 
 mod changes;
 mod foreign;
+mod opaque;
 
 use std::{
     sync::Arc,

@@ -1,7 +1,7 @@
 //! WIT-SVIDs: for one program on one connection each identity has one key pair, in all streams and through all renewals.
 //!
 //! A program that is started over another in the same process may find the connection open. It gets keys of its own.
-//! Where it does not show that it is still the same program, each WIT-SVID has a key of its own.
+//! Where it does not show that it is still the same program, each WIT-SVID has a key of its own, and none is sent twice.
 
 use std::{
     collections::HashMap,
@@ -95,6 +95,10 @@ impl Kind for Wit {
         std::mem::replace(&mut self.program, program) == program
     }
 
+    fn is_told_apart(&self) -> bool {
+        self.program.is_some()
+    }
+
     fn wants(&self, entry: &Grant) -> bool {
         self.wanted.has(entry)
     }
@@ -175,6 +179,15 @@ mod tests {
         assert_ne!(known.expose(), unknown.expose());
         assert_ne!(unknown.expose(), keys.key(&a, None).unwrap().expose());
         assert_ne!(known.expose(), keys.key(&a, spot(1)).unwrap().expose());
+    }
+
+    #[test]
+    fn only_a_program_that_shows_is_told_apart() {
+        let mut wit = Wit::new(Wanted::default(), Arc::default());
+        assert!(wit.runs(None) && !wit.is_told_apart());
+        assert!(!wit.runs(spot(1)) && wit.is_told_apart());
+        assert!(wit.runs(spot(1)) && wit.is_told_apart());
+        assert!(!wit.runs(None) && !wit.is_told_apart());
     }
 
     fn id(name: &str) -> Id {

@@ -123,6 +123,23 @@ fn the_old_one_is_killed_while_it_takes_back_and_the_next_start_recovers() {
     next_start_recovers(&folder, &kept);
 }
 
+/// Who looks at the lock meanwhile, as each start with `--replace` does, must not have it for a moment.
+#[test]
+fn what_is_taken_back_is_held_from_the_first_look_on() {
+    let (folder, mut old) = registered("", &["--halt-at", "taking-back"]);
+    let mut new = replacing(folder.path(), &["--halt-at", "received"]);
+    assert!(new.has_halted());
+    new.kill();
+    assert!(old.has_halted(), "{}", old.log());
+    let lock = fs::File::options().write(true).open(folder.path().join("state/lock")).unwrap();
+    let looked = Flock::lock(lock, FlockArg::LockExclusiveNonblock);
+    assert!(looked.is_err(), "nobody had it");
+    go_on(&old);
+    eventually_served(&old);
+    must_be_served_by(&old);
+    assert!(old.stop());
+}
+
 /// As when a disk stalls: somebody has the state for longer than anybody waits for, and neither can open it.
 #[test]
 fn while_the_state_cannot_be_had_the_old_one_waits_and_serves_then() {

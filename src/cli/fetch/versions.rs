@@ -6,8 +6,8 @@
 
 use std::{
     ffi::CString,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read as _},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
+    io::{self, ErrorKind, Read as _},
     os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -33,6 +33,13 @@ pub(super) struct Record {
 struct Made {
     /// Its name without the prefix of its link.
     suffix: String,
+    /// `None` until it has been made: a process that was killed may have made it all the same.
+    place: Option<Place>,
+}
+
+/// Which folder it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
     device: u64,
     inode: u64,
 }
@@ -52,8 +59,8 @@ impl Record {
     pub(super) fn read(file: File) -> io::Result<Option<Self>> {
         let mut bytes = Vec::new();
         (&file).take(BYTES_MAX).read_to_end(&mut bytes)?;
-        // A file that was begun and never reached the disk has zeros.
-        if bytes.iter().all(|byte| *byte == 0) {
+        // A file that was begun and never reached the disk has zeros. With another name it is some file of this user.
+        if bytes.iter().all(|byte| *byte == 0) && file.metadata()?.nlink() == 1 {
             return Ok(Some(Self { file, made: Vec::new() }));
         }
         let text = String::from_utf8(bytes).unwrap_or_default();
@@ -61,38 +68,52 @@ impl Record {
         Ok(Some(Self { file, made: lines.lines().filter_map(Made::read).collect() }))
     }
 
-    /// Makes a folder beside the link whose versions begin with `prefix`.
+    /// The same in a file with one name, in the place of one with several: a snapshot by hard links has it too, and is
+    /// not to be written. The new file is locked before it has the name `path`.
+    ///
+    /// # Errors
+    /// When it cannot be replaced; the old one is untouched then.
+    pub(super) fn own(self, path: &Path) -> io::Result<Self> {
+        if self.file.metadata()?.nlink() == 1 {
+            return Ok(self);
+        }
+        let fresh = path.with_extension(format!("dayfly-lock-{}", random()?));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&fresh)?;
+        let mut record = Self { file, made: self.made };
+        let replaced = record.file.try_lock().map_err(io::Error::from);
+        let replaced = replaced.and_then(|()| record.save()).and_then(|()| fs::rename(&fresh, path));
+        replaced.inspect_err(|_| drop(fs::remove_file(&fresh)))?;
+        // Until here, so that nobody takes the turn by the old one.
+        drop(self.file);
+        Ok(record)
+    }
+
+    /// Makes a folder beside the link whose versions begin with `prefix`. Its name is remembered first, so that it is
+    /// found should this process be killed meanwhile.
     ///
     /// # Errors
     /// When it cannot be made or remembered; it is not there then.
     pub(super) fn make(&mut self, parent: &Path, prefix: &str) -> io::Result<Version> {
-        let mut random = [0; 16];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("the system has no random numbers"))?;
-        let suffix = HEXLOWER.encode(&random);
+        let suffix = random()?;
         let name = format!("{prefix}{suffix}");
-        let path = parent.join(&name);
-        DirBuilder::new().mode(0o755).create(&path)?;
-        let opened = open_folder(&path).and_then(|dir| Ok((dir.metadata()?, dir)));
-        // A name without a folder that could be looked at is taken back; only an empty one goes.
-        let (meta, dir) = opened.inspect_err(|_| drop(fs::remove_dir(&path)))?;
-        if meta.uid() != geteuid().as_raw() {
-            return Err(io::Error::other("somebody put another folder in the place of the one that was made"));
-        }
-        let version = Version { name, path, dir };
-        self.made.push(Made { suffix, device: meta.dev(), inode: meta.ino() });
-        if let Err(error) = self.save() {
-            self.made.pop();
-            version.remove().ok();
-            return Err(error);
-        }
-        Ok(version)
+        self.made.push(Made { suffix, place: None });
+        let made = self.save().and_then(|()| create(parent.join(&name), name)).and_then(|(version, place)| {
+            self.made.last_mut().into_iter().for_each(|one| one.place = Some(place));
+            self.save().inspect_err(|_| drop(version.remove()))?;
+            Ok(version)
+        });
+        made.inspect_err(|_| drop(self.made.pop()))
     }
 
     /// Removes all that was made, but what is kept; what cannot be removed now is tried again the next time.
     pub(super) fn sweep(&mut self, parent: &Path, prefix: &str, keep: &[&str]) {
         self.made.retain(|one| {
             let name = format!("{prefix}{}", one.suffix);
-            keep.contains(&name.as_str()) || one.find(parent, name).is_some_and(|version| version.remove().is_err())
+            keep.contains(&name.as_str())
+                || match one.place {
+                    Some(place) => find(parent, name, place).is_some_and(|version| version.remove().is_err()),
+                    None => remove_unfilled(&parent.join(name)).is_err(),
+                }
         });
         // Were this lost, names of what is gone would be looked at once more.
         self.save().ok();
@@ -102,7 +123,7 @@ impl Record {
         // What could not be removed so often is left to the person.
         let oldest = self.made.len().saturating_sub(MADE_MAX);
         self.made.drain(..oldest);
-        let lines = self.made.iter().map(|one| format!("{} {} {}\n", one.suffix, one.device, one.inode));
+        let lines = self.made.iter().map(Made::line);
         let text: String = [HEADER.to_owned()].into_iter().chain(lines).collect();
         self.file.write_all_at(text.as_bytes(), 0)?;
         self.file.set_len(u64::try_from(text.len()).unwrap_or(BYTES_MAX))
@@ -110,19 +131,49 @@ impl Record {
 }
 
 impl Made {
+    fn line(&self) -> String {
+        match self.place {
+            Some(Place { device, inode }) => format!("{} {device} {inode}\n", self.suffix),
+            None => format!("{}\n", self.suffix),
+        }
+    }
+
     fn read(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         let suffix = words.next().filter(|suffix| is_suffix(suffix))?.to_owned();
-        Some(Self { suffix, device: words.next()?.parse().ok()?, inode: words.next()?.parse().ok()? })
+        let place = match (words.next(), words.next()) {
+            (Some(device), Some(inode)) => Some(Place { device: device.parse().ok()?, inode: inode.parse().ok()? }),
+            // The rest of a longer line is no name.
+            (None, _) if suffix.len() == SUFFIX_LENGTH => None,
+            _ => return None,
+        };
+        Some(Self { suffix, place })
     }
+}
 
-    /// The folder, if it is still this one that has the name.
-    fn find(&self, parent: &Path, name: String) -> Option<Version> {
-        let path = parent.join(&name);
-        let dir = open_folder(&path).ok()?;
-        let meta = dir.metadata().ok()?;
-        let is_same = (meta.dev(), meta.ino(), meta.uid()) == (self.device, self.inode, geteuid().as_raw());
-        is_same.then_some(Version { name, path, dir })
+/// The folder, if it is still this one that has the name.
+fn find(parent: &Path, name: String, place: Place) -> Option<Version> {
+    let path = parent.join(&name);
+    let dir = open_folder(&path).ok()?;
+    let meta = dir.metadata().ok()?;
+    (meta.uid() == geteuid().as_raw() && Place::of(&meta) == place).then_some(Version { name, path, dir })
+}
+
+/// Removes the folder that a process was about to make when it was killed, if it did: an empty one of this user. What
+/// is anything else stays, and is no error.
+fn remove_unfilled(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() && meta.uid() == geteuid().as_raw() => match fs::remove_dir(path) {
+            Err(error) if !matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound) => Err(error),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+impl Place {
+    fn of(meta: &Metadata) -> Self {
+        Self { device: meta.dev(), inode: meta.ino() }
     }
 }
 
@@ -137,9 +188,28 @@ impl Version {
     }
 }
 
+/// Makes the folder, and tells where it is.
+fn create(path: PathBuf, name: String) -> io::Result<(Version, Place)> {
+    DirBuilder::new().mode(0o755).create(&path)?;
+    let opened = open_folder(&path).and_then(|dir| Ok((dir.metadata()?, dir)));
+    // A name without a folder that could be looked at is taken back; only an empty one goes.
+    let (meta, dir) = opened.inspect_err(|_| drop(fs::remove_dir(&path)))?;
+    if meta.uid() != geteuid().as_raw() {
+        return Err(io::Error::other("somebody put another folder in the place of the one that was made"));
+    }
+    Ok((Version { name, path, dir }, Place::of(&meta)))
+}
+
+/// Nobody foresees it: [`SUFFIX_LENGTH`] hexadecimal digits.
+fn random() -> io::Result<String> {
+    let mut random = [0; SUFFIX_LENGTH / 2];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("the system has no random numbers"))?;
+    Ok(HEXLOWER.encode(&random))
+}
+
 /// What the names of versions end with: 32 hexadecimal digits, or the number of an earlier build.
 pub(super) fn is_suffix(text: &str) -> bool {
-    (1..=32).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    (1..=SUFFIX_LENGTH).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Removes all files of a folder, and of the folders in it, which have none.
@@ -164,6 +234,7 @@ fn open_folder(path: &Path) -> io::Result<File> {
 }
 
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const SUFFIX_LENGTH: usize = 32;
 /// How the lock file begins.
 const HEADER: &str = "versions made by dayfly fetch\n";
 /// Versions that are remembered; there are two, and what a crash or an error left behind.
@@ -254,6 +325,38 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_was_made_before_a_kill_is_removed_only_if_it_is_empty() {
+        let folder = Scratch::new();
+        let names = ["a", "b", "c", "d"].map(|digit| digit.repeat(SUFFIX_LENGTH));
+        let [empty, full, file, missing] = names.each_ref().map(|name| folder.path().join(format!("{PREFIX}{name}")));
+        fs::create_dir_all(full.join("precious")).unwrap();
+        fs::create_dir(&empty).unwrap();
+        fs::write(&file, "").unwrap();
+        fs::write(folder.path().join("lock"), [HEADER.to_owned(), names.join("\n"), "\n".to_owned()].concat()).unwrap();
+        let mut record = record(folder.path());
+        assert_eq!(record.made.len(), names.len());
+        record.sweep(folder.path(), PREFIX, &[]);
+        assert_eq!([&empty, &full, &file, &missing].map(|path| path.exists()), [false, true, true, false]);
+        assert!(record.made.is_empty(), "they are not looked at again");
+    }
+
+    #[test]
+    fn a_name_is_remembered_before_it_is_there() {
+        let folder = Scratch::new();
+        let mut record = record(folder.path());
+        let absent = folder.path().join("absent");
+        assert!(record.make(&absent, PREFIX).is_err());
+        assert!(record.made.is_empty());
+        let text = fs::read_to_string(folder.path().join("lock")).unwrap();
+        let line = text.strip_prefix(HEADER).unwrap();
+        assert_eq!(line.trim_end().len(), SUFFIX_LENGTH, "{line}");
+        let version = record.make(folder.path(), PREFIX).unwrap();
+        let text = fs::read_to_string(folder.path().join("lock")).unwrap();
+        let place = Place::of(&fs::metadata(&version.path).unwrap());
+        assert_eq!(Made::read(text.strip_prefix(HEADER).unwrap().trim_end()).unwrap().place, Some(place));
+    }
+
+    #[test]
     fn a_lock_file_with_something_else_is_no_record() {
         let folder = Scratch::new();
         for (text, is_record) in [("", true), ("\0\0\0", true), (HEADER, true), ("key = 1\n", false), ("\u{ff}", false)]
@@ -263,7 +366,7 @@ mod tests {
             let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
             assert_eq!(Record::read(file).unwrap().is_some(), is_record, "{text:?}");
         }
-        for wrong in ["", "0123 1", "0123 1 x", "../a 1 2", "0123/.. 1 2", "X 1 2"] {
+        for wrong in ["", "0123", "0123 1", "0123 1 x", "../a 1 2", "0123/.. 1 2", "X 1 2"] {
             assert!(Made::read(wrong).is_none(), "{wrong}");
         }
     }

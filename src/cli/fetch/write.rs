@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
@@ -106,6 +106,21 @@ impl Target {
     /// is one that only this user can.
     fn turn(&self, tries_max: u32) -> Result<Record, Failure> {
         let path = self.parent.join(format!("{}lock", self.prefix));
+        for _ in 0..tries_max {
+            if let Some(file) = Self::try_turn(&path)? {
+                let record = Record::read(file).map_err(|error| cannot(&path, &error))?;
+                let record = record.ok_or_else(|| refused(&path, "not from here"))?;
+                return record.own(&path).map_err(|error| cannot(&path, &error));
+            }
+            thread::sleep(TURN_TRY_AFTER);
+        }
+        Err(Failure::new(Exit::Failed, format!("another process writes {} and does not end", self.link.display()))
+            .hint(format!("`fuser {}` tells which", path.display())))
+    }
+
+    /// The lock file, locked; `None` while another has it, or where it was replaced before it was locked.
+    fn try_turn(path: &Path) -> Result<Option<File>, Failure> {
+        let is_ours = |meta: &Metadata| meta.is_file() && meta.uid() == geteuid().as_raw() && meta.mode() & 0o077 == 0;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -113,29 +128,24 @@ impl Target {
             .truncate(false)
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
-            .open(&path)
-            .map_err(|error| cannot(&path, &error))?;
-        let meta = file.metadata().map_err(|error| cannot(&path, &error))?;
-        let refused = |what: &str| {
-            Failure::new(Exit::Conflict, format!("{} is {what}", path.display()))
-                .hint("remove it when nobody writes there, and let only one user write there")
-        };
-        // A second name of some file of this user is none that was made here.
-        if !meta.is_file() || meta.uid() != geteuid().as_raw() || meta.mode() & 0o077 != 0 || meta.nlink() != 1 {
-            return Err(refused("not this user's alone"));
+            .open(path)
+            .map_err(|error| match fs::symlink_metadata(path) {
+                // Somebody else was first, in a folder where both may write.
+                Ok(meta) if !is_ours(&meta) => refused(path, NOT_ALONE),
+                _ => cannot(path, &error),
+            })?;
+        let meta = file.metadata().map_err(|error| cannot(path, &error))?;
+        if !is_ours(&meta) {
+            return Err(refused(path, NOT_ALONE));
         }
-        for _ in 0..tries_max {
-            match file.try_lock() {
-                Ok(()) => {
-                    let record = Record::read(file).map_err(|error| cannot(&path, &error))?;
-                    return record.ok_or_else(|| refused("not from here"));
-                }
-                Err(TryLockError::WouldBlock) => thread::sleep(TURN_TRY_AFTER),
-                Err(TryLockError::Error(error)) => return Err(cannot(&path, &error)),
+        match file.try_lock() {
+            Ok(()) => {
+                let named = fs::symlink_metadata(path).ok();
+                Ok(named.is_some_and(|named| (named.dev(), named.ino()) == (meta.dev(), meta.ino())).then_some(file))
             }
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(cannot(path, &error)),
         }
-        Err(Failure::new(Exit::Failed, format!("another process writes {} and does not end", self.link.display()))
-            .hint(format!("`fuser {}` tells which", path.display())))
     }
 
     /// The name of the version folder that the link names now.
@@ -207,10 +217,16 @@ fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
+fn refused(path: &Path, what: &str) -> Failure {
+    Failure::new(Exit::Conflict, format!("{} is {what}", path.display()))
+        .hint("remove it when nobody writes there, and let only one user write there")
+}
+
 fn cannot(path: &Path, error: &io::Error) -> Failure {
     Failure::because(format_args!("{} cannot be written", path.display()), error)
 }
 
+const NOT_ALONE: &str = "not this user's alone";
 const PUBLIC_MODE: u32 = 0o644;
 /// The link that is to be, in its version.
 const PREPARED: &str = ".link";
@@ -223,8 +239,6 @@ const WHAT_IT_MAY_BE: &str =
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
-
-    use std::fs::File;
 
     use crate::{
         cli::fetch::watch::{Put, deliver},
@@ -338,8 +352,89 @@ mod tests {
         assert_eq!(target.turn(1).unwrap_err().exit(), Exit::Conflict);
         fs::remove_file(&lock).unwrap();
         symlink("elsewhere", &lock).unwrap();
-        assert!(target.turn(1).is_err());
+        must_advise(&target);
         assert!(!folder.path().join("elsewhere").exists());
+        fs::remove_file(&lock).unwrap();
+        fs::create_dir(&lock).unwrap();
+        must_advise(&target);
+    }
+
+    fn must_advise(target: &Target) {
+        let failure = target.turn(1).unwrap_err();
+        assert!(failure.exit() == Exit::Conflict && failure.words().contains(NOT_ALONE), "{}", failure.words());
+        assert!(failure.advice().is_some_and(|advice| advice.contains("only one user")));
+    }
+
+    #[test]
+    fn a_lock_that_another_user_made_first_is_refused_with_what_to_do() {
+        let folder = Scratch::new();
+        // Where new files of others are not opened, as it is with `fs.protected_regular`, and where only root may.
+        for mode in [0o1777, 0o755] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let lock = folder.path().join(".certs.dayfly-lock");
+            fs::write(&lock, "").unwrap();
+            fs::set_permissions(&lock, fs::Permissions::from_mode(0o600)).unwrap();
+            if std::os::unix::fs::chown(&lock, Some(65_534), None).is_err() {
+                return;
+            }
+            must_advise(&Target::new(&folder.path().join("certs")).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_snapshot_by_hard_links_ends_no_renewal_and_is_not_written() {
+        let folder = Scratch::new();
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        for key in ["one", "two"] {
+            target.write(&pair(key), MODES).unwrap();
+        }
+        let (lock, snapshot) = (folder.path().join(".certs.dayfly-lock"), folder.path().join("snapshot"));
+        let text = fs::read(&lock).unwrap();
+        fs::hard_link(&lock, &snapshot).unwrap();
+        // Who waits for the file as it was goes on with the one in its place.
+        let before = File::open(&lock).unwrap();
+        before.lock().unwrap();
+        assert!(target.turn(1).is_err());
+        drop(before);
+        for key in ["six", "ten"] {
+            target.write(&pair(key), MODES).unwrap();
+        }
+        assert_eq!(versions(folder.path()), 2, "what was made is remembered");
+        assert_eq!(fs::read(&snapshot).unwrap(), text);
+        assert_eq!([&lock, &snapshot].map(|path| fs::metadata(path).unwrap().nlink()), [1, 1]);
+        assert_eq!(fs::metadata(&lock).unwrap().mode() & 0o777, 0o600);
+        // Nothing else was left.
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5);
+    }
+
+    #[test]
+    fn a_second_name_of_some_file_is_neither_written_nor_replaced() {
+        let folder = Scratch::new();
+        let (lock, file) = (folder.path().join(".certs.dayfly-lock"), folder.path().join("precious"));
+        fs::write(&file, "key = 1\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::hard_link(&file, &lock).unwrap();
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        assert_eq!(target.turn(1).unwrap_err().exit(), Exit::Conflict);
+        assert_eq!(
+            (fs::read_to_string(&file).unwrap().as_str(), fs::metadata(&file).unwrap().nlink()),
+            ("key = 1\n", 2)
+        );
+    }
+
+    #[test]
+    fn a_lock_that_was_replaced_while_it_was_opened_is_not_the_turn() {
+        let folder = Scratch::new();
+        let target = Target::new(&folder.path().join("certs")).unwrap();
+        target.write(&pair("one"), MODES).unwrap();
+        let (lock, snapshot) = (folder.path().join(".certs.dayfly-lock"), folder.path().join("snapshot"));
+        fs::hard_link(&lock, &snapshot).unwrap();
+        let other = target.turn(TURN_TRIES_MAX).unwrap();
+        // The new file is locked from the moment it has the name, whatever becomes of the old one.
+        File::open(&snapshot).unwrap().lock().unwrap();
+        assert!(target.turn(1).is_err());
+        drop(other);
+        target.turn(TURN_TRIES_MAX).unwrap();
     }
 
     #[test]
