@@ -75,9 +75,12 @@ fn refused(path: &Path, what: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+    #![expect(clippy::unwrap_used, reason = "tests")]
 
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::{
+        io::{self, Write as _},
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
 
     use super::{
         super::{
@@ -149,7 +152,8 @@ mod tests {
             fs::write(&lock, "").unwrap();
             fs::set_permissions(&lock, fs::Permissions::from_mode(0o600)).unwrap();
             if let Err(error) = std::os::unix::fs::chown(&lock, Some(65_534), None) {
-                println!("left out, no file can be given to another user here: {error}");
+                let words = format!("left out: no file can be given to another user here ({error})\n");
+                io::stderr().write_all(words.as_bytes()).ok();
                 return;
             }
             must_advise(&Target::new(&folder.path().join("certs")).unwrap());
