@@ -256,7 +256,7 @@ impl<K: Kind> Feed<K> {
 
     /// The program that runs, where that matters and can be told.
     async fn program(&self) -> Result<Option<Spot>, Error> {
-        match K::IS_OF_PROGRAM {
+        match self.kind.is_of_program() {
             true => self.issuer.program(&self.caller).await,
             false => Ok(None),
         }
@@ -288,7 +288,8 @@ impl<K: Kind> Feed<K> {
             // Another identity by the same entry is a first one.
             let renewal = held.is_some_and(|held| held.entry.spiffe_id() == entry.spiffe_id());
             let order = Order { entry, credential: K::CREDENTIAL, renewal, now };
-            let outcome = self.issuer.sign(&self.caller, order, |keyring, permit| self.kind.sign(keyring, permit, now));
+            let outcome =
+                self.issuer.sign(&self.caller, order, |keyring, permit| self.kind.sign(keyring, permit, entry, now));
             match outcome {
                 Outcome::Signed(one) => signed.push(one),
                 Outcome::Refused(reasons) => {
@@ -388,7 +389,7 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const EARLY_RETRY: Duration = Duration::from_secs(30);
 
 impl<T: Credentials> Held<T> {
-    fn new<K: Kind>(entry: Grant, svid: T, keyring: &Keyring, now: SystemTime) -> Self {
+    fn new<K: Kind>(entry: Grant, svid: Arc<T>, keyring: &Keyring, now: SystemTime) -> Self {
         let end = svid.not_after();
         let is_entrys_last = entry.spec.expires_at.is_some_and(|last| jitter::is_last(end, last));
         let is_authoritys_last = |(id, until): (&_, _)| svid.authority() == id && jitter::is_last(end, until);
@@ -397,7 +398,7 @@ impl<T: Credentials> Held<T> {
             true => end,
             false => jitter::renewal(now, end),
         };
-        Self { entry, since: svid.not_before(), svid: Arc::new(svid), renew_at, awaits_authority, is_sent: false }
+        Self { entry, since: svid.not_before(), svid, renew_at, awaits_authority, is_sent: false }
     }
 
     /// Is renewed in what is left of its life once another authority signs: not at once, as all others would be.

@@ -1,6 +1,6 @@
 //! What every door shares: the present registry, the present keys, the rules, and the log.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -9,9 +9,10 @@ use super::{
     BundleFeed, Error, Feed, HolderKeys, JwtRules, Wanted,
     credential::{Credentials, Order},
     foreign::{Foreign, Missing},
-    kind::X509,
     recorded::Unrecorded,
+    reuse::Reuse,
     wit::Wit,
+    x509::X509,
 };
 use crate::{
     attest::{self, Attested, Caller},
@@ -33,6 +34,8 @@ pub(crate) struct Issuer {
     clock: Clock,
     counters: Arc<Counters>,
     stopping: CancellationToken,
+    /// X.509-SVIDs that are given again to a program that comes again.
+    lately: Option<Arc<Reuse>>,
     /// Nothing is signed any more, and streams stay.
     resting: CancellationToken,
 }
@@ -66,7 +69,18 @@ impl Issuer {
         stopping: CancellationToken,
     ) -> Self {
         let resting = stopping.clone();
-        Self { sources, missing: Missing::default(), rules, jwt_rules, log, clock, counters, stopping, resting }
+        Self {
+            sources,
+            missing: Missing::default(),
+            rules,
+            jwt_rules,
+            log,
+            clock,
+            counters,
+            stopping,
+            lately: None,
+            resting,
+        }
     }
 
     /// Signs nothing any more once this is cancelled: another process may, soon.
@@ -74,9 +88,16 @@ impl Issuer {
         Self { resting, ..self }
     }
 
+    /// Gives the same X.509-SVIDs to a program that comes again within this time; zero for never.
+    pub(crate) fn gives_again_within(self, time: Duration) -> Self {
+        let lately = (!time.is_zero()).then(|| Arc::new(Reuse::new(time, self.counters.clone())));
+        Self { lately, ..self }
+    }
+
     /// The X.509-SVIDs of a caller, now and after each change.
     pub(crate) fn x509(self: &Arc<Self>, caller: Arc<Caller>) -> Feed<X509> {
-        Feed::new(X509, self.clone(), caller)
+        let lately = self.lately.clone().zip(caller.peer().lasting_key());
+        Feed::new(X509::new(lately), self.clone(), caller)
     }
 
     /// The WIT-SVIDs of a caller, of all its identities or of the one it wants, now and after each change.

@@ -89,7 +89,10 @@ impl Wit {
 impl Kind for Wit {
     type Signed = Held;
     const CREDENTIAL: Credential = Credential::Wit;
-    const IS_OF_PROGRAM: bool = true;
+
+    fn is_of_program(&self) -> bool {
+        true
+    }
 
     fn runs(&mut self, program: Option<Spot>) -> bool {
         std::mem::replace(&mut self.program, program) == program
@@ -103,9 +106,15 @@ impl Kind for Wit {
         self.wanted.has(entry)
     }
 
-    fn sign(&self, keyring: &Keyring, permit: Permit, now: SystemTime) -> Result<Held, authority::Error> {
+    fn sign(
+        &self,
+        keyring: &Keyring,
+        permit: Permit,
+        _: &Grant,
+        now: SystemTime,
+    ) -> Result<Arc<Held>, authority::Error> {
         let key = self.keys.key(permit.id(), self.program)?;
-        Ok(Held { token: keyring.sign_wit(permit, &key, now)?, key })
+        Ok(Arc::new(Held { token: keyring.sign_wit(permit, &key, now)?, key }))
     }
 
     fn is_same(then: &Spec, now: &Spec) -> bool {
