@@ -5,14 +5,14 @@ use std::{sync::Arc, time::SystemTime};
 use crate::{
     authority::{AuthorityId, Svid, Token},
     policy::Credential,
-    registry::Grant,
+    registry::Given,
     spiffe::Id,
 };
 
 /// One thing to be judged, signed and recorded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order<'a> {
-    pub(super) entry: &'a Grant,
+    pub(super) entry: &'a Given,
     pub(super) credential: Credential,
     /// Whether the caller has one already, which it must keep.
     pub(super) renewal: bool,

@@ -19,7 +19,7 @@ use crate::{
     audit::{self, Record, Urgency},
     authority::{self, Keyring},
     policy::{self, Credential, Judgement, Permit, Reason, Request, Rules},
-    registry::{Grant, Granted, Snapshot, Withheld, granted},
+    registry::{Given, Granted, Snapshot, Withheld, granted},
     sys::{Clock, chain, counters::Counters, image::Spot},
 };
 
@@ -130,7 +130,7 @@ impl Issuer {
         attested: &Attested,
         snapshot: &Snapshot,
         credential: Credential,
-    ) -> Result<Vec<Grant>, Vec<Reason>> {
+    ) -> Result<Vec<Given>, Vec<Reason>> {
         let Granted { given: mut entitled, withheld, .. } = self.granted(attested, snapshot);
         let (now, mut refusals) = (self.clock.now(), Vec::new());
         entitled.retain(|entry| match policy::judge(&Request { entry, credential }, &self.rules, now) {
@@ -148,7 +148,7 @@ impl Issuer {
     }
 
     /// Says once of each foreign trust domain that there is no bundle of it. Its entries are served without.
-    pub(super) fn tell_missing(&self, caller: &Caller, foreign: &Foreign, entries: &[Grant]) {
+    pub(super) fn tell_missing(&self, caller: &Caller, foreign: &Foreign, entries: &[Given]) {
         for trust_domain in self.missing.newly(foreign, entries) {
             if self.counters.is_worth_a_line(caller.peer().uid()) {
                 tracing::warn!(%trust_domain, "an entry federates with a trust domain that there is no bundle of; it is served without");

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     authority::{self, AuthorityId, Keyring},
     policy::{Credential, Permit},
-    registry::{Entry, Grant, Spec},
+    registry::{Entry, Given, Spec},
     sys::image::Spot,
 };
 
@@ -39,7 +39,7 @@ pub(crate) trait Kind: Send + 'static {
     }
 
     /// Whether the caller asks for what this entry gives.
-    fn wants(&self, _: &Grant) -> bool {
+    fn wants(&self, _: &Given) -> bool {
         true
     }
 
@@ -51,7 +51,7 @@ pub(crate) trait Kind: Send + 'static {
         &self,
         keyring: &Keyring,
         permit: Permit,
-        entry: &Grant,
+        entry: &Given,
         now: SystemTime,
     ) -> Result<Arc<Self::Signed>, authority::Error>;
 
@@ -70,5 +70,5 @@ pub(crate) trait Kind: Send + 'static {
     }
 
     /// These are what the caller may have now.
-    fn granted(&self, _: &[Grant]) {}
+    fn granted(&self, _: &[Given]) {}
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::kind::Kind;
 use crate::{
     authority::{self, AuthorityId, Svid},
-    registry::{EntryId, Grant},
+    registry::{EntryId, Given},
     sys::{counters::Counters, image::Spot, peer::ProcessKey},
 };
 
@@ -48,7 +48,7 @@ struct Kept {
 }
 
 struct Recent {
-    entry: Grant,
+    entry: Given,
     svid: Arc<Svid>,
     until: Instant,
 }
@@ -66,7 +66,7 @@ impl Reuse {
     pub(super) fn again_or<K: Kind<Signed = Svid>>(
         self: &Arc<Self>,
         holder: Holder,
-        entry: &Grant,
+        entry: &Given,
         signer: &AuthorityId,
         now: SystemTime,
         sign: impl FnOnce() -> Result<Arc<Svid>, authority::Error>,
@@ -127,7 +127,7 @@ impl Reuse {
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Recent {
-    fn is_good<K: Kind<Signed = Svid>>(&self, entry: &Grant, signer: &AuthorityId, now: SystemTime) -> bool {
+    fn is_good<K: Kind<Signed = Svid>>(&self, entry: &Given, signer: &AuthorityId, now: SystemTime) -> bool {
         Instant::now() < self.until
             && (self.svid.not_before..self.svid.not_after).contains(&now)
             && self.svid.authority == *signer

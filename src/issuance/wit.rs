@@ -16,7 +16,7 @@ use super::{credential::Credentials, kind::Kind, tokens::Wanted};
 use crate::{
     authority::{self, AuthorityId, Keyring, Token, holder_key},
     policy::{Credential, Permit},
-    registry::{Grant, Spec},
+    registry::{Given, Spec},
     spiffe::{Id, jose::PrivateJwk},
     sys::image::Spot,
 };
@@ -49,7 +49,7 @@ impl HolderKeys {
     }
 
     /// Keeps those of identities that the caller still has, which are few.
-    fn keep(&self, entries: &[Grant]) {
+    fn keep(&self, entries: &[Given]) {
         self.keys().each.retain(|id, _| entries.iter().any(|entry| entry.spiffe_id() == id));
     }
 
@@ -102,7 +102,7 @@ impl Kind for Wit {
         self.program.is_some()
     }
 
-    fn wants(&self, entry: &Grant) -> bool {
+    fn wants(&self, entry: &Given) -> bool {
         self.wanted.has(entry)
     }
 
@@ -110,7 +110,7 @@ impl Kind for Wit {
         &self,
         keyring: &Keyring,
         permit: Permit,
-        _: &Grant,
+        _: &Given,
         now: SystemTime,
     ) -> Result<Arc<Held>, authority::Error> {
         let key = self.keys.key(permit.id(), self.program)?;
@@ -129,7 +129,7 @@ impl Kind for Wit {
         Bytes::new()
     }
 
-    fn granted(&self, entries: &[Grant]) {
+    fn granted(&self, entries: &[Given]) {
         self.keys.keep(entries);
     }
 }

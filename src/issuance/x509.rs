@@ -14,7 +14,7 @@ use super::{
 use crate::{
     authority::{self, AuthorityId, Keyring, Svid},
     policy::{Credential, Permit},
-    registry::{Entry, Grant, Spec},
+    registry::{Entry, Given, Spec},
     sys::{image::Spot, peer::ProcessKey},
 };
 
@@ -50,7 +50,7 @@ impl Kind for X509 {
         &self,
         keyring: &Keyring,
         permit: Permit,
-        entry: &Grant,
+        entry: &Given,
         now: SystemTime,
     ) -> Result<Arc<Svid>, authority::Error> {
         let sign = || keyring.sign_x509(permit, now).map(Arc::new);

@@ -9,7 +9,7 @@ use crate::{
     authority::{self, AuthorityId},
     issuance::{feed::Identity, kind::Kind},
     policy::{Credential, Permit},
-    registry::{Grant, Spec},
+    registry::{Given, Spec},
 };
 
 /// X.509-SVIDs for a program that cannot be told from another.
@@ -31,7 +31,7 @@ impl Kind for Opaque {
         &self,
         keyring: &Keyring,
         permit: Permit,
-        entry: &Grant,
+        entry: &Given,
         now: SystemTime,
     ) -> Result<Arc<Svid>, authority::Error> {
         match permit.id().path() == "/b" && self.is_without_keys.load(Ordering::Relaxed) {

@@ -10,7 +10,7 @@ use crate::{
     authority::{self, AuthorityId},
     issuance::feed::Identity,
     policy::{Credential, Judgement, Request, judge},
-    registry::{Grant, granted},
+    registry::{Given, granted},
     sys::{
         counters::Counters,
         image::Spot,
@@ -71,7 +71,7 @@ impl Bench {
         Self { clock, keyring, counters, reuse, signed: AtomicU32::new(0) }
     }
 
-    fn svid(&self, entry: &Grant) -> Result<Arc<Svid>, authority::Error> {
+    fn svid(&self, entry: &Given) -> Result<Arc<Svid>, authority::Error> {
         self.signed.fetch_add(1, Ordering::Relaxed);
         let request = Request { entry, credential: Credential::X509 };
         match judge(&request, &Rules::in_test(trust_domain(), HOUR), self.clock.now()) {
@@ -81,7 +81,7 @@ impl Bench {
     }
 
     /// Whether this was to be signed, and not given again.
-    fn signs(&self, holder: Holder, entry: &Grant, signer: &AuthorityId) -> bool {
+    fn signs(&self, holder: Holder, entry: &Given, signer: &AuthorityId) -> bool {
         let before = self.signed.load(Ordering::Relaxed);
         self.reuse.again_or::<X509>(holder, entry, signer, self.clock.now(), || self.svid(entry)).ok();
         self.signed.load(Ordering::Relaxed) > before
@@ -94,7 +94,7 @@ fn holder(process: u64, stack: u64) -> Holder {
 }
 
 /// What an entry for this uid gives.
-fn grant(entry: Arc<Entry>, clock: &Clock) -> Grant {
+fn grant(entry: Arc<Entry>, clock: &Clock) -> Given {
     let selectors = [format!("unix:uid:{}", nix::unistd::getuid())];
     let selectors = selectors.iter().map(|one| one.parse().unwrap()).collect();
     granted(&Snapshot::build(1, [entry]), &selectors, clock.now()).given.remove(0)
