@@ -61,7 +61,7 @@ pub(crate) enum Record {
     Authority {
         /// `prepared`, `activated`, `retired`, `removed`.
         event: &'static str,
-        /// What it signs as: `root`, `issuing`, `jwt`, `wit`.
+        /// What it signs as: `root`, `issuing`, `jwt`, `wit`, `access`.
         role: &'static str,
         /// Its key's identifier, lower-case hex.
         id: String,

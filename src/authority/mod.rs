@@ -3,6 +3,7 @@
 //! The embedded authority has a root (in the bundle, years) and an issuing CA (online, replaced daily), or one tier
 //! that is both. What signs now is an immutable [`Keyring`]; its owner task replaces it whole.
 
+mod access;
 mod algorithm;
 mod certificate;
 mod error;

@@ -12,19 +12,21 @@ use aws_lc_rs::{
 };
 use bytes::Bytes;
 
-use super::{Algorithm, AuthorityId, Error, keyring::LIFE_MIN, sample::Sample};
+use super::{Algorithm, AuthorityId, Error, access, keyring::LIFE_MIN, sample::Sample};
 use crate::{
     policy::Permit,
     spiffe::{
         TrustDomain,
         jose::{self, Bundle, Jwk, SigningAlgorithm, Usage},
     },
+    store::AuthorityKind,
     sys::Secret,
 };
 
-/// A key that signs tokens. Its `kid` is its authority's name.
+/// A key that signs tokens. Its `kid` is its authority's name, with a brand before it where scanners look for one.
 pub(crate) struct TokenKey {
     id: AuthorityId,
+    key_id: String,
     algorithm: SigningAlgorithm,
     pair: EcdsaKeyPair,
     public: Jwk,
@@ -34,12 +36,13 @@ pub(crate) struct TokenKey {
 }
 
 impl TokenKey {
-    /// The key of a PKCS#8 document, DER, under the name and for the time of its authority.
+    /// The key of a PKCS#8 document, DER, under the name and for the time of its authority, whose kind it is of.
     ///
     /// # Errors
     /// When it is no key pair of this algorithm.
     pub(super) fn new(
         id: AuthorityId,
+        kind: AuthorityKind,
         algorithm: Algorithm,
         pkcs8: &Secret,
         not_before: SystemTime,
@@ -47,8 +50,14 @@ impl TokenKey {
     ) -> Result<Self, Error> {
         let pair = EcdsaKeyPair::from_pkcs8(algorithm.token_signing(), pkcs8.expose()).map_err(|_| Error::Key)?;
         let public = Jwk::from_point(pair.public_key().as_ref()).map_err(|_| Error::Key)?;
-        let sample = Sample::default();
-        Ok(Self { id, algorithm: algorithm.of_tokens(), pair, public, not_before, not_after, sample })
+        let (algorithm, sample) = (algorithm.of_tokens(), Sample::default());
+        let (key_id, public) = match kind {
+            AuthorityKind::Access => {
+                (access::key_id(&id), public.for_algorithm(algorithm.into()).map_err(|_| Error::Key)?)
+            }
+            _ => (id.as_str().to_owned(), public),
+        };
+        Ok(Self { id, key_id, algorithm, pair, public, not_before, not_after, sample })
     }
 
     /// When a token ends that is signed now: as the permit says, and not after the key.
@@ -71,7 +80,7 @@ impl jose::Signer for TokenKey {
     }
 
     fn key_id(&self) -> &str {
-        self.id.as_str()
+        &self.key_id
     }
 
     fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
@@ -104,7 +113,7 @@ impl<U: Usage> TokenKeys<U> {
         active: Arc<TokenKey>,
         all: impl IntoIterator<Item = Arc<TokenKey>>,
     ) -> Result<Self, Error> {
-        let keys = all.into_iter().map(|key| (key.id.as_str().to_owned(), key.public.clone()));
+        let keys = all.into_iter().map(|key| (key.key_id.clone(), key.public.clone()));
         let bundle = Bundle::new(trust_domain, keys)?;
         let document = bundle.to_json().into();
         Ok(Self { active, bundle, document })
