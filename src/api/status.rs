@@ -80,11 +80,15 @@ impl From<registry::Error> for Status {
         use registry::Error;
         let code = match error {
             Error::EntryId(_) => Code::InvalidArgument,
-            Error::UnknownEntry(_) => Code::NotFound,
-            Error::IdTaken(_) | Error::Duplicate { .. } | Error::HintTaken { .. } | Error::Overlap { .. } => {
-                Code::AlreadyExists
-            }
-            Error::TooManyTemplates => Code::Unavailable,
+            Error::UnknownEntry(_) | Error::UnknownItem(_) | Error::UnknownAgent(_) => Code::NotFound,
+            Error::IdTaken(_)
+            | Error::Duplicate { .. }
+            | Error::HintTaken { .. }
+            | Error::Overlap { .. }
+            | Error::ItemTaken(_)
+            | Error::PlaceTaken { .. } => Code::AlreadyExists,
+            Error::UnknownScope { .. } | Error::InUse { .. } => Code::FailedPrecondition,
+            Error::TooManyTemplates | Error::TooMany { .. } => Code::Unavailable,
         };
         Self::new(code, words(&error.to_string()))
     }

@@ -79,6 +79,9 @@ pub(crate) struct Add {
     /// When it ends: 30d or +2h from now, a time as 2027-01-31T12:00:00Z, or Unix seconds
     #[arg(long, visible_alias = "expires-at", value_name = "WHEN", value_parser = moment::end)]
     expires: Option<u64>,
+    /// The registered agent that its callers are
+    #[arg(long, value_name = "NAME", default_value = "")]
+    agent: String,
 }
 
 /// `entry list`
@@ -99,6 +102,9 @@ pub(crate) struct List {
     /// Only those that federate with this trust domain
     #[arg(long, value_name = "TRUST_DOMAIN", default_value = "")]
     federates_with: String,
+    /// Only those of this agent
+    #[arg(long, value_name = "NAME", default_value = "")]
+    agent: String,
     /// How many at once, at most 1000
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     page_size: u32,
@@ -157,6 +163,9 @@ pub(crate) struct Update {
     /// When it ends: 30d or +2h from now, a time as 2027-01-31T12:00:00Z, Unix seconds, or never
     #[arg(long, visible_alias = "expires-at", value_name = "WHEN", value_parser = moment::end)]
     expires: Option<u64>,
+    /// Another agent that its callers are; '' for none
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
 }
 
 /// Runs one of the verbs.
@@ -202,6 +211,7 @@ async fn add(context: &Context, add: Add) -> Result<(), Failure> {
         hint: add.hint,
         federates_with: add.federates_with,
         expires_at: add.expires.unwrap_or(0),
+        agent: add.agent,
         ..Entry::default()
     };
     check(&entry)?;
@@ -223,6 +233,7 @@ async fn list(context: &Context, list: List) -> Result<(), Failure> {
         selectors: list.selectors,
         hint: list.hint,
         federates_with: list.federates_with,
+        agent: list.agent,
         page_size: if list.all { PAGE_MAX } else { list.page_size },
         page_token: list.page_token,
         count_only: list.count,
@@ -305,6 +316,7 @@ impl Update {
         entry.jwt_ttl_seconds = self.jwt_ttl.unwrap_or(entry.jwt_ttl_seconds);
         entry.wit_ttl_seconds = self.wit_ttl.unwrap_or(entry.wit_ttl_seconds);
         entry.expires_at = self.expires.unwrap_or(entry.expires_at);
+        entry.agent = self.agent.unwrap_or_else(|| std::mem::take(&mut entry.agent));
     }
 }
 
@@ -386,6 +398,7 @@ pub(crate) fn draft(entry: Entry) -> Draft {
         admin: entry.admin,
         downstream: entry.downstream,
         expires_at: entry.expires_at,
+        agent: entry.agent,
     }
 }
 
@@ -430,6 +443,7 @@ mod tests {
             federates_with: Vec::new(),
             no_federates_with: false,
             expires: None,
+            agent: None,
         }
     }
 

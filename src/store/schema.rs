@@ -11,7 +11,7 @@ use crate::spiffe::TrustDomain;
 pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 
 /// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
-const MIGRATIONS: [&str; 7] = [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES, FOREIGN, ACCESS_KEYS];
+const MIGRATIONS: [&str; 8] = [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES, FOREIGN, ITEMS, ACCESS_KEYS];
 
 /// The schema that this release writes.
 pub(crate) fn version() -> u32 {
@@ -127,6 +127,19 @@ CREATE TABLE foreign_bundle (
     revision          INTEGER NOT NULL CHECK (revision > 0),
     changed_at_nanos  INTEGER NOT NULL,
     sum               BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Agents, tools and grants, what was written in each as JSON; and the agent that an entry belongs to.
+const ITEMS: &str = "
+ALTER TABLE entry ADD COLUMN agent TEXT NOT NULL DEFAULT '';
+CREATE TABLE item (
+    kind      TEXT NOT NULL CHECK (kind IN ('agent', 'tool', 'grant')),
+    name      TEXT NOT NULL,
+    body      TEXT NOT NULL,
+    revision  INTEGER NOT NULL CHECK (revision > 0),
+    sum       BLOB NOT NULL,
+    PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 ";
 

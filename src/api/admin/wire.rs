@@ -37,6 +37,7 @@ pub(super) fn encode(entry: &Entry) -> pb::Entry {
         admin: said.admin,
         downstream: said.downstream,
         expires_at: said.expires_at,
+        agent: said.agent,
         revision: entry.revision,
         created_at: unix_seconds(entry.created_at),
     }
@@ -83,5 +84,6 @@ fn draft(entry: pb::Entry) -> Draft {
         admin: entry.admin,
         downstream: entry.downstream,
         expires_at: entry.expires_at,
+        agent: entry.agent,
     }
 }

@@ -91,6 +91,7 @@ fn set(entry: &mut Entry, key: &str, value: &DeValue<'_>) -> Option<Result<(), S
         "federates_with" => list(value).map(|names| entry.federates_with = names),
         "admin" => flag(value).map(|admin| entry.admin = admin),
         "downstream" => flag(value).map(|downstream| entry.downstream = downstream),
+        "agent" => text(value).map(|agent| entry.agent = agent),
         "expires_at" => end(value).map(|seconds| entry.expires_at = seconds),
         _ => return None,
     })
@@ -145,6 +146,7 @@ hint = "internal"
 federates_with = ["other.org"]
 admin = true
 downstream = false
+agent = "crew"
 expires_at = 2026-07-01T12:00:00Z
 "#,
         );
@@ -160,6 +162,7 @@ expires_at = 2026-07-01T12:00:00Z
             hint: "internal".into(),
             federates_with: vec!["other.org".into()],
             admin: true,
+            agent: "crew".into(),
             expires_at: 1_782_907_200,
             ..Entry::default()
         };

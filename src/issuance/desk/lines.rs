@@ -22,7 +22,7 @@ pub(super) fn difference(before: &Spec, after: &Spec) -> Vec<String> {
         .collect()
 }
 
-fn fields(draft: &Draft) -> [(&'static str, String); 13] {
+fn fields(draft: &Draft) -> [(&'static str, String); 14] {
     [
         ("spiffe_id", draft.spiffe_id.clone()),
         ("selectors", draft.selectors.join(" ")),
@@ -37,6 +37,7 @@ fn fields(draft: &Draft) -> [(&'static str, String); 13] {
         ("admin", draft.admin.to_string()),
         ("downstream", draft.downstream.to_string()),
         ("expires_at", draft.expires_at.to_string()),
+        ("agent", draft.agent.clone()),
     ]
 }
 
