@@ -143,7 +143,7 @@ CREATE TABLE item (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// So are those that sign access tokens.
+/// Keys that sign access tokens are authorities, too.
 const ACCESS_KEYS: &str = "
 CREATE TABLE authority_next (
     id                TEXT PRIMARY KEY NOT NULL,
