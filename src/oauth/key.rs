@@ -138,7 +138,7 @@ const SMALL: [[u8; 32]; 5] = [
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    #![expect(clippy::unwrap_used, reason = "tests")]
 
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 

@@ -6,30 +6,23 @@
 //! see otherwise is refused.
 
 mod key;
+mod scope;
 mod thumbprint;
 mod token_hash;
 
+pub mod access;
+pub mod challenge;
 pub mod dpop;
+pub mod freshness;
+pub mod nonce;
+pub mod replay;
 pub mod target;
-
-use aws_lc_rs::digest::{Context, SHA256};
+pub mod verify;
 
 pub use key::{KeyError, ProofKey};
+pub use scope::{SCOPE_BYTES_MAX, SCOPES_MAX, Scope, ScopeError, Scopes};
 pub use thumbprint::{NotThumbprint, Thumbprint};
 pub use token_hash::TokenHash;
-
-/// The SHA-256 of these parts, one behind the other.
-fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let mut hash = [0; 32];
-    for (byte, of_digest) in hash.iter_mut().zip(context.finish().as_ref()) {
-        *byte = *of_digest;
-    }
-    hash
-}
 
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,9 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::spiffe::{
-    jose::{Jwk, decode, encode},
+    jose::{Jwk, decode, encode, sha256},
     json::Members,
 };
-
-use super::sha256;
 
 /// The SHA-256 thumbprint of a public key. Its text is base64url without padding, 43 characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +21,7 @@ pub struct NotThumbprint;
 impl Thumbprint {
     /// That of an EC or RSA key.
     pub fn of(key: &Jwk) -> Self {
-        Self::read(key.thumbprint_digest().as_ref()).unwrap_or(Self([0; 32]))
+        Self(key.thumbprint_hash())
     }
 
     /// That of an Ed25519 key, by its `x` (RFC 8037 §2).
@@ -37,16 +35,12 @@ impl Thumbprint {
     /// # Errors
     /// When it is anything else.
     pub fn parse(text: &str) -> Result<Self, NotThumbprint> {
-        decode(text).and_then(|bytes| Self::read(&bytes)).ok_or(NotThumbprint)
+        decode(text).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(NotThumbprint)
     }
 
     /// The hash itself.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
     }
 }
 

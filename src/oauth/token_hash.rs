@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use crate::spiffe::jose::encode;
-
-use super::sha256;
+use crate::spiffe::jose::{encode, sha256};
 
 /// The SHA-256 of an access token as it was received: what a proof's `ath` says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

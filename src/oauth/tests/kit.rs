@@ -60,7 +60,7 @@ impl Holder {
 
     /// A proof with a good header and these claims.
     pub(crate) fn proof(&self, claims: &str) -> String {
-        self.signed(&self.header(&[]), claims)
+        self.signed(self.header(&[]), claims)
     }
 
     /// A proof of exactly this header and these claims, be they what they may.

@@ -2,3 +2,5 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 pub(crate) mod kit;
+mod threats;
+pub(crate) mod world;

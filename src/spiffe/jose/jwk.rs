@@ -1,8 +1,7 @@
 //! Public keys as JWKs (RFC 7517 §4, RFC 7518 §6.2 and §6.3).
 
-use aws_lc_rs::{
-    digest,
-    signature::{self, EcdsaKeyPair, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey},
+use aws_lc_rs::signature::{
+    self, EcdsaKeyPair, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use zeroize::Zeroizing;
 
@@ -11,7 +10,7 @@ use crate::spiffe::{
     x509::KeyParts,
 };
 
-use super::{Algorithm, Error, KeyError, curve::Curve, decode, encode};
+use super::{Algorithm, Error, KeyError, curve::Curve, decode, encode, sha256};
 
 /// The fewest bits of an RSA modulus.
 pub const RSA_BITS_MIN: usize = 2048;
@@ -110,16 +109,16 @@ impl Jwk {
     /// The SHA-256 of its required members in the order of their names, in base64url: a name for the key
     /// (RFC 7638 §3).
     pub fn thumbprint(&self) -> String {
-        encode(self.thumbprint_digest().as_ref())
+        encode(&self.thumbprint_hash())
     }
 
     /// The same, not encoded.
-    pub(crate) fn thumbprint_digest(&self) -> digest::Digest {
+    pub(crate) fn thumbprint_hash(&self) -> [u8; 32] {
         let mut members = self.parameters();
         members.push(("kty", self.key_type().to_owned()));
         members.sort_unstable();
         let json = members.iter().fold(Members::new(), |json, (name, text)| json.string(name, text)).finish();
-        digest::digest(&digest::SHA256, json.as_bytes())
+        sha256(&[json.as_bytes()])
     }
 
     /// The JWK as JSON: `kty`, the key's own members, and `alg` where it names one.

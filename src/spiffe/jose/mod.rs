@@ -14,6 +14,7 @@ mod jws;
 mod private;
 mod sign;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use data_encoding::BASE64URL_NOPAD;
 
 pub use algorithm::Algorithm;
@@ -36,6 +37,19 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
 /// Writes base64url without padding.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     BASE64URL_NOPAD.encode(bytes)
+}
+
+/// The SHA-256 of these parts, one behind the other.
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    let mut hash = [0; 32];
+    for (byte, of_digest) in hash.iter_mut().zip(context.finish().as_ref()) {
+        *byte = *of_digest;
+    }
+    hash
 }
 
 #[cfg(test)]
