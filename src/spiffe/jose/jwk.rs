@@ -110,11 +110,16 @@ impl Jwk {
     /// The SHA-256 of its required members in the order of their names, in base64url: a name for the key
     /// (RFC 7638 §3).
     pub fn thumbprint(&self) -> String {
+        encode(self.thumbprint_digest().as_ref())
+    }
+
+    /// The same, not encoded.
+    pub(crate) fn thumbprint_digest(&self) -> digest::Digest {
         let mut members = self.parameters();
         members.push(("kty", self.key_type().to_owned()));
         members.sort_unstable();
         let json = members.iter().fold(Members::new(), |json, (name, text)| json.string(name, text)).finish();
-        encode(digest::digest(&digest::SHA256, json.as_bytes()).as_ref())
+        digest::digest(&digest::SHA256, json.as_bytes())
     }
 
     /// The JWK as JSON: `kty`, the key's own members, and `alg` where it names one.
@@ -137,7 +142,7 @@ impl Jwk {
     }
 
     /// Reads the members of a JWK that are about its key.
-    pub(in crate::spiffe) fn read(jwk: &Object) -> Result<Self, KeyError> {
+    pub(crate) fn read(jwk: &Object) -> Result<Self, KeyError> {
         Self::check_public(jwk)?;
         Self::read_members(jwk)
     }
@@ -177,7 +182,7 @@ impl Jwk {
     }
 
     /// Looks only for what nobody should publish, in a JWK of any kind.
-    pub(in crate::spiffe) fn check_public(jwk: &Object) -> Result<(), KeyError> {
+    pub(crate) fn check_public(jwk: &Object) -> Result<(), KeyError> {
         if jwk.member("kty").and_then(json::Value::as_str) == Some("oct") {
             return Err(KeyError::Symmetric);
         }
