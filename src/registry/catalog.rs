@@ -5,15 +5,15 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use super::{
     agent::Agent,
-    base::Base,
     entry::Change,
     error::Error,
     grant::{Grant, GrantId},
     item::{Item, ItemId},
     label::Label,
     shards::Shards,
-    tool::Tool,
+    tool::{Tool, ToolDraft},
 };
+use crate::oauth::target::Target;
 
 /// All of them, filed by what they are asked for.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Catalog {
     holdings: Shards<Label, Arc<Holding>>,
     tools: Shards<Label, Arc<Tool>>,
     by_audience: Shards<Arc<str>, Label>,
-    by_base: Shards<Base, Label>,
+    by_url: Shards<Arc<str>, Label>,
     counts: Counts,
 }
 
@@ -132,19 +132,19 @@ impl Catalog {
     }
 
     /// The tool of a URL, and the path below its base URL: that of the longest base URL that ends where a segment does.
-    /// `origin` is in the form of [`Base`] (no default port), `path` begins with a slash.
-    pub(crate) fn tool_at<'p>(&self, origin: &str, path: &'p str) -> Option<(&Arc<Tool>, &'p str)> {
+    pub(crate) fn tool_at<'t>(&self, target: &'t Target) -> Option<(&Arc<Tool>, &'t str)> {
+        let (origin, path) = (target.origin().as_str(), target.path());
         let ends = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').map(|(at, _)| at).chain([path.len()]);
-        let ends: Vec<_> = ends.take(Base::SEGMENTS_MAX + 1).collect();
-        let mut url = String::with_capacity(origin.len() + path.len().min(Base::BYTES_MAX));
+        let ends: Vec<_> = ends.take(ToolDraft::URL_SEGMENTS_MAX + 1).collect();
+        let mut url = String::with_capacity(origin.len() + path.len().min(ToolDraft::URL_BYTES_MAX));
         ends.into_iter().rev().find_map(|end| {
             let (above, below) = path.split_at_checked(end)?;
-            if origin.len() + above.len() > Base::BYTES_MAX {
+            if origin.len() + above.len() > ToolDraft::URL_BYTES_MAX {
                 return None;
             }
             url.clear();
             url.extend([origin, above]);
-            let (_, name) = self.by_base.at(url.as_str())?;
+            let (_, name) = self.by_url.at(url.as_str())?;
             // The base URL itself is the root below it.
             Some((self.tool(name.as_str())?, if below.is_empty() { "/" } else { below }))
         })
@@ -243,8 +243,9 @@ impl Catalog {
             return taken("audience", &spec.audience, existing);
         }
         for url in &spec.base_urls {
-            if let Some((_, existing)) = self.by_base.at(url) {
-                return taken("base URL", url.as_str(), existing);
+            let url = url.to_string();
+            if let Some((_, existing)) = self.by_url.at(url.as_str()) {
+                return taken("base URL", &url, existing);
             }
         }
         if self.tools.at(&spec.name).is_none() {
@@ -253,7 +254,7 @@ impl Catalog {
         }
         self.by_audience.insert(spec.audience.clone(), spec.name.clone());
         for url in &spec.base_urls {
-            self.by_base.insert(url.clone(), spec.name.clone());
+            self.by_url.insert(url.to_string().into(), spec.name.clone());
         }
         self.tools.insert(spec.name.clone(), Arc::new(tool.clone()));
         Ok(())
@@ -315,7 +316,7 @@ impl Catalog {
     fn unfile(&mut self, name: &Label) -> Option<Arc<Tool>> {
         let tool = Arc::clone(self.tool(name.as_str())?);
         self.by_audience.remove(&tool.spec.audience);
-        tool.spec.base_urls.iter().for_each(|url| self.by_base.remove(url));
+        tool.spec.base_urls.iter().for_each(|url| self.by_url.remove(url.to_string().as_str()));
         Some(tool)
     }
 
@@ -344,7 +345,7 @@ impl Default for Catalog {
             holdings: Shards::with_capacity(0),
             tools: Shards::with_capacity(0),
             by_audience: Shards::with_capacity(0),
-            by_base: Shards::with_capacity(0),
+            by_url: Shards::with_capacity(0),
             counts: Counts::default(),
         }
     }

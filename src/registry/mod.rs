@@ -9,7 +9,6 @@
 
 mod agent;
 mod asked;
-mod base;
 mod catalog;
 mod draft;
 mod entry;
@@ -24,7 +23,6 @@ mod label;
 mod name;
 mod order;
 mod profile;
-mod route;
 mod scope;
 mod selector;
 mod selectors;
@@ -37,7 +35,6 @@ mod unix;
 
 pub(crate) use agent::{Agent, AgentDraft, AgentSpec, State};
 pub(crate) use asked::{Asked, Mark};
-pub(crate) use base::Base;
 pub(crate) use catalog::{Catalog, Needed};
 pub(crate) use draft::{Draft, Problem, Problems};
 pub(crate) use entry::{Change, Entry, EntryId, Spec};
@@ -49,7 +46,6 @@ pub(crate) use image::{Image, ImageSet};
 pub(crate) use item::{Item, ItemDraft, ItemId, ItemSpec};
 pub(crate) use label::Label;
 pub(crate) use name::Name;
-pub(crate) use route::{Pattern, Route};
 pub(crate) use scope::{Band, Lifetime, Scope};
 pub(crate) use selector::Selector;
 pub(crate) use selectors::Selectors;

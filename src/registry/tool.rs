@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::oauth::target::{self, Base, Route};
+
 use super::{
-    base::Base,
     draft::{Problems, shown},
     flaw::{Flaw, Flaws},
     label::{Label, named},
-    route::{Pattern, Route},
     scope::{Band, Scope},
 };
 
@@ -33,8 +33,8 @@ pub(crate) struct ToolSpec {
     pub(crate) base_urls: Vec<Base>,
     /// By their names, never empty.
     pub(crate) scopes: Vec<(Scope, Band)>,
-    /// In the operator's order, which says nothing.
-    pub(crate) routes: Vec<Route>,
+    /// What a request needs; in the operator's order, which says nothing.
+    pub(crate) routes: Vec<(Route, Scope)>,
     /// Whether `%2F` may be a part of a segment.
     pub(crate) encoded_slash: bool,
 }
@@ -60,6 +60,10 @@ pub(crate) struct ToolDraft {
 impl ToolDraft {
     /// The longest audience, in bytes.
     pub(crate) const AUDIENCE_BYTES_MAX: usize = 256;
+    /// The longest base URL, in bytes.
+    pub(crate) const URL_BYTES_MAX: usize = 512;
+    /// The most segments in the path of a base URL: a door looks at so many of a request's, and no more.
+    pub(crate) const URL_SEGMENTS_MAX: usize = 16;
     /// The most base URLs of one tool.
     pub(crate) const URLS_MAX: usize = 16;
     /// The most scopes of one tool.
@@ -80,13 +84,27 @@ impl ToolDraft {
         }
         let mut base_urls = Vec::new();
         if flaws.few("base URLs", self.base_urls.len(), Self::URLS_MAX) {
-            base_urls.extend(self.base_urls.iter().filter_map(|url| flaws.read("base URL", url, Base::parse(url))));
+            base_urls.extend(self.base_urls.iter().filter_map(|url| flaws.read("base URL", url, read_base(url))));
         }
         let base_urls = flaws.sorted("base URL", base_urls);
         let scopes = check_scopes(&self.scopes, &mut flaws);
         let routes = check_routes(&self.routes, &scopes, &mut flaws);
         let (audience, encoded_slash) = (self.audience.into(), self.encoded_slash);
         flaws.end(name.map(|name| ToolSpec { name, audience, base_urls, scopes, routes, encoded_slash }))
+    }
+}
+
+/// A base URL that is short enough for doors to look for it in every request.
+fn read_base(url: &str) -> Result<Base, String> {
+    let max = ToolDraft::URL_BYTES_MAX;
+    if url.len() > max {
+        return Err(format!("it has {} bytes, at most {max} are allowed", url.len()));
+    }
+    let base = Base::parse(url).map_err(|error| error.to_string())?;
+    // Two slashes are the scheme's.
+    match base.to_string().matches('/').count() - 2 > ToolDraft::URL_SEGMENTS_MAX {
+        true => Err(format!("its path has more than {} segments", ToolDraft::URL_SEGMENTS_MAX)),
+        false => Ok(base),
     }
 }
 
@@ -136,22 +154,22 @@ fn check_scopes(texts: &[(String, String)], flaws: &mut Flaws) -> Vec<(Scope, Ba
     scopes
 }
 
-fn check_routes(texts: &[(String, String)], scopes: &[(Scope, Band)], flaws: &mut Flaws) -> Vec<Route> {
+fn check_routes(texts: &[(String, String)], scopes: &[(Scope, Band)], flaws: &mut Flaws) -> Vec<(Route, Scope)> {
     if !flaws.few("routes", texts.len(), ToolDraft::ROUTES_MAX) {
         return Vec::new();
     }
     let mut seen = BTreeSet::new();
     let mut routes = Vec::with_capacity(texts.len());
-    for (pattern, scope) in texts {
-        let Some(pattern) = flaws.read("route", pattern, Pattern::parse(pattern)) else { continue };
-        if !seen.insert(pattern.to_string()) {
-            flaws.add(Flaw::Repeated { field: "route", value: shown(&pattern.to_string()) });
+    for (text, scope) in texts {
+        let Some(route) = flaws.read("route", text, Route::parse(text).map_err(|e| e.to_string())) else { continue };
+        if !seen.insert(route.to_string()) {
+            flaws.add(Flaw::Repeated { field: "route", value: shown(&route.to_string()) });
         }
         match scopes.iter().find(|(known, _)| known.as_str() == scope) {
-            Some((scope, _)) => routes.push(Route { pattern, scope: scope.clone() }),
+            Some((scope, _)) => routes.push((route, scope.clone())),
             None => {
                 let reason = format!("the tool has no scope `{}`", shown(scope));
-                flaws.add(Flaw::Value { field: "route", value: shown(&pattern.to_string()), reason });
+                flaws.add(Flaw::Value { field: "route", value: shown(&route.to_string()), reason });
             }
         }
     }
@@ -166,7 +184,7 @@ impl From<&ToolSpec> for ToolDraft {
             audience: spec.audience.to_string(),
             base_urls: spec.base_urls.iter().map(Base::to_string).collect(),
             scopes: spec.scopes.iter().map(|(scope, band)| (scope.to_string(), band.to_string())).collect(),
-            routes: spec.routes.iter().map(|route| (route.pattern.to_string(), route.scope.to_string())).collect(),
+            routes: spec.routes.iter().map(|(route, scope)| (route.to_string(), scope.to_string())).collect(),
             encoded_slash: spec.encoded_slash,
         }
     }
@@ -179,10 +197,9 @@ impl ToolSpec {
         self.scopes.get(at).map(|(_, band)| *band)
     }
 
-    /// The scope that a request needs; `None` where no route fits: then nobody may make it. The path is absolute and
-    /// below the base URL, with unreserved octets decoded.
+    /// The scope that a request needs; `None` where no route fits: then nobody may make it. The path is that below the
+    /// base URL.
     pub(crate) fn scope_of(&self, method: &str, path: &str) -> Option<&Scope> {
-        let fitting = self.routes.iter().filter(|route| route.pattern.matches(method, path));
-        fitting.max_by(|one, two| one.pattern.precision(&two.pattern)).map(|route| &route.scope)
+        target::find(self.routes.iter().map(|(route, scope)| (route, scope)), method, path)
     }
 }
