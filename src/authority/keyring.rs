@@ -8,11 +8,12 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Algorithm, AuthorityId, Error, Serial, Signer, TokenKeys, access,
+    Algorithm, AuthorityId, Error, Serial, Signer, TokenKeys,
     certificate::{BACKDATE, leaf},
     signer::Key,
 };
 use crate::{
+    oauth::access,
     policy::{Credential, Permit},
     spiffe::{
         Id, jwt, wit,

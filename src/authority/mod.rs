@@ -17,6 +17,7 @@ mod slots;
 mod token;
 mod tokens;
 
+pub(crate) use access::AccessToken;
 pub(crate) use algorithm::Algorithm;
 pub(crate) use certificate::{ISSUING_TTL_MIN, ROOT_TTL_MIN, Serial, issuing_certificate, root_certificate};
 pub(crate) use error::Error;

@@ -12,8 +12,9 @@ use aws_lc_rs::{
 };
 use bytes::Bytes;
 
-use super::{Algorithm, AuthorityId, Error, access, keyring::LIFE_MIN, sample::Sample};
+use super::{Algorithm, AuthorityId, Error, keyring::LIFE_MIN, sample::Sample};
 use crate::{
+    oauth::access,
     policy::Permit,
     spiffe::{
         TrustDomain,
@@ -53,22 +54,34 @@ impl TokenKey {
         let (algorithm, sample) = (algorithm.of_tokens(), Sample::default());
         let (key_id, public) = match kind {
             AuthorityKind::Access => {
-                (access::key_id(&id), public.for_algorithm(algorithm.into()).map_err(|_| Error::Key)?)
+                (access::key_id(&public), public.for_algorithm(algorithm.into()).map_err(|_| Error::Key)?)
             }
             _ => (id.as_str().to_owned(), public),
         };
         Ok(Self { id, key_id, algorithm, pair, public, not_before, not_after, sample })
     }
 
-    /// When a token ends that is signed now: as the permit says, and not after the key.
+    /// When an SVID ends that is signed now: as the permit says, and not after the key. Its end is a whole second, so it
+    /// has two of them, or it is none.
     pub(super) fn end(&self, permit: &Permit, now: SystemTime) -> Result<SystemTime, Error> {
+        self.end_of(now + permit.ttl(), permit.expires_at(), LIFE_MIN + Duration::from_secs(1), now)
+    }
+
+    /// When a token ends that is signed now and may last until `end`: not after the key, nor after `expires_at`.
+    pub(super) fn end_of(
+        &self,
+        end: SystemTime,
+        expires_at: Option<SystemTime>,
+        least: Duration,
+        now: SystemTime,
+    ) -> Result<SystemTime, Error> {
         if now < self.not_before {
             return Err(Error::Early);
         }
-        let ends = [Some(now + permit.ttl()), permit.expires_at(), Some(self.not_after)];
+        let ends = [Some(end), expires_at, Some(self.not_after)];
         let end = ends.into_iter().flatten().min().unwrap_or(now);
         match end.duration_since(now).unwrap_or_default() {
-            left if left < LIFE_MIN + Duration::from_secs(1) => Err(Error::Expiring),
+            left if left.is_zero() || left < least => Err(Error::Expiring),
             _ => Ok(end),
         }
     }

@@ -40,6 +40,7 @@ pub enum Profile {}
 impl jose::Usage for Profile {
     const USE: &'static str = "sig";
     const IS_TOLD_ALONE: bool = true;
+    const IS_ALGORITHM_TOLD: bool = true;
 }
 
 /// The keys that access tokens are verified with, by `kid`.
