@@ -161,7 +161,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         counters.clone(),
         stopping.clone(),
     );
-    let issuer = Arc::new(issuer.rests_with(resting.clone()));
+    let issuer = Arc::new(issuer.rests_with(resting.clone()).gives_again_within(config.x509.given_again));
     let mut sockets = Sockets::of(start.sockets);
     let listeners = config.workload_sockets.iter().map(|path| sockets.unix(path, 0o666, kernel));
     let listeners = listeners.collect::<anyhow::Result<Vec<_>>>()?;

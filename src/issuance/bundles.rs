@@ -18,7 +18,7 @@ use crate::{
     attest::{self, Attested, Caller},
     authority::Keyring,
     policy::{Credential, Reason},
-    registry::{Grant, Snapshot},
+    registry::{Given, Snapshot},
     spiffe::TrustDomain,
 };
 
@@ -105,7 +105,7 @@ impl BundleFeed {
 
     /// The entries that say which foreign bundles the caller has. Where strangers may verify, one without an identity
     /// has our own.
-    fn entitled(&self, snapshot: &Snapshot, attested: &Attested) -> Result<Vec<Grant>, Vec<Reason>> {
+    fn entitled(&self, snapshot: &Snapshot, attested: &Attested) -> Result<Vec<Given>, Vec<Reason>> {
         match self.issuer.entitled(attested, snapshot, self.kind) {
             Err(_) if self.issuer.jwt_rules().strangers_verify => Ok(Vec::new()),
             entitled => entitled,
@@ -166,7 +166,7 @@ fn own(kind: Credential, keyring: &Keyring) -> Bytes {
 }
 
 /// When one of these entries ends first, where one does.
-fn end_of(entries: &[Grant]) -> Option<SystemTime> {
+fn end_of(entries: &[Given]) -> Option<SystemTime> {
     entries.iter().filter_map(|entry| entry.spec.expires_at).min()
 }
 

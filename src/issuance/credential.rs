@@ -1,18 +1,18 @@
 //! What the kinds of credentials have in common for whoever judges and records them.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     authority::{AuthorityId, Svid, Token},
     policy::Credential,
-    registry::Grant,
+    registry::Given,
     spiffe::Id,
 };
 
 /// One thing to be judged, signed and recorded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order<'a> {
-    pub(super) entry: &'a Grant,
+    pub(super) entry: &'a Given,
     pub(super) credential: Credential,
     /// Whether the caller has one already, which it must keep.
     pub(super) renewal: bool,
@@ -31,6 +31,28 @@ pub(crate) trait Credentials {
     fn not_after(&self) -> SystemTime;
     /// Who signed it.
     fn authority(&self) -> &AuthorityId;
+}
+
+impl<T: Credentials> Credentials for Arc<T> {
+    fn id(&self) -> &Id {
+        T::id(self)
+    }
+
+    fn serial(&self) -> &str {
+        T::serial(self)
+    }
+
+    fn not_before(&self) -> SystemTime {
+        T::not_before(self)
+    }
+
+    fn not_after(&self) -> SystemTime {
+        T::not_after(self)
+    }
+
+    fn authority(&self) -> &AuthorityId {
+        T::authority(self)
+    }
 }
 
 /// Both have it in fields of the same names.

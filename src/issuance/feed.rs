@@ -26,7 +26,7 @@ use crate::{
     attest::{Attested, Caller},
     authority::Keyring,
     policy::Reason,
-    registry::{EntryId, Grant, Granted, Snapshot, Withheld},
+    registry::{EntryId, Given, Granted, Snapshot, Withheld},
     sys::image::Spot,
 };
 
@@ -48,7 +48,7 @@ pub(crate) struct Update<T> {
 
 /// What a stream holds of one entry.
 struct Held<T> {
-    entry: Grant,
+    entry: Given,
     svid: Arc<T>,
     /// Its end, where a new one could not end later.
     renew_at: SystemTime,
@@ -234,7 +234,7 @@ impl<K: Kind> Feed<K> {
     }
 
     /// Whether a message would say what the last one said, with nothing signed.
-    fn is_as_sent(&mut self, entries: &[Grant], keyring: &Keyring, foreign: &Foreign) -> bool {
+    fn is_as_sent(&mut self, entries: &[Given], keyring: &Keyring, foreign: &Foreign) -> bool {
         let now = self.issuer.clock().now();
         self.held.iter_mut().for_each(|held| held.look_at::<K>(keyring, now));
         let held = entries.iter().map(|entry| Some((self.held(&entry.id)?, entry)));
@@ -256,7 +256,7 @@ impl<K: Kind> Feed<K> {
 
     /// The program that runs, where that matters and can be told.
     async fn program(&self) -> Result<Option<Spot>, Error> {
-        match K::IS_OF_PROGRAM {
+        match self.kind.is_of_program() {
             true => self.issuer.program(&self.caller).await,
             false => Ok(None),
         }
@@ -288,7 +288,8 @@ impl<K: Kind> Feed<K> {
             // Another identity by the same entry is a first one.
             let renewal = held.is_some_and(|held| held.entry.spiffe_id() == entry.spiffe_id());
             let order = Order { entry, credential: K::CREDENTIAL, renewal, now };
-            let outcome = self.issuer.sign(&self.caller, order, |keyring, permit| self.kind.sign(keyring, permit, now));
+            let outcome =
+                self.issuer.sign(&self.caller, order, |keyring, permit| self.kind.sign(keyring, permit, entry, now));
             match outcome {
                 Outcome::Signed(one) => signed.push(one),
                 Outcome::Refused(reasons) => {
@@ -358,7 +359,7 @@ impl<K: Kind> Feed<K> {
     }
 
     /// Takes over what an entry says beside the certificate.
-    fn update(&mut self, entry: &Grant) {
+    fn update(&mut self, entry: &Given) {
         if let Some(held) = self.held_mut(&entry.id) {
             held.entry = entry.clone();
         }
@@ -366,7 +367,7 @@ impl<K: Kind> Feed<K> {
 
     /// Keeps a credential that could not be renewed while it is good, and tries again halfway to its end; soon, when
     /// the clock was set back so that it is not good yet.
-    fn postpone(&mut self, entry: &Grant, now: SystemTime) {
+    fn postpone(&mut self, entry: &Given, now: SystemTime) {
         let keep =
             self.held(&entry.id).is_some_and(|held| held.svid.not_after() > now && held.says_the_same::<K>(entry));
         if !keep {
@@ -388,7 +389,7 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const EARLY_RETRY: Duration = Duration::from_secs(30);
 
 impl<T: Credentials> Held<T> {
-    fn new<K: Kind>(entry: Grant, svid: T, keyring: &Keyring, now: SystemTime) -> Self {
+    fn new<K: Kind>(entry: Given, svid: Arc<T>, keyring: &Keyring, now: SystemTime) -> Self {
         let end = svid.not_after();
         let is_entrys_last = entry.spec.expires_at.is_some_and(|last| jitter::is_last(end, last));
         let is_authoritys_last = |(id, until): (&_, _)| svid.authority() == id && jitter::is_last(end, until);
@@ -397,7 +398,7 @@ impl<T: Credentials> Held<T> {
             true => end,
             false => jitter::renewal(now, end),
         };
-        Self { entry, since: svid.not_before(), svid: Arc::new(svid), renew_at, awaits_authority, is_sent: false }
+        Self { entry, since: svid.not_before(), svid, renew_at, awaits_authority, is_sent: false }
     }
 
     /// Is renewed in what is left of its life once another authority signs: not at once, as all others would be.
@@ -408,12 +409,12 @@ impl<T: Credentials> Held<T> {
         }
     }
 
-    fn is_fresh<K: Kind>(&self, entry: &Grant, now: SystemTime) -> bool {
+    fn is_fresh<K: Kind>(&self, entry: &Given, now: SystemTime) -> bool {
         (self.svid.not_before()..self.renew_at).contains(&now) && self.says_the_same::<K>(entry)
     }
 
     /// Whether the entry says the same about the credential as when it was signed.
-    fn says_the_same<K: Kind>(&self, entry: &Grant) -> bool {
+    fn says_the_same<K: Kind>(&self, entry: &Given) -> bool {
         self.entry.spiffe_id() == entry.spiffe_id()
             && (self.entry.revision == entry.revision || K::is_same(&self.entry.spec, &entry.spec))
     }

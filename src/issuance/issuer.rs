@@ -1,6 +1,6 @@
 //! What every door shares: the present registry, the present keys, the rules, and the log.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -9,16 +9,17 @@ use super::{
     BundleFeed, Error, Feed, HolderKeys, JwtRules, Wanted,
     credential::{Credentials, Order},
     foreign::{Foreign, Missing},
-    kind::X509,
     recorded::Unrecorded,
+    reuse::Reuse,
     wit::Wit,
+    x509::X509,
 };
 use crate::{
     attest::{self, Attested, Caller},
     audit::{self, Record, Urgency},
     authority::{self, Keyring},
     policy::{self, Credential, Judgement, Permit, Reason, Request, Rules},
-    registry::{Grant, Granted, Snapshot, Withheld, granted},
+    registry::{Given, Granted, Snapshot, Withheld, granted},
     sys::{Clock, chain, counters::Counters, image::Spot},
 };
 
@@ -33,6 +34,8 @@ pub(crate) struct Issuer {
     clock: Clock,
     counters: Arc<Counters>,
     stopping: CancellationToken,
+    /// X.509-SVIDs that are given again to a program that comes again.
+    lately: Option<Arc<Reuse>>,
     /// Nothing is signed any more, and streams stay.
     resting: CancellationToken,
 }
@@ -66,7 +69,18 @@ impl Issuer {
         stopping: CancellationToken,
     ) -> Self {
         let resting = stopping.clone();
-        Self { sources, missing: Missing::default(), rules, jwt_rules, log, clock, counters, stopping, resting }
+        Self {
+            sources,
+            missing: Missing::default(),
+            rules,
+            jwt_rules,
+            log,
+            clock,
+            counters,
+            stopping,
+            lately: None,
+            resting,
+        }
     }
 
     /// Signs nothing any more once this is cancelled: another process may, soon.
@@ -74,9 +88,16 @@ impl Issuer {
         Self { resting, ..self }
     }
 
+    /// Gives the same X.509-SVIDs to a program that comes again within this time; zero for never.
+    pub(crate) fn gives_again_within(self, time: Duration) -> Self {
+        let lately = (!time.is_zero()).then(|| Arc::new(Reuse::new(time, self.counters.clone())));
+        Self { lately, ..self }
+    }
+
     /// The X.509-SVIDs of a caller, now and after each change.
     pub(crate) fn x509(self: &Arc<Self>, caller: Arc<Caller>) -> Feed<X509> {
-        Feed::new(X509, self.clone(), caller)
+        let lately = self.lately.clone().zip(caller.peer().lasting_key());
+        Feed::new(X509::new(lately), self.clone(), caller)
     }
 
     /// The WIT-SVIDs of a caller, of all its identities or of the one it wants, now and after each change.
@@ -109,7 +130,7 @@ impl Issuer {
         attested: &Attested,
         snapshot: &Snapshot,
         credential: Credential,
-    ) -> Result<Vec<Grant>, Vec<Reason>> {
+    ) -> Result<Vec<Given>, Vec<Reason>> {
         let Granted { given: mut entitled, withheld, .. } = self.granted(attested, snapshot);
         let (now, mut refusals) = (self.clock.now(), Vec::new());
         entitled.retain(|entry| match policy::judge(&Request { entry, credential }, &self.rules, now) {
@@ -127,7 +148,7 @@ impl Issuer {
     }
 
     /// Says once of each foreign trust domain that there is no bundle of it. Its entries are served without.
-    pub(super) fn tell_missing(&self, caller: &Caller, foreign: &Foreign, entries: &[Grant]) {
+    pub(super) fn tell_missing(&self, caller: &Caller, foreign: &Foreign, entries: &[Given]) {
         for trust_domain in self.missing.newly(foreign, entries) {
             if self.counters.is_worth_a_line(caller.peer().uid()) {
                 tracing::warn!(%trust_domain, "an entry federates with a trust domain that there is no bundle of; it is served without");

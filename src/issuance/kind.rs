@@ -1,6 +1,6 @@
 //! What a feed must know of the kind of credential that it hands out.
 
-use std::{ops::Deref, time::SystemTime};
+use std::{ops::Deref, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -9,9 +9,9 @@ use super::{
     foreign::{Foreign, View},
 };
 use crate::{
-    authority::{self, AuthorityId, Keyring, Svid},
+    authority::{self, AuthorityId, Keyring},
     policy::{Credential, Permit},
-    registry::{Entry, Grant, Spec},
+    registry::{Entry, Given, Spec},
     sys::image::Spot,
 };
 
@@ -23,7 +23,9 @@ pub(crate) trait Kind: Send + 'static {
     const CREDENTIAL: Credential;
 
     /// Whether what is signed is for the program that runs, so that one that is started over it gets nothing of it.
-    const IS_OF_PROGRAM: bool = false;
+    fn is_of_program(&self) -> bool {
+        false
+    }
 
     /// This program runs now, if that can be told; answers whether it is the same as before.
     fn runs(&mut self, _: Option<Spot>) -> bool {
@@ -37,15 +39,21 @@ pub(crate) trait Kind: Send + 'static {
     }
 
     /// Whether the caller asks for what this entry gives.
-    fn wants(&self, _: &Grant) -> bool {
+    fn wants(&self, _: &Given) -> bool {
         true
     }
 
-    /// Signs one.
+    /// Signs one by this entry, which the permit is for.
     ///
     /// # Errors
     /// When nothing could be signed.
-    fn sign(&self, keyring: &Keyring, permit: Permit, now: SystemTime) -> Result<Self::Signed, authority::Error>;
+    fn sign(
+        &self,
+        keyring: &Keyring,
+        permit: Permit,
+        entry: &Given,
+        now: SystemTime,
+    ) -> Result<Arc<Self::Signed>, authority::Error>;
 
     /// Whether two states of an entry that give the same SPIFFE ID ask for the same credential.
     fn is_same(then: &Spec, now: &Spec) -> bool;
@@ -62,40 +70,5 @@ pub(crate) trait Kind: Send + 'static {
     }
 
     /// These are what the caller may have now.
-    fn granted(&self, _: &[Grant]) {}
-}
-
-/// X.509-SVIDs: each with a key pair of its own.
-#[derive(Debug)]
-pub(crate) struct X509;
-
-impl Kind for X509 {
-    type Signed = Svid;
-    const CREDENTIAL: Credential = Credential::X509;
-
-    fn sign(&self, keyring: &Keyring, permit: Permit, now: SystemTime) -> Result<Svid, authority::Error> {
-        keyring.sign_x509(permit, now)
-    }
-
-    fn is_same(then: &Spec, now: &Spec) -> bool {
-        then.dns_names == now.dns_names
-            && then.profile == now.profile
-            && then.x509_ttl == now.x509_ttl
-            && then.expires_at == now.expires_at
-    }
-
-    fn signer(keyring: &Keyring) -> Option<(&AuthorityId, SystemTime)> {
-        Some((keyring.issuer(), keyring.until()))
-    }
-
-    fn bundle(keyring: &Keyring) -> Bytes {
-        keyring.bundle().der().clone()
-    }
-
-    fn federated<'e, E: Deref<Target = Entry> + 'e>(
-        foreign: &Foreign,
-        entries: impl IntoIterator<Item = &'e E>,
-    ) -> View {
-        foreign.view(Credential::X509, entries)
-    }
+    fn granted(&self, _: &[Given]) {}
 }

@@ -16,12 +16,14 @@ mod kind;
 mod orders;
 mod pace;
 mod recorded;
+mod reuse;
 mod standing;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod verdict;
 mod wit;
+mod x509;
 
 pub(crate) use bundles::{BundleFeed, Bundles};
 pub(crate) use error::Error;

@@ -5,13 +5,13 @@ use crate::{
     attest::{Attested, Caller},
     audit::{IDENTITIES_PER_RECORD, IdentityIssued, Record, Urgency},
     policy::Credential,
-    registry::Grant,
+    registry::Given,
     sys::chain,
 };
 
 /// Something that was signed, and has no record yet. Only [`Issuer::record`] lets it out.
 pub(super) struct Unrecorded<'e, T> {
-    pub(super) entry: &'e Grant,
+    pub(super) entry: &'e Given,
     /// Whether the caller has one already, which it must keep.
     pub(super) renewal: bool,
     signed: T,
@@ -20,14 +20,14 @@ pub(super) struct Unrecorded<'e, T> {
 /// What became of all that was signed for an answer.
 pub(super) struct Recorded<'e, T> {
     /// In the order in which they were signed.
-    pub(super) given: Vec<(&'e Grant, T)>,
+    pub(super) given: Vec<(&'e Given, T)>,
     /// Entries whose credentials have no record, and why they have none.
-    pub(super) left: Vec<&'e Grant>,
+    pub(super) left: Vec<&'e Given>,
     pub(super) failure: Option<Error>,
 }
 
 impl<'e, T: Credentials> Unrecorded<'e, T> {
-    pub(super) fn new(entry: &'e Grant, renewal: bool, signed: T) -> Self {
+    pub(super) fn new(entry: &'e Given, renewal: bool, signed: T) -> Self {
         Self { entry, renewal, signed }
     }
 

@@ -5,6 +5,7 @@
 mod changes;
 mod foreign;
 mod opaque;
+mod reuse;
 
 use std::{
     sync::Arc,
@@ -18,7 +19,7 @@ use super::{
     Error, Feed, Issuer, JwtRules, Sources,
     desk::fixture::{self, draft, trust_domain},
     foreign::Foreign,
-    kind::X509,
+    x509::X509,
 };
 use crate::{
     attest::{Attestor, Caller, Waits},
@@ -58,6 +59,11 @@ impl Scene {
     /// With an entry for this process that lets credentials live an hour; `None` on a kernel where a challenge must be
     /// answered first.
     fn new(authority_life: Duration, entry_life: Option<Duration>) -> Option<Self> {
+        Self::that_gives_again(Duration::ZERO, authority_life, entry_life)
+    }
+
+    /// The same, where SVIDs are given again within this time.
+    fn that_gives_again(time: Duration, authority_life: Duration, entry_life: Option<Duration>) -> Option<Self> {
         let (kernel, clock, home) = (Kernel::probe(&[]).unwrap(), Clock::following_tokio(), Scratch::new());
         if !kernel.has(Feature::PeerPidfd) {
             return None;
@@ -70,7 +76,7 @@ impl Scene {
         let sources = Sources { registry: entries, keyring: keys, foreign: abroad };
         let jwt = JwtRules { issuer: None, leeway: Duration::ZERO, strangers_verify: false };
         let (counters, stopping) = (Arc::default(), CancellationToken::new());
-        let issuer = Issuer::new(sources, rules, jwt, log, clock.clone(), counters, stopping);
+        let issuer = Issuer::new(sources, rules, jwt, log, clock.clone(), counters, stopping).gives_again_within(time);
 
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = Arc::new(Peer::of(&ours, kernel).unwrap());

@@ -7,7 +7,7 @@ use crate::{
     attest::{self, Attested, Caller},
     authority::Token,
     policy::{Credential, Reason},
-    registry::{Grant, Granted},
+    registry::{Given, Granted},
     spiffe::{
         Id, IdError,
         jwt::{AUDIENCES_BYTES_MAX, AUDIENCES_MAX, audiences_bytes},
@@ -83,7 +83,7 @@ impl Wanted {
     }
 
     /// Whether an entry gives it.
-    pub(super) fn has(&self, entry: &Grant) -> bool {
+    pub(super) fn has(&self, entry: &Given) -> bool {
         self.0.as_ref().is_none_or(|id| id == entry.spiffe_id())
     }
 }
@@ -135,7 +135,7 @@ impl Issuer {
         &self,
         caller: &Caller,
         attested: &Attested,
-        entries: &[Grant],
+        entries: &[Given],
         audiences: &Audiences,
     ) -> Result<Vec<Labelled>, Error> {
         let (mut signed, mut refusals, mut failure) = (Vec::with_capacity(entries.len()), Vec::new(), None);
@@ -153,7 +153,7 @@ impl Issuer {
             }
         }
         let recorded = self.record(caller, attested, Credential::Jwt, signed);
-        let labelled = |(entry, token): (&Grant, _)| Labelled { token, hint: entry.spec.hint.clone() };
+        let labelled = |(entry, token): (&Given, _)| Labelled { token, hint: entry.spec.hint.clone() };
         let tokens: Vec<_> = recorded.given.into_iter().map(labelled).collect();
         match (tokens.is_empty(), recorded.failure.or(failure)) {
             (false, _) => Ok(tokens),

@@ -16,7 +16,7 @@ use super::{credential::Credentials, kind::Kind, tokens::Wanted};
 use crate::{
     authority::{self, AuthorityId, Keyring, Token, holder_key},
     policy::{Credential, Permit},
-    registry::{Grant, Spec},
+    registry::{Given, Spec},
     spiffe::{Id, jose::PrivateJwk},
     sys::image::Spot,
 };
@@ -49,7 +49,7 @@ impl HolderKeys {
     }
 
     /// Keeps those of identities that the caller still has, which are few.
-    fn keep(&self, entries: &[Grant]) {
+    fn keep(&self, entries: &[Given]) {
         self.keys().each.retain(|id, _| entries.iter().any(|entry| entry.spiffe_id() == id));
     }
 
@@ -89,7 +89,10 @@ impl Wit {
 impl Kind for Wit {
     type Signed = Held;
     const CREDENTIAL: Credential = Credential::Wit;
-    const IS_OF_PROGRAM: bool = true;
+
+    fn is_of_program(&self) -> bool {
+        true
+    }
 
     fn runs(&mut self, program: Option<Spot>) -> bool {
         std::mem::replace(&mut self.program, program) == program
@@ -99,13 +102,19 @@ impl Kind for Wit {
         self.program.is_some()
     }
 
-    fn wants(&self, entry: &Grant) -> bool {
+    fn wants(&self, entry: &Given) -> bool {
         self.wanted.has(entry)
     }
 
-    fn sign(&self, keyring: &Keyring, permit: Permit, now: SystemTime) -> Result<Held, authority::Error> {
+    fn sign(
+        &self,
+        keyring: &Keyring,
+        permit: Permit,
+        _: &Given,
+        now: SystemTime,
+    ) -> Result<Arc<Held>, authority::Error> {
         let key = self.keys.key(permit.id(), self.program)?;
-        Ok(Held { token: keyring.sign_wit(permit, &key, now)?, key })
+        Ok(Arc::new(Held { token: keyring.sign_wit(permit, &key, now)?, key }))
     }
 
     fn is_same(then: &Spec, now: &Spec) -> bool {
@@ -120,7 +129,7 @@ impl Kind for Wit {
         Bytes::new()
     }
 
-    fn granted(&self, entries: &[Grant]) {
+    fn granted(&self, entries: &[Given]) {
         self.keys.keep(entries);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{registry::Grant, spiffe::TrustDomain};
+use crate::{registry::Given, spiffe::TrustDomain};
 
 use super::{credential::Credential, permit::Permit, reason::Reason};
 
@@ -41,7 +41,7 @@ pub(crate) struct Lifetimes {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
     /// The entry, and what it gives to this caller.
-    pub(crate) entry: &'a Grant,
+    pub(crate) entry: &'a Given,
     /// The kind of credential.
     pub(crate) credential: Credential,
 }

@@ -22,19 +22,19 @@ pub(super) const WITHHELD_MAX: usize = 100;
 
 /// An entry with the SPIFFE ID that it gives to one caller. Only [`granted`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Grant {
+pub(crate) struct Given {
     entry: Arc<Entry>,
     id: Id,
 }
 
-impl Grant {
+impl Given {
     /// Whose the caller is by it.
     pub(crate) fn spiffe_id(&self) -> &Id {
         &self.id
     }
 }
 
-impl Deref for Grant {
+impl Deref for Given {
     type Target = Entry;
 
     fn deref(&self) -> &Entry {
@@ -46,7 +46,7 @@ impl Deref for Grant {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Granted {
     /// Oldest first; the first is the default identity. At most [`IDENTITIES_MAX`].
-    pub(crate) given: Vec<Grant>,
+    pub(crate) given: Vec<Given>,
     /// Those that give this caller nothing, and why; oldest first. At most [`WITHHELD_MAX`].
     pub(crate) withheld: Vec<Withheld>,
     /// How many more there are of them.
@@ -121,7 +121,7 @@ pub(crate) fn granted(snapshot: &Snapshot, have: &Selectors, now: SystemTime) ->
                 if !entry.spec.hint.is_empty() {
                     hints.insert(entry.spec.hint.clone(), entry.id.clone());
                 }
-                granted.given.push(Grant { entry, id });
+                granted.given.push(Given { entry, id });
             }
         }
     }

@@ -28,7 +28,7 @@ pub(crate) use asked::{Asked, Mark};
 pub(crate) use draft::{Draft, Problem, Problems};
 pub(crate) use entry::{Change, Entry, EntryId, Spec};
 pub(crate) use error::Error;
-pub(crate) use granted::{Grant, Granted, IDENTITIES_MAX, Withheld, granted};
+pub(crate) use granted::{Given, Granted, IDENTITIES_MAX, Withheld, granted};
 pub(crate) use image::{Image, ImageSet};
 pub(crate) use name::Name;
 pub(crate) use selector::Selector;

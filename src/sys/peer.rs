@@ -177,6 +177,12 @@ impl Peer {
         if peer.is_alive() { Ok(peer) } else { Err(Fault::Gone) }
     }
 
+    /// What names this process and no other until the next boot. Absent where the kernel did not say who connected, or
+    /// has no such name.
+    pub(crate) fn lasting_key(&self) -> Option<ProcessKey> {
+        (self.is_exact && matches!(self.key, ProcessKey::Inode(_))).then_some(self.key)
+    }
+
     /// Its number in the daemon's pid namespace.
     pub(crate) fn pid(&self) -> i32 {
         self.pid

@@ -16,7 +16,7 @@ use nix::{
 use crate::{
     naive::Switch,
     scene::{Actor, Outcome, Scene},
-    table::{Attack, Grant, Need, PLAIN},
+    table::{Attack, Given, Need, PLAIN},
     userns::asks_as_a_client,
 };
 
@@ -66,7 +66,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "replaced-file",
         what: "the trusted program put in the place of the own one that runs; the entry names its hash",
-        grant: Grant::Hash,
+        grant: Given::Hash,
         control: &[Switch::HashByPath, Switch::Undelete],
         reasons: &["no_entry"],
         run: replaced,
@@ -75,7 +75,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "hash-cache",
         what: "a file that was hashed is rewritten, with size and mtime as before",
-        grant: Grant::Hash,
+        grant: Given::Hash,
         control: &[Switch::HashByTime],
         reasons: &["no_entry"],
         run: hash_cache,

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     naive::Switch,
     scene::{Actor, Outcome, Scene},
-    table::{Attack, Grant, Need, PLAIN},
+    table::{Attack, Given, Need, PLAIN},
     userns::asks_as_a_client,
     wire::{opening, request},
 };
@@ -21,7 +21,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "set-uid",
         what: "a set-uid program of the owner, run by a stranger, asks",
         needs: ROOT,
-        grant: Grant::Uid,
+        grant: Given::Uid,
         reasons: MIXED,
         run: |scene| asks_as_a_client(scene, &set_uid(scene)?),
         ..PLAIN
@@ -30,7 +30,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "set-uid-dropped",
         what: "the same connects as the owner and asks as the stranger",
         needs: ROOT,
-        grant: Grant::Uid,
+        grant: Given::Uid,
         reasons: MIXED,
         run: dropped,
         ..PLAIN
@@ -39,7 +39,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "ids-of-a-thread",
         what: "one thread of it takes the owner's ids, connects and asks",
         needs: ROOT,
-        grant: Grant::Uid,
+        grant: Given::Uid,
         reasons: MIXED,
         run: |scene| in_a_thread(scene, "worker"),
         ..PLAIN
@@ -48,7 +48,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "ids-of-the-leader",
         what: "its leader alone takes the owner's ids; another thread connects and asks",
         needs: ROOT,
-        grant: Grant::Uid,
+        grant: Given::Uid,
         control: &[Switch::UidOfStatus],
         reasons: MIXED,
         run: |scene| in_a_thread(scene, "leader"),
@@ -58,7 +58,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "root-of-a-namespace",
         what: "uid 0 of a user namespace, as uid 0",
         needs: &[Need::Root, Need::UserNamespaces],
-        grant: Grant::Root,
+        grant: Given::Root,
         control: &[Switch::UidOfFile],
         reasons: &["no_entry"],
         run: root_of_a_namespace,

@@ -29,7 +29,7 @@ use crate::{
     naive::{Entry, Switches, sha256},
     scene::{Outcome, Programs, Scene, Try, Users, end_children},
     server::{AUDIT_LAG, Refusal, Server, Target},
-    table::{Attack, Grant, Kind, Place},
+    table::{Attack, Given, Kind, Place},
 };
 
 /// What a lane is to do.
@@ -236,18 +236,18 @@ fn programs(folder: &Path) -> anyhow::Result<Programs> {
 const ENDING_BYTES: usize = 8;
 
 /// Who is who, and the entry.
-fn grant(grant: Grant, programs: &Programs) -> anyhow::Result<(Users, Entry)> {
+fn grant(grant: Given, programs: &Programs) -> anyhow::Result<(Users, Entry)> {
     let me = getuid().as_raw();
     let users = if me == 0 { Users { owner: 2001, stranger: 2002 } } else { Users { owner: me, stranger: me } };
     let path = Some(programs.trusted.clone());
     let root = Users { owner: 0, ..users };
     let uid = users.owner;
     Ok(match grant {
-        Grant::Path => (users, Entry { uid, path, sha256: None }),
-        Grant::Hash => (users, Entry { uid, path: None, sha256: Some(sha256(&fs::read(&programs.trusted)?)) }),
-        Grant::Uid => (users, Entry { uid, path: None, sha256: None }),
-        Grant::RootWithPath => (root, Entry { uid: 0, path, sha256: None }),
-        Grant::Root => (root, Entry { uid: 0, path: None, sha256: None }),
+        Given::Path => (users, Entry { uid, path, sha256: None }),
+        Given::Hash => (users, Entry { uid, path: None, sha256: Some(sha256(&fs::read(&programs.trusted)?)) }),
+        Given::Uid => (users, Entry { uid, path: None, sha256: None }),
+        Given::RootWithPath => (root, Entry { uid: 0, path, sha256: None }),
+        Given::Root => (root, Entry { uid: 0, path: None, sha256: None }),
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     naive::Switch,
     scene::{Actor, Outcome, Scene},
-    table::{Attack, Grant, Need, PLAIN},
+    table::{Attack, Given, Need, PLAIN},
 };
 
 const CONTROL: &[Switch] = &[Switch::Push];
@@ -38,7 +38,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "stream-after-uid",
         what: "the process changes its uid and reads on",
         needs: &[Need::Root],
-        grant: Grant::RootWithPath,
+        grant: Given::RootWithPath,
         control: CONTROL,
         reasons: &["mixed_ids"],
         run: after_uid,

@@ -12,7 +12,7 @@ pub enum Kind {
 
 /// Whom the entry is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grant {
+pub enum Given {
     /// The owner's uid and the trusted program's path.
     Path,
     /// The owner's uid and the trusted program's SHA-256.
@@ -51,7 +51,7 @@ pub struct Attack {
     pub kind: Kind,
     pub needs: &'static [Need],
     pub place: Place,
-    pub grant: Grant,
+    pub grant: Given,
     /// What the naive server is told to do better, or worse.
     pub control: &'static [Switch],
     /// Codes of the audit log, of which one must be there; none where there is nothing to record.
@@ -68,7 +68,7 @@ pub const PLAIN: Attack = Attack {
     kind: Kind::Attack,
     needs: &[],
     place: Place::Here,
-    grant: Grant::Path,
+    grant: Given::Path,
     control: &[],
     reasons: &[],
     run: |_| Ok(crate::scene::Outcome::Broken("not written".to_owned())),

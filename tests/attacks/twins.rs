@@ -11,7 +11,7 @@ use crate::{
     files::script,
     naive::{CAREFUL, Switch},
     scene::{Actor, Outcome, Scene},
-    table::{Attack, Grant, Kind, Need, PLAIN},
+    table::{Attack, Given, Kind, Need, PLAIN},
     userns::namespace,
     wire::{opening, request},
 };
@@ -24,7 +24,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "twin-namespaces",
         what: "a caller in a user and a pid namespace of its own, known by its uid",
         needs: &[Need::UserNamespaces],
-        grant: Grant::Uid,
+        grant: Given::Uid,
         control: &[Switch::Sender],
         run: |scene| {
             let (_maker, inside) = namespace(scene)?;

@@ -6,7 +6,7 @@ use crate::{
     filter::filter_with,
     naive::Switch,
     scene::{Actor, Outcome, Scene, runs, wait_until},
-    table::{Attack, Grant, Need, PLAIN},
+    table::{Attack, Given, Need, PLAIN},
     wire::{ack, opening, request},
 };
 
@@ -67,7 +67,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "rewritten-exe-hash",
         what: "the same, where the entry names the program's hash",
         needs: NEEDS,
-        grant: Grant::Hash,
+        grant: Given::Hash,
         reasons: NAMESPACE,
         run: rewritten,
         ..PLAIN

@@ -72,6 +72,8 @@ pub struct X509 {
     pub ttl: Duration,
     /// The longest that an entry can ask for.
     pub ttl_max: Duration,
+    /// How long a program that opens another stream has the same SVIDs on it; zero for never, at most a minute.
+    pub given_again: Duration,
 }
 
 /// JWT-SVIDs: how they are made, and how those of others are judged.
@@ -273,7 +275,7 @@ impl Config {
             host_root: "/".into(),
             without_kernel: Vec::new(),
             allow_unauthenticated_verifiers: false,
-            x509: X509 { ttl: HOUR, ttl_max: DAY },
+            x509: X509 { ttl: HOUR, ttl_max: DAY, given_again: Duration::ZERO },
             jwt: Jwt { ttl: MINUTES_5, ttl_max: HOUR, issuer: None, leeway: Duration::from_secs(30) },
             wit: Wit { enabled: false, ttl: MINUTES_5, ttl_max: HOUR },
             authority: Authority {

@@ -154,6 +154,7 @@ impl Reading {
     fn x509(&mut self, mut section: Section<'_>, config: &mut Config) {
         section.read("ttl", &mut config.x509.ttl, values::length(TTL_MIN..=YEAR));
         section.read("ttl_max", &mut config.x509.ttl_max, values::length(TTL_MIN..=YEAR));
+        section.read("given_again", &mut config.x509.given_again, values::length(Duration::ZERO..=GIVEN_AGAIN_MAX));
         section.finish(&mut self.findings);
     }
 
@@ -345,6 +346,8 @@ impl Reading {
 
 /// Shorter lives than this are all renewal; tests and demos use a few seconds.
 const TTL_MIN: Duration = Duration::from_secs(2);
+/// So long a private key that nobody holds any more may stay in memory.
+const GIVEN_AGAIN_MAX: Duration = Duration::from_secs(60);
 const SEGMENT_MIN: u64 = 64 << 10;
 const AUDIT_BYTES_MIN: u64 = 1 << 10;
 const COUNT: std::ops::RangeInclusive<u32> = 1..=1_000_000;

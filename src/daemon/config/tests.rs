@@ -67,7 +67,7 @@ fn every_value_of_the_file_is_taken() {
         state_dir = "/d"
         host_root = "/proc/1/root"
         without_kernel = ["pidfd_info", "pass_rights"]
-        x509 = { ttl = "90s", ttl_max = "2h" }
+        x509 = { ttl = "90s", ttl_max = "2h", given_again = "10s" }
         authority = { layout = "self-signed", algorithm = "p384", issuing_ttl = "7d", root_ttl = "10d", token_key_ttl = "2d" }
         jwt = { ttl = "1m", ttl_max = "2m", issuer = "https://issuer.example.org", leeway = "0s" }
         wit = { enabled = true, ttl = "3m", ttl_max = "4m" }
@@ -108,7 +108,7 @@ fn every_value_of_the_file_is_taken() {
         host_root: "/proc/1/root".into(),
         without_kernel: vec![Feature::PidfdInfo, Feature::PassRights],
         allow_unauthenticated_verifiers: true,
-        x509: X509 { ttl: Duration::from_secs(90), ttl_max: HOUR * 2 },
+        x509: X509 { ttl: Duration::from_secs(90), ttl_max: HOUR * 2, given_again: Duration::from_secs(10) },
         jwt: Jwt {
             ttl: MINUTE,
             ttl_max: MINUTE * 2,

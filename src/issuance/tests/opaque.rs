@@ -9,7 +9,7 @@ use crate::{
     authority::{self, AuthorityId},
     issuance::{feed::Identity, kind::Kind},
     policy::{Credential, Permit},
-    registry::Spec,
+    registry::{Given, Spec},
 };
 
 /// X.509-SVIDs for a program that cannot be told from another.
@@ -27,10 +27,16 @@ impl Kind for Opaque {
         false
     }
 
-    fn sign(&self, keyring: &Keyring, permit: Permit, now: SystemTime) -> Result<Svid, authority::Error> {
+    fn sign(
+        &self,
+        keyring: &Keyring,
+        permit: Permit,
+        entry: &Given,
+        now: SystemTime,
+    ) -> Result<Arc<Svid>, authority::Error> {
         match permit.id().path() == "/b" && self.is_without_keys.load(Ordering::Relaxed) {
             true => Err(authority::Error::Key),
-            false => X509.sign(keyring, permit, now),
+            false => X509::new(None).sign(keyring, permit, entry, now),
         }
     }
 

@@ -24,7 +24,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Draft, Entry, EntryId, Grant, Selector, Selectors, Snapshot, Spec, granted};
+use super::{Draft, Entry, EntryId, Given, Selector, Selectors, Snapshot, Spec, granted};
 use crate::spiffe::TrustDomain;
 
 fn own() -> TrustDomain {
@@ -57,7 +57,7 @@ pub(crate) fn entry(number: u32, path: &str, selectors: &[&str]) -> Entry {
 }
 
 /// What the entry gives to who has its selectors, whenever that is.
-pub(crate) fn grant(entry: &Entry) -> Grant {
+pub(crate) fn grant(entry: &Entry) -> Given {
     let have = entry.spec.selectors.iter().cloned().collect();
     let snapshot = Snapshot::build(1, [Arc::new(entry.clone())]);
     granted(&snapshot, &have, SystemTime::UNIX_EPOCH).given.pop().unwrap()

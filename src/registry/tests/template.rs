@@ -9,7 +9,7 @@ use std::{
 use super::{entry, have, id, large::Numbers, own};
 use crate::{
     registry::{
-        Change, Entry, Error, Grant, Image, Name, Selectors, Snapshot, Why, granted,
+        Change, Entry, Error, Given, Image, Name, Selectors, Snapshot, Why, granted,
         name::NameError,
         taken::TEMPLATES_MAX,
         template::{Placeholder, Template, TemplateError},
@@ -29,7 +29,7 @@ fn build(entries: impl IntoIterator<Item = Entry>) -> Snapshot {
 
 fn given(snapshot: &Snapshot, caller: &[&str]) -> Vec<String> {
     let granted = granted(snapshot, &have(caller), SystemTime::UNIX_EPOCH);
-    let path = |grant: &Grant| grant.spiffe_id().path().trim_start_matches('/').to_owned();
+    let path = |grant: &Given| grant.spiffe_id().path().trim_start_matches('/').to_owned();
     granted.given.iter().map(path).collect()
 }
 
