@@ -1,8 +1,8 @@
 //! The version folders of a link, and which of them were made here.
 //!
 //! In a folder where others write too, a name proves nothing. So names cannot be foreseen, what was made is remembered
-//! in the lock file, which only this user can open, and a folder is removed only while it is the very one that was made:
-//! what is in it goes through its descriptor, whatever its name has become.
+//! in the lock file, which only this user can open, and a folder is removed only while it is the very one that was made.
+//! What is in it comes and goes through its descriptor, whatever its name has become.
 
 use std::{
     ffi::CString,
@@ -177,7 +177,6 @@ impl Place {
     }
 }
 
-/// What is in it is reached through its descriptor: where others write too, its name may have become another folder's.
 impl Version {
     /// Makes a folder in it.
     ///
