@@ -12,15 +12,15 @@ use std::sync::LazyLock;
 /// The name whose values are looked at, and its index in the static table (RFC 7541 App. A).
 const NAME: &[u8] = b":authority";
 const NAME_INDEX: usize = 1;
+/// The longest value that is looked at, as it is sent. A socket's path has 107 bytes, each at most three when escaped;
+/// others wait while a caller's frame is read.
+const VALUE_BYTES_MAX: usize = 1_024;
 
-/// A header block in which every literal `:authority` is legal; `None` when nothing needs to change, or when the
-/// block is not understood.
+/// A header block whose literal `:authority` is legal; `None` when nothing needs to change, or when the block is not
+/// understood. There is one at most (RFC 9113 §8.3): a second is not looked at.
 pub(crate) fn clean_authority(block: &[u8]) -> Option<Vec<u8>> {
-    let mut cleaned: Option<Vec<u8>> = None;
-    let mut copied = 0;
     let mut rest = Reader { bytes: block, at: 0 };
     while let Some(first) = rest.peek() {
-        let start = rest.at;
         // RFC 7541 §6: how many bits of the first byte belong to the index.
         let bits = match first {
             0x80.. => 7,
@@ -33,7 +33,7 @@ pub(crate) fn clean_authority(block: &[u8]) -> Option<Vec<u8>> {
             continue;
         }
         let is_authority = match index {
-            0 => rest.string()?.decoded()?.as_slice() == NAME,
+            0 => rest.string()?.is_name(),
             index => index == NAME_INDEX,
         };
         let value_at = rest.at;
@@ -41,18 +41,18 @@ pub(crate) fn clean_authority(block: &[u8]) -> Option<Vec<u8>> {
         if !is_authority {
             continue;
         }
-        if let Some(legal) = legalised(&value.decoded()?) {
-            let out = cleaned.get_or_insert_with(|| Vec::with_capacity(block.len() + 64));
-            out.extend_from_slice(block.get(copied..value_at)?);
-            write_integer(out, 7, 0, legal.len());
-            out.extend_from_slice(&legal);
-            copied = rest.at;
+        if value.bytes.len() > VALUE_BYTES_MAX {
+            return None;
         }
-        debug_assert!(rest.at > start, "every representation has a length");
+        let legal = legalised(&value.decoded()?)?;
+        let mut out = Vec::with_capacity(block.len() + legal.len());
+        out.extend_from_slice(block.get(..value_at)?);
+        write_integer(&mut out, 7, 0, legal.len());
+        out.extend_from_slice(&legal);
+        out.extend_from_slice(block.get(rest.at..)?);
+        return Some(out);
     }
-    let mut out = cleaned?;
-    out.extend_from_slice(block.get(copied..)?);
-    Some(out)
+    None
 }
 
 /// The value with what an authority may not hold replaced; `None` when it is one already.
@@ -117,6 +117,13 @@ impl<'a> Reader<'a> {
 }
 
 impl Text<'_> {
+    /// Whether it is [`NAME`], in either of its spellings.
+    fn is_name(&self) -> bool {
+        /// As Huffman code has it.
+        const CODED: &[u8] = &[0xb8, 0x3b, 0x53, 0x39, 0xec, 0x32, 0x7d, 0x7f];
+        self.bytes == if self.huffman { CODED } else { NAME }
+    }
+
     fn decoded(&self) -> Option<Vec<u8>> {
         if self.huffman { huffman_decoded(self.bytes) } else { Some(self.bytes.to_vec()) }
     }
@@ -298,6 +305,20 @@ mod tests {
     fn a_name_written_out_is_recognised() {
         let block = [&[0x40, 10][..], NAME, &[2], b"/x"].concat();
         assert_eq!(clean_authority(&block).unwrap(), [&[0x40, 10][..], NAME, &[2], b"-x"].concat());
+        let coded = [0x40, 0x88, 0xb8, 0x3b, 0x53, 0x39, 0xec, 0x32, 0x7d, 0x7f];
+        assert_eq!(huffman_decoded(coded.get(2..).unwrap()).unwrap(), NAME);
+        let block = [&coded[..], &[2], b"/x"].concat();
+        assert_eq!(clean_authority(&block).unwrap(), [&coded[..], &[2], b"-x"].concat());
+    }
+
+    #[test]
+    fn little_of_a_block_is_decoded() {
+        let slash = |length: usize| format!("/{}", "a".repeat(length - 1)).into_bytes();
+        assert!(clean_authority(&literal(0x41, &slash(VALUE_BYTES_MAX))).is_some());
+        assert_eq!(clean_authority(&literal(0x41, &slash(VALUE_BYTES_MAX + 1))), None);
+        let [first, second] = [literal(0x41, b"/x"), literal(0x41, b"/y")];
+        let cleaned = [&literal(0x41, b"-x")[..], &second].concat();
+        assert_eq!(clean_authority(&[first, second].concat()).unwrap(), cleaned, "there is one at most");
     }
 
     #[test]
