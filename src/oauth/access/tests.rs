@@ -174,6 +174,14 @@ fn a_bad_draft_is_not_signed() {
     let users: Vec<(Subject, &str)> = vec![
         (Subject::User { name: String::new(), issuer: "i".into(), agent: id(), earlier: vec![] }, "sub"),
         (Subject::User { name: id().to_string(), issuer: "i".into(), agent: id(), earlier: vec![] }, "sub"),
+        (
+            Subject::User { name: "SPIFFE://Example.org/b".into(), issuer: "i".into(), agent: id(), earlier: vec![] },
+            "sub",
+        ),
+        (
+            Subject::User { name: "spiffe://example.org".into(), issuer: "i".into(), agent: id(), earlier: vec![] },
+            "sub",
+        ),
         (Subject::User { name: "a".into(), issuer: "a\n".into(), agent: id(), earlier: vec![] }, "sub_iss"),
         (
             Subject::User {
@@ -305,6 +313,8 @@ fn the_adversarial_table_of_claims() {
     assert!(of(&[]).is_ok() && of(&[("x", "1")]).is_ok() && of(&[("sid", r#""s""#)]).is_ok());
     assert!(of(&[("iat", "1800000005"), ("exp", "1800003605")]).is_ok());
     assert!(act(&nested(1)).is_ok() && act(&nested(ACTORS_MAX)).is_ok());
+    let foreign = of(&[("sub", r#""spiffe://example.organic/a""#), ("sub_iss", r#""i""#), ("act", &nested(1))]);
+    assert!(foreign.is_ok(), "a workload of another trust domain may be a user here");
     let refused = [
         ("no iss", of(&[("iss", "")]), E::Claim("iss")),
         ("iss of the JWT-SVIDs", of(&[("iss", r#""https://example.org""#)]), E::Issuer),
