@@ -5,12 +5,12 @@ use std::sync::Mutex;
 
 use super::{Error as E, *};
 use crate::{
-    oauth::tests::kit::{Holder, now, seconds},
+    oauth::tests::kit::{Holder, now, seconds, token_claims},
     spiffe::{
         Id, TrustDomain,
         jose::{
             Algorithm, Error as T, SignError, encode,
-            tests::kit::{Fake, Key, NOW, object, parts},
+            tests::kit::{Fake, Key, NOW, parts},
         },
         json::Error as J,
     },
@@ -60,20 +60,8 @@ fn id() -> Id {
     Id::parse("spiffe://example.org/crew").unwrap()
 }
 
-/// Good claims with changes; an empty value leaves a claim out.
 fn good(changes: &[(&str, &str)]) -> String {
-    let good = [
-        ("iss", r#""https://example.org/oauth""#),
-        ("sub", r#""spiffe://example.org/crew""#),
-        ("aud", r#""https://api.example.org""#),
-        ("client_id", r#""crew""#),
-        ("iat", "1800000000"),
-        ("exp", "1800000300"),
-        ("jti", r#""AAAAAAAAAAAAAAAAAAAAAA""#),
-        ("scope", r#""read""#),
-        ("cnf", r#"{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}"#),
-    ];
-    object(&[&good, changes].concat())
+    token_claims(&Parts::new().key, changes)
 }
 
 fn user() -> Subject {
