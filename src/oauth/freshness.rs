@@ -123,6 +123,11 @@ impl Freshness {
         self.nonces.current(epoch, now)
     }
 
+    /// Whether a proof needs a nonce now: always, or because of what is not known.
+    pub fn wants_nonce(&self, now: SystemTime) -> bool {
+        self.settings.needs_nonce || now <= self.observe(now).unknown_until
+    }
+
     /// Compares a proof with the request at hand and looks at its nonce. No signature is looked at. Its window is the
     /// one of this place.
     ///
@@ -131,14 +136,10 @@ impl Freshness {
     pub fn check(&self, proof: &Unproved<'_>, expected: &Expected<'_>) -> Result<(), Refused> {
         let now = expected.now;
         proof.check(&Expected { window: self.settings.window, ..*expected })?;
-        let (epoch, is_unknown) = {
-            let state = self.observe(now);
-            (state.epoch, now <= state.unknown_until)
-        };
         match proof.nonce() {
-            _ if !self.settings.needs_nonce && !is_unknown => Ok(()),
+            _ if !self.wants_nonce(now) => Ok(()),
             None => Err(Refused::NonceMissing),
-            Some(nonce) if self.nonces.is_fresh(nonce, epoch, now) => Ok(()),
+            Some(nonce) if self.nonces.is_fresh(nonce, self.observe(now).epoch, now) => Ok(()),
             Some(_) => Err(Refused::NonceStale),
         }
     }
@@ -250,6 +251,7 @@ mod tests {
         assert_eq!(world.take(&ahead, last), Err(Refused::NonceMissing));
         let after = last + Duration::from_millis(1);
         assert_eq!(world.take(&world.proof(after, None), after), Ok(()), "the window is over");
+        assert!(world.freshness.wants_nonce(last) && !world.freshness.wants_nonce(after));
         assert_eq!(world.take(&world.proof(after, Some("of-another-server")), after), Ok(()));
     }
 

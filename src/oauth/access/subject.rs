@@ -55,15 +55,16 @@ impl Subject {
 
     /// The name of the first claim that cannot be written.
     pub(super) fn fault(&self) -> Option<&'static str> {
-        let Self::User { name, issuer, earlier, .. } = self else { return None };
-        let is_actor = |actor: &Actor| is_text(&actor.name) && actor.issuer.as_deref().is_none_or(is_text);
-        match () {
-            // SPIFFE IDs are agents' names, and no user's.
-            () if !is_text(name) || name.starts_with("spiffe://") => Some("sub"),
-            () if !is_text(issuer) => Some("sub_iss"),
-            () if earlier.len() >= ACTORS_MAX || !earlier.iter().all(is_actor) => Some("act"),
-            () => None,
+        let Self::User { name, issuer, agent, earlier } = self else { return None };
+        if !is_text(name) || is_agent(name, agent) {
+            return Some("sub");
         }
+        if !is_text(issuer) {
+            return Some("sub_iss");
+        }
+        let is_actor = |actor: &Actor| is_text(&actor.name) && actor.issuer.as_deref().is_none_or(is_text);
+        let fits = earlier.len() < ACTORS_MAX && earlier.iter().all(is_actor);
+        (!fits).then_some("act")
     }
 
     /// Adds `sub`.
@@ -101,6 +102,13 @@ impl Subject {
             Some(claim) => Err(Error::Claim(claim)),
         }
     }
+}
+
+/// Whether a user goes by a name of this agent's trust domain, in any spelling: whoever looks at `sub` alone would take
+/// him for a workload of ours.
+fn is_agent(name: &str, agent: &Id) -> bool {
+    let domain = agent.trust_domain().id();
+    name.to_ascii_lowercase().strip_prefix(&domain).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The agent, and who acted before it.

@@ -5,12 +5,12 @@ use std::sync::Mutex;
 
 use super::{Error as E, *};
 use crate::{
-    oauth::tests::kit::{Holder, now, seconds},
+    oauth::tests::kit::{Holder, now, seconds, token_claims},
     spiffe::{
         Id, TrustDomain,
         jose::{
             Algorithm, Error as T, SignError, encode,
-            tests::kit::{Fake, Key, NOW, object, parts},
+            tests::kit::{Fake, Key, NOW, parts},
         },
         json::Error as J,
     },
@@ -60,20 +60,8 @@ fn id() -> Id {
     Id::parse("spiffe://example.org/crew").unwrap()
 }
 
-/// Good claims with changes; an empty value leaves a claim out.
 fn good(changes: &[(&str, &str)]) -> String {
-    let good = [
-        ("iss", r#""https://example.org/oauth""#),
-        ("sub", r#""spiffe://example.org/crew""#),
-        ("aud", r#""https://api.example.org""#),
-        ("client_id", r#""crew""#),
-        ("iat", "1800000000"),
-        ("exp", "1800000300"),
-        ("jti", r#""AAAAAAAAAAAAAAAAAAAAAA""#),
-        ("scope", r#""read""#),
-        ("cnf", r#"{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}"#),
-    ];
-    object(&[&good, changes].concat())
+    token_claims(&Parts::new().key, changes)
 }
 
 fn user() -> Subject {
@@ -174,6 +162,14 @@ fn a_bad_draft_is_not_signed() {
     let users: Vec<(Subject, &str)> = vec![
         (Subject::User { name: String::new(), issuer: "i".into(), agent: id(), earlier: vec![] }, "sub"),
         (Subject::User { name: id().to_string(), issuer: "i".into(), agent: id(), earlier: vec![] }, "sub"),
+        (
+            Subject::User { name: "SPIFFE://Example.org/b".into(), issuer: "i".into(), agent: id(), earlier: vec![] },
+            "sub",
+        ),
+        (
+            Subject::User { name: "spiffe://example.org".into(), issuer: "i".into(), agent: id(), earlier: vec![] },
+            "sub",
+        ),
         (Subject::User { name: "a".into(), issuer: "a\n".into(), agent: id(), earlier: vec![] }, "sub_iss"),
         (
             Subject::User {
@@ -305,6 +301,8 @@ fn the_adversarial_table_of_claims() {
     assert!(of(&[]).is_ok() && of(&[("x", "1")]).is_ok() && of(&[("sid", r#""s""#)]).is_ok());
     assert!(of(&[("iat", "1800000005"), ("exp", "1800003605")]).is_ok());
     assert!(act(&nested(1)).is_ok() && act(&nested(ACTORS_MAX)).is_ok());
+    let foreign = of(&[("sub", r#""spiffe://example.organic/a""#), ("sub_iss", r#""i""#), ("act", &nested(1))]);
+    assert!(foreign.is_ok(), "a workload of another trust domain may be a user here");
     let refused = [
         ("no iss", of(&[("iss", "")]), E::Claim("iss")),
         ("iss of the JWT-SVIDs", of(&[("iss", r#""https://example.org""#)]), E::Issuer),

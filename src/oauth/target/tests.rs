@@ -238,6 +238,7 @@ fn a_route_fits_what_it_says_and_nothing_more() {
         ("GET /*/b", "GET /a/b", true),
         ("GET /*/b", "GET /a/a/b", false),
         ("GET /*/b", "GET /a/b/c", false),
+        ("GET /*/b", "GET //b", false),
         ("GET /*/", "GET /a/", true),
         ("GET /a/*/c/*", "GET /a/b/c/d/e", true),
         ("GET /a/*/c/*", "GET /a/b/c", false),

@@ -102,3 +102,20 @@ pub(crate) fn claims(changes: &[(&str, &str)]) -> String {
 pub(crate) fn ath(token: &str) -> String {
     format!(r#""{}""#, TokenHash::of(token))
 }
+
+/// Good claims of a token that is bound to this key, with changes; an empty value leaves a claim out.
+pub(crate) fn token_claims(key: &Thumbprint, changes: &[(&str, &str)]) -> String {
+    let cnf = format!(r#"{{"jkt":"{key}"}}"#);
+    let good = [
+        ("iss", r#""https://example.org/oauth""#),
+        ("sub", r#""spiffe://example.org/crew""#),
+        ("aud", r#""https://api.example.org""#),
+        ("client_id", r#""crew""#),
+        ("iat", "1800000000"),
+        ("exp", "1800000300"),
+        ("jti", r#""AAAAAAAAAAAAAAAAAAAAAA""#),
+        ("scope", r#""read""#),
+        ("cnf", cnf.as_str()),
+    ];
+    object(&[&good, changes].concat())
+}

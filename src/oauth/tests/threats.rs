@@ -4,7 +4,7 @@
 //! exchange, about signals and about leak reports are tested where those are.
 
 use super::{
-    kit::{Holder, ath, claims, now, seconds},
+    kit::{Holder, ath, claims, now, seconds, token_claims},
     world::{AUDIENCE, URL, World},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     },
     spiffe::jose::{
         Algorithm, decode, encode,
-        tests::kit::{Key, NOW, object},
+        tests::kit::{Key, NOW},
     },
 };
 
@@ -207,21 +207,7 @@ fn every_row_about_a_token_has_its_outcome() {
     let world = World::new();
     let kid = &world.key.id;
     let right = format!(r#"{{"typ":"at+jwt","alg":"ES256","kid":"{kid}"}}"#);
-    let good = |changes: &[(&str, &str)]| {
-        let cnf = format!(r#"{{"jkt":"{}"}}"#, world.holder.thumbprint());
-        let good = [
-            ("iss", r#""https://example.org/oauth""#),
-            ("sub", r#""spiffe://example.org/crew""#),
-            ("aud", r#""https://api.example.org""#),
-            ("client_id", r#""crew""#),
-            ("iat", "1800000000"),
-            ("exp", "1800000300"),
-            ("jti", r#""AAAAAAAAAAAAAAAAAAAAAA""#),
-            ("scope", r#""read""#),
-            ("cnf", cnf.as_str()),
-        ];
-        object(&[&good, changes].concat())
-    };
+    let good = |changes: &[(&str, &str)]| token_claims(&world.holder.thumbprint(), changes);
     let get = |token: &str| world.get(token, &world.proof(token, &[]));
     let header = |header: &str| get(&world.key.token(header, good(&[])));
     let also = |more: &str| header(&right.replace('}', &format!(",{more}}}")));
