@@ -46,7 +46,7 @@ pub(crate) enum Error {
     #[error("there is no {0}")]
     UnknownItem(ItemId),
     /// The name of a new agent, tool or grant is taken.
-    #[error("there is {article} {0} already", article = if let ItemId::Agent(_) = .0 { "an" } else { "a" })]
+    #[error("there is {article} {0} {taken}", taken = Self::TAKEN, article = if let ItemId::Agent(_) = .0 { "an" } else { "a" })]
     ItemTaken(ItemId),
     /// An entry belongs to an agent that there is not.
     #[error("there is no agent {0} for the entry to belong to")]
@@ -88,6 +88,8 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// The words behind a name that is taken.
+    pub(crate) const TAKEN: &str = "already";
     /// The words behind those that need what is to go.
     pub(crate) const NEEDED: &str = "would be left without it";
     /// The words behind a template that another one meets.

@@ -30,7 +30,7 @@ use super::{
     exit::Exit,
     failure::Failure,
     link::{Admin, answer},
-    moment,
+    moment, paging,
     print::Style,
     shown,
 };
@@ -175,7 +175,7 @@ fn refused(name: &str, problems: &[Problem]) -> Failure {
 }
 
 async fn all(admin: &mut Admin, context: &Context) -> Result<Vec<Entry>, Failure> {
-    let mut request = ListEntriesRequest { page_size: entry::PAGE_MAX, ..ListEntriesRequest::default() };
+    let mut request = ListEntriesRequest { page_size: paging::SIZE_MAX, ..ListEntriesRequest::default() };
     let mut entries = Vec::new();
     loop {
         let page = answer(admin.entries.list(request.clone())).await?;
@@ -202,6 +202,8 @@ fn request(plan: &Plan, dry_run: bool) -> ApplyEntriesRequest {
             .collect(),
         delete: plan.delete.iter().map(|entry| entry.id.clone()).collect(),
         dry_run,
+        put: Vec::new(),
+        remove: Vec::new(),
     }
 }
 
