@@ -166,6 +166,9 @@ pub(crate) struct Update {
 /// What the daemon refused.
 pub(crate) async fn run(context: &Context, verb: EntryVerb) -> Result<(), Failure> {
     act(context, verb).await.map_err(|failure| match failure.exit() {
+        Exit::Missing if failure.words().contains(registry::Error::NO_AGENT) => {
+            failure.hint("`dayfly agent list` shows what there is")
+        }
         Exit::Missing => failure.hint("`dayfly entry list` shows what there is"),
         // A changed entry comes with its own advice.
         Exit::Usage if failure.words().contains(Problem::FOREIGN) => failure.hint(FOREIGN_HINT),

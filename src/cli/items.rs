@@ -1,7 +1,6 @@
 //! What the verbs of agents, tools and grants have in common, and how each is shown: to programs with the names and
 //! units of the admin API, to people as a row or a card.
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -58,7 +57,6 @@ pub(crate) async fn add<K: OneKind>(context: &Context, new: K) -> Result<(), Fai
         true => context.print.json(&made.view()),
         false => context.print.line(made.id()),
     }
-    .map_err(|failure| advised::<K>(failure))
 }
 
 /// One of this name.
@@ -198,6 +196,10 @@ fn advised<K: OneKind>(failure: Failure) -> Failure {
     let kinds = ["agent", "tool", "grant"];
     let missing = kinds.into_iter().find(|kind| failure.words().starts_with(&format!("there is no {kind} ")));
     match (failure.exit(), missing) {
+        (Exit::Conflict, _) if failure.words().contains(registry::Error::NO_SCOPE) => match K::KIND {
+            ItemKind::Tool => failure.hint("change that grant first, or both in one `dayfly apply`"),
+            _ => failure.hint("`dayfly tool show` tells a tool's scopes"),
+        },
         (Exit::Missing, Some(kind)) => failure.hint(format!("`dayfly {kind} list` shows what there is")),
         (Exit::Conflict, _) if failure.words().contains(registry::Error::NEEDED) => {
             failure.hint("remove those first, or all of it together with --cascade")
@@ -217,11 +219,6 @@ pub(crate) fn word(kind: ItemKind) -> &'static str {
         ItemKind::Grant => Grant::WORD,
         ItemKind::Unspecified => "",
     }
-}
-
-/// A view of anything that serializes.
-pub(crate) fn value(view: &impl Serialize) -> Value {
-    serde_json::to_value(view).unwrap_or_default()
 }
 
 /// A time that may be none.

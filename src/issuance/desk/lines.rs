@@ -22,12 +22,12 @@ pub(super) fn whole_item(draft: &ItemDraft) -> Vec<String> {
         ItemDraft::Tool(_) => ItemDraft::Tool(ToolDraft::default()),
         ItemDraft::Grant(_) => ItemDraft::Grant(GrantDraft::default()),
     };
-    said(item_fields(draft), item_fields(&nothing))
+    said(draft.fields(), nothing.fields())
 }
 
 /// The same of two that are of one kind.
 pub(super) fn item_difference(before: &ItemDraft, after: &ItemDraft) -> Vec<String> {
-    changed(item_fields(before), item_fields(after))
+    changed(before.fields(), after.fields())
 }
 
 type Field = (&'static str, String);
@@ -40,35 +40,6 @@ fn said(fields: impl IntoIterator<Item = Field>, nothing: impl IntoIterator<Item
 fn changed(before: impl IntoIterator<Item = Field>, after: impl IntoIterator<Item = Field>) -> Vec<String> {
     let both = before.into_iter().zip(after).filter(|(before, after)| before.1 != after.1);
     both.map(|((name, before), (_, after))| format!("{name}: {} -> {}", short(&before), short(&after))).collect()
-}
-
-fn item_fields(draft: &ItemDraft) -> Vec<Field> {
-    let pairs = |pairs: &[(String, String)]| {
-        let pairs: Vec<_> = pairs.iter().map(|(one, other)| format!("{one}={other}")).collect();
-        pairs.join(", ")
-    };
-    match draft {
-        ItemDraft::Agent(draft) => vec![
-            ("owner", draft.owner.clone()),
-            ("purpose", draft.purpose.clone()),
-            ("environment", draft.environment.clone()),
-            ("data_class", draft.data_class.clone()),
-            ("review_by", draft.review_by.to_string()),
-        ],
-        ItemDraft::Tool(draft) => vec![
-            ("audience", draft.audience.clone()),
-            ("base_urls", draft.base_urls.join(" ")),
-            ("scopes", pairs(&draft.scopes)),
-            ("routes", pairs(&draft.routes)),
-            ("encoded_slash", draft.encoded_slash.to_string()),
-        ],
-        ItemDraft::Grant(draft) => vec![
-            ("scopes", draft.scopes.join(" ")),
-            ("datasets", draft.datasets.join(" ")),
-            ("ttl_max_seconds", draft.ttl_max_seconds.to_string()),
-            ("rate_per_minute", draft.rate_per_minute.to_string()),
-        ],
-    }
 }
 
 fn fields(draft: &Draft) -> [Field; 14] {

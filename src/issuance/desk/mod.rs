@@ -7,6 +7,8 @@ mod clerk;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod item_tests;
 mod items;
 mod lines;
 #[cfg(test)]
