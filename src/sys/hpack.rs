@@ -7,18 +7,20 @@
 //!
 //! The daemon makes no use of the authority. Whatever is not understood is left as it is, for h2 to judge.
 
+use std::sync::LazyLock;
+
 /// The name whose values are looked at, and its index in the static table (RFC 7541 App. A).
 const NAME: &[u8] = b":authority";
 const NAME_INDEX: usize = 1;
+/// The longest value that is looked at, as it is sent. A socket's path has 107 bytes, each at most three when escaped;
+/// others wait while a caller's frame is read.
+const VALUE_BYTES_MAX: usize = 1_024;
 
-/// A header block in which every literal `:authority` is legal; `None` when nothing needs to change, or when the
-/// block is not understood.
+/// A header block whose literal `:authority` is legal; `None` when nothing needs to change, or when the block is not
+/// understood. There is one at most (RFC 9113 §8.3): a second is not looked at.
 pub(crate) fn clean_authority(block: &[u8]) -> Option<Vec<u8>> {
-    let mut cleaned: Option<Vec<u8>> = None;
-    let mut copied = 0;
     let mut rest = Reader { bytes: block, at: 0 };
     while let Some(first) = rest.peek() {
-        let start = rest.at;
         // RFC 7541 §6: how many bits of the first byte belong to the index.
         let bits = match first {
             0x80.. => 7,
@@ -31,7 +33,7 @@ pub(crate) fn clean_authority(block: &[u8]) -> Option<Vec<u8>> {
             continue;
         }
         let is_authority = match index {
-            0 => rest.string()?.decoded()?.as_slice() == NAME,
+            0 => rest.string()?.is_name(),
             index => index == NAME_INDEX,
         };
         let value_at = rest.at;
@@ -39,18 +41,18 @@ pub(crate) fn clean_authority(block: &[u8]) -> Option<Vec<u8>> {
         if !is_authority {
             continue;
         }
-        if let Some(legal) = legalised(&value.decoded()?) {
-            let out = cleaned.get_or_insert_with(|| Vec::with_capacity(block.len() + 64));
-            out.extend_from_slice(block.get(copied..value_at)?);
-            write_integer(out, 7, 0, legal.len());
-            out.extend_from_slice(&legal);
-            copied = rest.at;
+        if value.bytes.len() > VALUE_BYTES_MAX {
+            return None;
         }
-        debug_assert!(rest.at > start, "every representation has a length");
+        let legal = legalised(&value.decoded()?)?;
+        let mut out = Vec::with_capacity(block.len() + legal.len());
+        out.extend_from_slice(block.get(..value_at)?);
+        write_integer(&mut out, 7, 0, legal.len());
+        out.extend_from_slice(&legal);
+        out.extend_from_slice(block.get(rest.at..)?);
+        return Some(out);
     }
-    let mut out = cleaned?;
-    out.extend_from_slice(block.get(copied..)?);
-    Some(out)
+    None
 }
 
 /// The value with what an authority may not hold replaced; `None` when it is one already.
@@ -115,6 +117,13 @@ impl<'a> Reader<'a> {
 }
 
 impl Text<'_> {
+    /// Whether it is [`NAME`], in either of its spellings.
+    fn is_name(&self) -> bool {
+        /// As Huffman code has it.
+        const CODED: &[u8] = &[0xb8, 0x3b, 0x53, 0x39, 0xec, 0x32, 0x7d, 0x7f];
+        self.bytes == if self.huffman { CODED } else { NAME }
+    }
+
     fn decoded(&self) -> Option<Vec<u8>> {
         if self.huffman { huffman_decoded(self.bytes) } else { Some(self.bytes.to_vec()) }
     }
@@ -134,48 +143,65 @@ fn write_integer(out: &mut Vec<u8>, bits: u8, flags: u8, value: usize) {
     out.push(u8::try_from(left).unwrap_or(0));
 }
 
-/// RFC 7541 §5.2: the code is canonical, so that the lengths of [`CODE_LENGTHS`] say all of it: within a length,
-/// codes count upwards in the order of the symbols.
+/// RFC 7541 §5.2.
 fn huffman_decoded(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(bytes.len() * 8 / 5);
-    let (mut code, mut length) = (0_u32, 0_u8);
-    for bit in bytes.iter().flat_map(|byte| (0..8).rev().map(move |at| u32::from(byte >> at & 1))) {
-        code = code << 1 | bit;
-        length += 1;
-        if length > CODE_LENGTH_MAX {
-            return None;
+    let (mut rest, mut ahead, mut left) = (bytes.iter(), 0_u64, 0_u32);
+    loop {
+        while left < CODE_LENGTH_MAX
+            && let Some(byte) = rest.next()
+        {
+            (ahead, left) = (ahead << 8 | u64::from(*byte), left + 8);
         }
-        if let Some(symbol) = symbol(code, length) {
-            out.push(symbol);
-            (code, length) = (0, 0);
-        }
+        // As many bits as the longest code has; behind the end they are ones, with which no code begins.
+        let missing = CODE_LENGTH_MAX.saturating_sub(left);
+        let code = (ahead << missing | ((1 << missing) - 1)) >> left.saturating_sub(CODE_LENGTH_MAX);
+        let code = u32::try_from(code).ok()?;
+        let codes = CODES.iter().find(|codes| code < codes.end).filter(|codes| codes.length <= left);
+        let Some(codes) = codes else { break };
+        out.push(codes.symbol(code)?);
+        left -= codes.length;
+        ahead &= (1 << left) - 1;
     }
     // Padding is at most 7 bits, all ones (the beginning of EOS).
-    (length < 8 && code == (1 << length) - 1).then_some(out)
+    (left < 8 && ahead == (1 << left) - 1).then_some(out)
 }
 
-fn symbol(code: u32, length: u8) -> Option<u8> {
-    let (mut first, mut before) = (0_u32, 0_u8);
-    // The first code of a length follows the last one of the length before, with a zero bit for each step.
-    for shorter in CODE_LENGTHS_USED.into_iter().take_while(|used| *used <= length) {
-        first <<= shorter - before;
-        before = shorter;
-        if shorter == length {
-            break;
-        }
-        first += u32::try_from(CODE_LENGTHS.iter().filter(|each| **each == shorter).count()).ok()?;
-    }
-    if before != length {
-        return None;
-    }
-    let nth = usize::try_from(code.checked_sub(first)?).ok()?;
-    let found = CODE_LENGTHS.iter().enumerate().filter(|(_, each)| **each == length).nth(nth)?;
-    u8::try_from(found.0).ok()
+/// The codes of one length, as if all had the longest one: with zeros behind them.
+struct Codes {
+    length: u32,
+    first: u32,
+    /// Behind the last one.
+    end: u32,
+    /// What they stand for, in their order.
+    symbols: Vec<u8>,
 }
 
-const CODE_LENGTH_MAX: u8 = 30;
+impl Codes {
+    fn symbol(&self, code: u32) -> Option<u8> {
+        let nth = code.checked_sub(self.first)? >> (CODE_LENGTH_MAX - self.length);
+        self.symbols.get(usize::try_from(nth).ok()?).copied()
+    }
+}
 
-const CODE_LENGTHS_USED: [u8; 21] = [5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30];
+/// From the shortest to the longest. Made once: others wait while a caller's frame is looked at, which may be full of them.
+static CODES: LazyLock<Vec<Codes>> = LazyLock::new(codes);
+
+/// The code is canonical, so that the lengths of [`CODE_LENGTHS`] say all of it: within a length, codes count upwards in
+/// the order of the symbols, and the first one of the next length follows the last one.
+fn codes() -> Vec<Codes> {
+    let mut end = 0;
+    let of_length = |length: u32| {
+        let symbols = (0..=u8::MAX).zip(CODE_LENGTHS).filter(|(_, bits)| u32::from(*bits) == length);
+        let symbols: Vec<u8> = symbols.map(|(symbol, _)| symbol).collect();
+        let first = end;
+        end = symbols.iter().fold(first, |end, _| end + (1 << (CODE_LENGTH_MAX - length)));
+        Codes { length, first, end, symbols }
+    };
+    (1..=CODE_LENGTH_MAX).map(of_length).filter(|codes| !codes.symbols.is_empty()).collect()
+}
+
+const CODE_LENGTH_MAX: u32 = 30;
 
 /// Bits of each byte's code (RFC 7541 App. B).
 #[rustfmt::skip]
@@ -218,6 +244,27 @@ mod tests {
         }
         assert_eq!(huffman_decoded(&[0xff; 8]), None, "EOS is no symbol");
         assert_eq!(huffman_decoded(&[0xf1, 0xe3, 0x00]), None, "padding is ones");
+        assert_eq!(huffman_decoded(&[0xff]), None, "and less than a byte");
+        assert_eq!(huffman_decoded(&[]).unwrap(), b"");
+    }
+
+    #[test]
+    fn every_symbol_decodes_wherever_it_stands() {
+        let (mut bits, mut all) = (String::new(), Vec::new());
+        for (symbol, length) in (0..=u8::MAX).zip(CODE_LENGTHS) {
+            let codes = CODES.iter().find(|codes| codes.symbols.contains(&symbol)).unwrap();
+            let nth = codes.symbols.iter().position(|other| *other == symbol).unwrap();
+            let code = (codes.first >> (CODE_LENGTH_MAX - codes.length)) + u32::try_from(nth).unwrap();
+            bits.push_str(&format!("{code:0width$b}", width = usize::from(length)));
+            all.push(symbol);
+            let padded = bits.clone() + &"1".repeat(bits.len().wrapping_neg() % 8);
+            let bytes: Vec<u8> = padded
+                .as_bytes()
+                .chunks(8)
+                .map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | (bit - b'0')))
+                .collect();
+            assert_eq!(huffman_decoded(&bytes).unwrap(), all);
+        }
     }
 
     #[test]
@@ -258,6 +305,20 @@ mod tests {
     fn a_name_written_out_is_recognised() {
         let block = [&[0x40, 10][..], NAME, &[2], b"/x"].concat();
         assert_eq!(clean_authority(&block).unwrap(), [&[0x40, 10][..], NAME, &[2], b"-x"].concat());
+        let coded = [0x40, 0x88, 0xb8, 0x3b, 0x53, 0x39, 0xec, 0x32, 0x7d, 0x7f];
+        assert_eq!(huffman_decoded(coded.get(2..).unwrap()).unwrap(), NAME);
+        let block = [&coded[..], &[2], b"/x"].concat();
+        assert_eq!(clean_authority(&block).unwrap(), [&coded[..], &[2], b"-x"].concat());
+    }
+
+    #[test]
+    fn little_of_a_block_is_decoded() {
+        let slash = |length: usize| format!("/{}", "a".repeat(length - 1)).into_bytes();
+        assert!(clean_authority(&literal(0x41, &slash(VALUE_BYTES_MAX))).is_some());
+        assert_eq!(clean_authority(&literal(0x41, &slash(VALUE_BYTES_MAX + 1))), None);
+        let [first, second] = [literal(0x41, b"/x"), literal(0x41, b"/y")];
+        let cleaned = [&literal(0x41, b"-x")[..], &second].concat();
+        assert_eq!(clean_authority(&[first, second].concat()).unwrap(), cleaned, "there is one at most");
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind { name: "continuation", threads: 4, proof: FLOOD, flood: continuation },
     Kind { name: "empty continuation", threads: 4, proof: FLOOD, flood: empty_continuation },
     Kind { name: "hpack bomb", threads: 4, proof: Proof::Counted("connections_ended", ""), flood: hpack_bomb },
+    Kind { name: "long codes", threads: 4, proof: Proof::Borne, flood: long_codes },
     Kind { name: "4 MiB messages", threads: 4, proof: Proof::Borne, flood: large_messages },
     Kind { name: "10,000 streams", threads: 1, proof: FLOOD, flood: many_streams },
     Kind {
@@ -251,6 +252,27 @@ fn hpack_bomb(order: &Order) -> Tally {
         block.extend(part);
     }
     block.extend([0xbe; 11_000]);
+    each_connection(order, |raw, tally| {
+        while order.is_on() {
+            let stream = raw.stream();
+            raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &block))?;
+            tally.sent += 1;
+        }
+        Ok(())
+    })
+}
+
+/// An `:authority` of nothing but the longest Huffman codes, which take more time to read than any other bytes. The
+/// requests are refused for what they lack, so that nothing else takes time.
+fn long_codes(order: &Order) -> Tally {
+    // Four line feeds, of 30 bits each.
+    let codes = [0xff, 0xff, 0xff, 0xf3, 0xff, 0xff, 0xff, 0xcf, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0xfc];
+    let value = codes.repeat(1_000);
+    let mut block = Head::bare(FETCH_SVID).authority(None).block();
+    // A literal that is not indexed, by the static table's name, and Huffman-coded.
+    block.push(0x01);
+    block.extend(integer(0x80, 7, value.len()));
+    block.extend(value);
     each_connection(order, |raw, tally| {
         while order.is_on() {
             let stream = raw.stream();

@@ -1,8 +1,8 @@
 //! The version folders of a link, and which of them were made here.
 //!
 //! In a folder where others write too, a name proves nothing. So names cannot be foreseen, what was made is remembered
-//! in the lock file, which only this user can open, and a folder is removed only while it is the very one that was made:
-//! what is in it goes through its descriptor, whatever its name has become.
+//! in the lock file, which only this user can open, and a folder is removed only while it is the very one that was made.
+//! What is in it comes and goes through its descriptor, whatever its name has become.
 
 use std::{
     ffi::CString,
@@ -16,9 +16,9 @@ use data_encoding::HEXLOWER;
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{OFlag, openat},
-    sys::stat::Mode,
-    unistd::{UnlinkatFlags, geteuid, unlinkat},
+    fcntl::{AT_FDCWD, OFlag, openat, renameat},
+    sys::stat::{Mode, mkdirat},
+    unistd::{UnlinkatFlags, geteuid, symlinkat, unlinkat},
 };
 
 /// What was made here and may be there still. It is held as long as the turn to write: the lock is on its file.
@@ -178,6 +178,47 @@ impl Place {
 }
 
 impl Version {
+    /// Makes a folder in it.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(super) fn folder(&self, name: &str) -> io::Result<File> {
+        mkdirat(&self.dir, name, Mode::from_bits_truncate(0o755))?;
+        Ok(openat(&self.dir, name, FOLDER, Mode::empty())?.into())
+    }
+
+    /// Makes a file in it, or in a folder in it, to be written.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(super) fn file(&self, name: &str, mode: u32) -> io::Result<File> {
+        Ok(openat(&self.dir, name, NEW, Mode::from_bits_truncate(mode))?.into())
+    }
+
+    /// Makes a link to it in it.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(super) fn link(&self, name: &str) -> io::Result<()> {
+        Ok(symlinkat(self.name.as_str(), &self.dir, name)?)
+    }
+
+    /// Gives something in it another place, instead of what is there.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(super) fn move_out(&self, name: &str, to: &Path) -> io::Result<()> {
+        Ok(renameat(&self.dir, name, AT_FDCWD, to)?)
+    }
+
+    /// Brings the names in it to the disk.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.dir.sync_all()
+    }
+
     /// Removes what is in it, and then the name, if an empty folder has it.
     ///
     /// # Errors
@@ -234,6 +275,7 @@ fn open_folder(path: &Path) -> io::Result<File> {
 }
 
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const NEW: OFlag = OFlag::O_WRONLY.union(OFlag::O_CREAT).union(OFlag::O_EXCL).union(OFlag::O_CLOEXEC);
 const SUFFIX_LENGTH: usize = 32;
 /// How the lock file begins.
 const HEADER: &str = "versions made by dayfly fetch\n";

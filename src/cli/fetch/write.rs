@@ -7,10 +7,10 @@
 mod turn;
 
 use std::{
-    collections::BTreeSet,
-    fs::{self, DirBuilder, OpenOptions},
+    collections::BTreeMap,
+    fs,
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -73,7 +73,7 @@ impl Target {
             self.check_kind(before, files)?;
         }
         let version = record.make(&self.parent, &self.prefix).map_err(|error| cannot(&self.link, &error))?;
-        if let Err(error) = fill(&version.path, files, modes).and_then(|()| self.swap(&version)) {
+        if let Err(error) = fill(&version, files, modes).and_then(|()| self.swap(&version)) {
             version.remove().ok();
             return Err(cannot(&self.link, &error));
         }
@@ -128,13 +128,12 @@ impl Target {
 
     /// The new link is prepared within the version, where nobody else writes.
     fn swap(&self, version: &Version) -> io::Result<()> {
-        let prepared = version.path.join(PREPARED);
-        symlink(&version.name, &prepared)?;
+        version.link(PREPARED)?;
         // An empty folder makes place; anything else is refused by the system, as it was before.
         if fs::symlink_metadata(&self.link).is_ok_and(|meta| meta.is_dir()) {
             fs::remove_dir(&self.link)?;
         }
-        fs::rename(&prepared, &self.link)
+        version.move_out(PREPARED, &self.link)
     }
 }
 
@@ -145,31 +144,25 @@ fn kind(names: &[impl AsRef<str>]) -> Option<&'static str> {
     kinds.into_iter().find(|(begin, _)| has(begin)).map(|(_, kind)| kind)
 }
 
-fn fill(version: &Path, files: &Files, modes: Modes) -> io::Result<()> {
-    let mut folders = BTreeSet::new();
+fn fill(version: &Version, files: &Files, modes: Modes) -> io::Result<()> {
+    let mut folders = BTreeMap::new();
     for file in &files.list {
-        let path = version.join(&file.name);
         if let Some((folder, _)) = file.name.split_once('/')
-            && folders.insert(folder)
+            && !folders.contains_key(folder)
         {
-            DirBuilder::new().mode(0o755).create(version.join(folder))?;
+            folders.insert(folder, version.folder(folder)?);
         }
-        create(&path, &file.bytes, if file.is_secret { modes.secret_mode } else { PUBLIC_MODE })?;
+        let mode = if file.is_secret { modes.secret_mode } else { PUBLIC_MODE };
+        let mut created = version.file(&file.name, mode)?;
+        if mode != PUBLIC_MODE {
+            // What was asked for counts, not the umask: a service that may not read its key is found out late.
+            created.set_permissions(fs::Permissions::from_mode(mode))?;
+        }
+        created.write_all(&file.bytes)?;
+        created.sync_all()?;
     }
-    for folder in folders {
-        sync_dir(&version.join(folder)).map_err(io::Error::other)?;
-    }
-    sync_dir(version).map_err(io::Error::other)
-}
-
-fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    if mode != PUBLIC_MODE {
-        // What was asked for counts, not the umask: a service that may not read its key is found out late.
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-    }
-    file.write_all(bytes)?;
-    file.sync_all()
+    folders.values().try_for_each(fs::File::sync_all)?;
+    version.sync()
 }
 
 pub(super) fn cannot(path: &Path, error: &io::Error) -> Failure {

@@ -1,7 +1,11 @@
 //! Whole versions, one after the other, however often.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{os::unix::fs::MetadataExt as _, thread, time::Duration};
+use std::{
+    os::unix::fs::{MetadataExt as _, symlink},
+    thread,
+    time::Duration,
+};
 
 use crate::{
     cli::fetch::watch::{Put, deliver},
@@ -47,6 +51,24 @@ fn the_version_before_stays_and_older_ones_go() {
     }
     assert_eq!(versions(folder.path()), 2);
     assert!(held.iter().rev().take(2).all(|version| version.join("svid.pem").exists()));
+}
+
+/// What another user may do in a folder where both write: a link to a folder of his, whose group the key would have.
+#[test]
+fn what_is_written_goes_into_the_folder_that_was_made_whatever_has_its_name() {
+    let folder = Scratch::new();
+    let target = Target::new(&folder.path().join("certs")).unwrap();
+    let version = target.turn(1).unwrap().make(&target.parent, &target.prefix).unwrap();
+    let [aside, theirs] = ["aside", "theirs"].map(|name| folder.path().join(name));
+    fs::rename(&version.path, &aside).unwrap();
+    fs::create_dir(&theirs).unwrap();
+    symlink("theirs", &version.path).unwrap();
+    fill(&version, &pair("one").public("federated/a.pem", "a"), MODES).unwrap();
+    target.swap(&version).unwrap();
+    assert_eq!(fs::read_dir(&theirs).unwrap().count(), 0);
+    for (name, text) in [("svid.pem", "one"), ("svid_key.pem", "one"), ("federated/a.pem", "a")] {
+        assert_eq!(fs::read_to_string(aside.join(name)).unwrap(), text);
+    }
 }
 
 #[test]

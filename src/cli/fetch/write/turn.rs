@@ -84,7 +84,7 @@ mod tests {
 
     use super::{
         super::{
-            Target, create,
+            Target,
             tests::{MODES, pair, versions},
         },
         *,
@@ -216,16 +216,21 @@ mod tests {
         target.turn(TRIES_MAX).unwrap();
     }
 
+    fn write_private(path: &Path, text: &str) {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
     #[test]
     fn a_lock_that_is_another_file_is_refused_and_left_as_it_is() {
         let folder = Scratch::new();
         let target = Target::new(&folder.path().join("certs")).unwrap();
         let (lock, other) = (folder.path().join(".certs.dayfly-lock"), folder.path().join("other"));
-        create(&lock, b"precious", 0o600).unwrap();
+        write_private(&lock, "precious");
         assert_eq!(target.write(&pair("one"), MODES).unwrap_err().exit(), Exit::Conflict);
         assert_eq!(fs::read_to_string(&lock).unwrap(), "precious");
         fs::remove_file(&lock).unwrap();
-        create(&other, b"", 0o600).unwrap();
+        write_private(&other, "");
         fs::hard_link(&other, &lock).unwrap();
         assert_eq!(target.write(&pair("one"), MODES).unwrap_err().exit(), Exit::Conflict);
         assert_eq!(fs::read_to_string(&other).unwrap(), "");
