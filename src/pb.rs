@@ -21,8 +21,6 @@ use tonic::{
 };
 use tonic_prost::{ProstCodec, ProstDecoder};
 
-use crate::registry::{AgentDraft, GrantDraft, ItemDraft, ToolDraft};
-
 /// The descriptor set of everything below, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
@@ -34,38 +32,6 @@ pub mod workload {
 /// `dayfly.v1`: our own services.
 pub mod admin {
     tonic::include_proto!("dayfly.v1");
-}
-
-/// What somebody wrote of an agent, a tool or a grant. What the daemon gives says nothing here.
-impl From<admin::item::Item> for ItemDraft {
-    fn from(item: admin::item::Item) -> Self {
-        match item {
-            admin::item::Item::Agent(agent) => Self::Agent(AgentDraft {
-                name: agent.name,
-                owner: agent.owner,
-                purpose: agent.purpose,
-                environment: agent.environment,
-                data_class: agent.data_class,
-                review_by: agent.review_by,
-            }),
-            admin::item::Item::Tool(tool) => Self::Tool(ToolDraft {
-                name: tool.name,
-                audience: tool.audience,
-                base_urls: tool.base_urls,
-                scopes: tool.scopes.into_iter().map(|scope| (scope.name, scope.band)).collect(),
-                routes: tool.routes.into_iter().map(|route| (route.route, route.scope)).collect(),
-                encoded_slash: tool.encoded_slash,
-            }),
-            admin::item::Item::Grant(grant) => Self::Grant(GrantDraft {
-                agent: grant.agent,
-                tool: grant.tool,
-                scopes: grant.scopes,
-                datasets: grant.datasets,
-                ttl_max_seconds: grant.ttl_max_seconds,
-                rate_per_minute: grant.rate_per_minute,
-            }),
-        }
-    }
 }
 
 /// Encodes into a buffer of just the message's size.

@@ -62,6 +62,38 @@ pub(super) fn draft(item: Option<pb::Item>) -> Result<ItemDraft, Status> {
     item.and_then(|item| item.item).map(ItemDraft::from).ok_or_else(|| status::invalid("the item is missing"))
 }
 
+/// What somebody wrote of an agent, a tool or a grant. What the daemon gives says nothing here.
+impl From<Inner> for ItemDraft {
+    fn from(item: Inner) -> Self {
+        match item {
+            Inner::Agent(agent) => Self::Agent(AgentDraft {
+                name: agent.name,
+                owner: agent.owner,
+                purpose: agent.purpose,
+                environment: agent.environment,
+                data_class: agent.data_class,
+                review_by: agent.review_by,
+            }),
+            Inner::Tool(tool) => Self::Tool(ToolDraft {
+                name: tool.name,
+                audience: tool.audience,
+                base_urls: tool.base_urls,
+                scopes: tool.scopes.into_iter().map(|scope| (scope.name, scope.band)).collect(),
+                routes: tool.routes.into_iter().map(|route| (route.route, route.scope)).collect(),
+                encoded_slash: tool.encoded_slash,
+            }),
+            Inner::Grant(grant) => Self::Grant(GrantDraft {
+                agent: grant.agent,
+                tool: grant.tool,
+                scopes: grant.scopes,
+                datasets: grant.datasets,
+                ttl_max_seconds: grant.ttl_max_seconds,
+                rate_per_minute: grant.rate_per_minute,
+            }),
+        }
+    }
+}
+
 pub(super) fn put(put: pb::PutItem) -> Result<Put, Status> {
     let stand = match (put.new, put.expected_revision) {
         (true, 0) => Stand::New,

@@ -43,7 +43,7 @@ async fn what_is_made_is_shown_listed_changed_and_deleted() {
     let made = house.make(agent("crew", "payments")).await.unwrap();
     let id = pb::ItemId { kind: pb::ItemKind::Agent.into(), name: "crew".into() };
     assert_eq!(house.catalog().show(id.clone()).await.unwrap().into_inner(), made);
-    let Some(Inner::Agent(mut crew)) = made.item else { unreachable!() };
+    let Some(Inner::Agent(mut crew)) = made.item else { panic!("it is an agent") };
     assert_eq!((crew.state.as_str(), crew.revision, crew.created_by), ("active", 1, OWN));
     crew.purpose = "answers".into();
     let update =

@@ -1,6 +1,6 @@
 //! The services as a client calls them, over a real desk.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod bundles;
 mod catalog;
