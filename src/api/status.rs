@@ -41,6 +41,7 @@ impl From<desk::Error> for Status {
         use desk::Error;
         match error {
             Error::Drafts(_) | Error::Past | Error::Twice(_) | Error::TooManyChanges(_) => invalid(&error.to_string()),
+            Error::Retired(_) => Self::new(Code::FailedPrecondition, error.to_string()),
             Error::Registry(error) => error.into(),
             Error::Stale { .. } => Self::new(Code::Aborted, error.to_string()),
             Error::TooManyEntries(_) => Self::new(Code::Unavailable, format!("{error}; nothing was changed")),

@@ -17,7 +17,9 @@ use super::{
     exit::Exit,
     failure::{Failure, counted},
     link::{Admin, answer},
-    moment, shown,
+    moment,
+    paging::{self, Paging},
+    shown,
 };
 
 /// The verbs.
@@ -105,18 +107,8 @@ pub(crate) struct List {
     /// Only those of this agent
     #[arg(long, value_name = "NAME", default_value = "")]
     agent: String,
-    /// How many at once, at most 1000
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    page_size: u32,
-    /// Where to go on; the answer before told it
-    #[arg(long, value_name = "TOKEN", default_value = "", conflicts_with_all = ["all", "count"])]
-    page_token: String,
-    /// All pages
-    #[arg(long)]
-    all: bool,
-    /// Only how many there are
-    #[arg(long, conflicts_with = "all")]
-    count: bool,
+    #[command(flatten)]
+    paging: Paging,
 }
 
 /// `entry update`
@@ -174,6 +166,9 @@ pub(crate) struct Update {
 /// What the daemon refused.
 pub(crate) async fn run(context: &Context, verb: EntryVerb) -> Result<(), Failure> {
     act(context, verb).await.map_err(|failure| match failure.exit() {
+        Exit::Missing if failure.words().contains(registry::Error::NO_AGENT) => {
+            failure.hint("`dayfly agent list` shows what there is")
+        }
         Exit::Missing => failure.hint("`dayfly entry list` shows what there is"),
         // A changed entry comes with its own advice.
         Exit::Usage if failure.words().contains(Problem::FOREIGN) => failure.hint(FOREIGN_HINT),
@@ -234,15 +229,15 @@ async fn list(context: &Context, list: List) -> Result<(), Failure> {
         hint: list.hint,
         federates_with: list.federates_with,
         agent: list.agent,
-        page_size: if list.all { PAGE_MAX } else { list.page_size },
-        page_token: list.page_token,
-        count_only: list.count,
+        page_size: list.paging.size(),
+        page_token: list.paging.page_token,
+        count_only: list.paging.count,
     };
     let mut page = answer(admin.entries.list(request.clone())).await?;
-    if list.count {
-        return if print.is_json() { print.json(&json!({ "total": page.total })) } else { print.line(page.total) };
+    if list.paging.count {
+        return paging::total(print, page.total);
     }
-    while list.all && !page.next_page_token.is_empty() {
+    while list.paging.all && !page.next_page_token.is_empty() {
         print.progress(format_args!("{} of {} entries", page.entries.len(), page.total));
         request.page_token = page.next_page_token;
         let next = answer(admin.entries.list(request.clone())).await?;
@@ -263,14 +258,7 @@ async fn list(context: &Context, list: List) -> Result<(), Failure> {
         return Ok(());
     }
     shown::rows(print, &page.entries)?;
-    if !page.next_page_token.is_empty() {
-        print.say(format_args!(
-            "{} of {}; go on with --page-token {}",
-            page.entries.len(),
-            page.total,
-            page.next_page_token
-        ));
-    }
+    paging::next(print, page.entries.len(), page.total, &page.next_page_token);
     Ok(())
 }
 
@@ -405,8 +393,6 @@ pub(crate) fn draft(entry: Entry) -> Draft {
 /// The certificate profiles.
 const PROFILES: [&str; 2] = [DEFAULT_PROFILE, "database"];
 pub(crate) const DEFAULT_PROFILE: &str = "spiffe";
-/// The most entries in one answer.
-pub(crate) const PAGE_MAX: u32 = 1000;
 const FOREIGN_HINT: &str =
     "entries name identities of the daemon's own trust domain; --federates-with gives its callers a foreign bundle";
 const ID_HINT: &str = "a SPIFFE ID is written as spiffe://TRUST-DOMAIN/PATH";

@@ -383,8 +383,19 @@ impl Needed {
     /// How many are named.
     pub(crate) const NAMED_MAX: usize = 20;
 
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.first.is_empty()
+    }
+
+    /// With others behind them.
+    pub(super) fn and(mut self, others: impl IntoIterator<Item = String>) -> Self {
+        for other in others {
+            match self.first.len() < Self::NAMED_MAX {
+                true => self.first.push(other),
+                false => self.more += 1,
+            }
+        }
+        self
     }
 }
 
@@ -392,9 +403,7 @@ impl FromIterator<String> for Needed {
     fn from_iter<I: IntoIterator<Item = String>>(all: I) -> Self {
         let mut all: Vec<_> = all.into_iter().collect();
         all.sort();
-        let more = all.len().saturating_sub(Self::NAMED_MAX);
-        all.truncate(Self::NAMED_MAX);
-        Self { first: all, more }
+        Self::default().and(all)
     }
 }
 

@@ -46,10 +46,10 @@ pub(crate) enum Error {
     #[error("there is no {0}")]
     UnknownItem(ItemId),
     /// The name of a new agent, tool or grant is taken.
-    #[error("there is {article} {0} already", article = if let ItemId::Agent(_) = .0 { "an" } else { "a" })]
+    #[error("there is {article} {0} {taken}", taken = Self::TAKEN, article = if let ItemId::Agent(_) = .0 { "an" } else { "a" })]
     ItemTaken(ItemId),
     /// An entry belongs to an agent that there is not.
-    #[error("there is no agent {0} for the entry to belong to")]
+    #[error("there is no agent {0} {no_agent}", no_agent = Self::NO_AGENT)]
     UnknownAgent(Label),
     /// Another tool has the audience or the base URL.
     #[error("the tool {existing} has the {what} `{value}`")]
@@ -62,7 +62,7 @@ pub(crate) enum Error {
         existing: Label,
     },
     /// A grant names a scope that its tool does not have.
-    #[error("the grant {grant} names the scope `{scope}`, which its tool does not have")]
+    #[error("the grant {grant} names the scope `{scope}`, {}", Self::NO_SCOPE)]
     UnknownScope {
         /// Which grant.
         grant: GrantId,
@@ -88,6 +88,12 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// The words behind a scope that a tool does not have.
+    pub(crate) const NO_SCOPE: &str = "which its tool does not have";
+    /// The words between the name of an agent and what an entry needs it for.
+    pub(crate) const NO_AGENT: &str = "for the entry to belong to";
+    /// The words behind a name that is taken.
+    pub(crate) const TAKEN: &str = "already";
     /// The words behind those that need what is to go.
     pub(crate) const NEEDED: &str = "would be left without it";
     /// The words behind a template that another one meets.

@@ -82,6 +82,47 @@ impl ItemDraft {
             Self::Grant(draft) => draft.check().map(ItemSpec::Grant),
         }
     }
+
+    /// Its fields without those of its name, in words: for those who tell what has changed.
+    pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+        let pairs = |pairs: &[(String, String)]| {
+            let pairs: Vec<_> = pairs.iter().map(|(one, other)| format!("{one}={other}")).collect();
+            pairs.join(", ")
+        };
+        match self {
+            Self::Agent(draft) => vec![
+                ("owner", draft.owner.clone()),
+                ("purpose", draft.purpose.clone()),
+                ("environment", draft.environment.clone()),
+                ("data_class", draft.data_class.clone()),
+                ("review_by", draft.review_by.to_string()),
+            ],
+            Self::Tool(draft) => vec![
+                ("audience", draft.audience.clone()),
+                ("base_urls", draft.base_urls.join(" ")),
+                ("scopes", pairs(&draft.scopes)),
+                ("routes", pairs(&draft.routes)),
+                ("encoded_slash", draft.encoded_slash.to_string()),
+            ],
+            Self::Grant(draft) => vec![
+                ("scopes", draft.scopes.join(" ")),
+                ("datasets", draft.datasets.join(" ")),
+                ("ttl_max_seconds", draft.ttl_max_seconds.to_string()),
+                ("rate_per_minute", draft.rate_per_minute.to_string()),
+            ],
+        }
+    }
+}
+
+/// The way back: what was checked once passes again.
+impl From<&ItemSpec> for ItemDraft {
+    fn from(spec: &ItemSpec) -> Self {
+        match spec {
+            ItemSpec::Agent(spec) => Self::Agent(AgentDraft::from(spec)),
+            ItemSpec::Tool(spec) => Self::Tool(ToolDraft::from(spec)),
+            ItemSpec::Grant(spec) => Self::Grant(GrantDraft::from(spec)),
+        }
+    }
 }
 
 impl ItemSpec {

@@ -33,24 +33,24 @@ mod template;
 mod tool;
 mod unix;
 
-pub(crate) use agent::{Agent, AgentDraft, AgentSpec, State};
+pub(crate) use agent::{Agent, AgentDraft, State};
 pub(crate) use asked::{Asked, Mark};
-pub(crate) use catalog::{Catalog, Needed};
+pub(crate) use catalog::Catalog;
 pub(crate) use draft::{Draft, Problem, Problems};
 pub(crate) use entry::{Change, Entry, EntryId, Spec};
 pub(crate) use error::Error;
 pub(crate) use flaw::Flaw;
-pub(crate) use grant::{Grant, GrantDraft, GrantId, GrantSpec};
+pub(crate) use grant::{Grant, GrantDraft, GrantId};
 pub(crate) use granted::{Given, Granted, IDENTITIES_MAX, Withheld, granted};
 pub(crate) use image::{Image, ImageSet};
 pub(crate) use item::{Item, ItemDraft, ItemId, ItemSpec};
 pub(crate) use label::Label;
 pub(crate) use name::Name;
-pub(crate) use scope::{Band, Lifetime, Scope};
+pub(crate) use scope::{Band, Scope};
 pub(crate) use selector::Selector;
 pub(crate) use selectors::Selectors;
 pub(crate) use snapshot::Snapshot;
-pub(crate) use tool::{Tool, ToolDraft, ToolSpec};
+pub(crate) use tool::{Tool, ToolDraft};
 
 #[cfg(test)]
 pub(crate) use granted::Why;

@@ -95,7 +95,14 @@ impl Snapshot {
     pub(crate) fn apply(&self, revision: u64, changes: &[Change]) -> Result<Self, Error> {
         let mut next = self.clone();
         next.revision = revision;
-        next.catalog = self.catalog.apply(changes)?;
+        next.catalog = self.catalog.apply(changes).map_err(|error| match error {
+            // Whoever is told what hangs on an agent wants to hear of all of it.
+            Error::InUse { item: ItemId::Agent(name), by } => {
+                let entries = self.named_entries_of(&name);
+                Error::InUse { item: ItemId::Agent(name), by: by.and(entries) }
+            }
+            error => error,
+        })?;
         for change in changes {
             match change {
                 Change::Create(entry) => {
@@ -261,9 +268,14 @@ impl Snapshot {
         }
         let Some(first) = self.entries_of(&agents).next() else { return Ok(()) };
         let Some(agent) = &first.spec.agent else { return Ok(()) };
-        let of_it = BTreeSet::from([agent.clone()]);
-        let by = self.entries_of(&of_it).map(|entry| format!("the entry {}", entry.id)).collect();
+        let by = self.named_entries_of(agent).into_iter().collect();
         Err(Error::InUse { item: ItemId::Agent(agent.clone()), by })
+    }
+
+    /// In words, for those who are to hear what hangs on an agent.
+    fn named_entries_of(&self, agent: &Label) -> Vec<String> {
+        let agents = BTreeSet::from([agent.clone()]);
+        self.entries_of(&agents).map(|entry| format!("the entry {}", entry.id)).collect()
     }
 
     fn insert(&mut self, entry: Entry) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use std::{str::FromStr as _, time::SystemTime};
 
 use tonic::Status;
 
+use super::items;
 use crate::{
     api::status,
     issuance::desk::{Amendment, Order},
@@ -65,6 +66,8 @@ pub(crate) fn order(request: pb::ApplyEntriesRequest) -> Result<Order, Status> {
         create: request.create.into_iter().map(|entry| new_draft(Some(entry))).collect::<Result<_, _>>()?,
         update: request.update.into_iter().map(amendment).collect::<Result<_, _>>()?,
         delete: request.delete.iter().map(|id| entry_id(id)).collect::<Result<_, _>>()?,
+        put: request.put.into_iter().map(items::put).collect::<Result<_, _>>()?,
+        remove: request.remove.iter().map(items::id).collect::<Result<_, _>>()?,
         dry_run: request.dry_run,
     })
 }
