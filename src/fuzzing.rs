@@ -21,11 +21,16 @@ use crate::{
         AUDIENCE_BYTES_MAX, Audiences, Question, Wanted,
         foreign::{self, DOCUMENT_BYTES_MAX},
     },
+    oauth::{
+        access::{self, Draft as TokenDraft},
+        dpop::{PROOF_BYTES_MAX, TOKEN_ID_BYTES, Unproved},
+        target::{Base, Route, Target, URL_BYTES_MAX},
+    },
     pb,
     registry::{Draft, Selector, Selectors, Template},
     spiffe::{
         ID_BYTES_MAX, Id, TrustDomain, document,
-        jose::{Jwk, TOKEN_BYTES_MAX, Unverified},
+        jose::{Jwk, Signer, SigningAlgorithm, TOKEN_BYTES_MAX, Unverified},
         json::{self, agreement::is_shared},
         jwt, wit,
         x509::{
@@ -167,14 +172,7 @@ pub fn jws(bytes: &[u8]) -> bool {
         assert!(jwt.is_err() && wit.is_err());
         return false;
     }
-    // There is one spelling of it, and another reader sees the same in it.
-    assert!(token.len() <= TOKEN_BYTES_MAX && token.is_ascii());
-    let parts = token.split('.').map(|part| BASE64URL_NOPAD.decode(part.as_bytes()));
-    let parts: Vec<_> = parts.collect::<Result<_, _>>().expect("each part is base64url");
-    assert_eq!(parts.iter().map(|part| BASE64URL_NOPAD.encode(part)).collect::<Vec<_>>().join("."), token);
-    for part in parts.iter().take(2) {
-        assert!(is_shared(&json::parse(part, TOKEN_BYTES_MAX).expect("it was read"), part));
-    }
+    check_compact(token);
     if let Ok(validated) = &jwt {
         assert!(validated.id.is_in(&own) && validated.expires_at > now && validated.claims.has("aud"));
     }
@@ -182,6 +180,120 @@ pub fn jws(bytes: &[u8]) -> bool {
         assert!(unproved.key().algorithm().is_some());
     }
     jwt.is_ok() || wit.is_ok()
+}
+
+/// There is one spelling of a compact JWS, and another reader sees the same in it.
+fn check_compact(token: &str) {
+    assert!(token.len() <= TOKEN_BYTES_MAX && token.is_ascii());
+    let parts = token.split('.').map(|part| BASE64URL_NOPAD.decode(part.as_bytes()));
+    let parts: Vec<_> = parts.collect::<Result<_, _>>().expect("each part is base64url");
+    assert_eq!(parts.iter().map(|part| BASE64URL_NOPAD.encode(part)).collect::<Vec<_>>().join("."), token);
+    for part in parts.iter().take(2) {
+        assert!(is_shared(&json::parse(part, TOKEN_BYTES_MAX).expect("it was read"), part));
+    }
+}
+
+/// The value of a `DPoP` header: what is read is no token of another kind, and what is proved is what was read.
+#[must_use]
+pub fn proof(bytes: &[u8]) -> bool {
+    let Ok(value) = str::from_utf8(bytes) else { return false };
+    let Ok(unproved) = Unproved::parse(value) else { return false };
+    assert!(value.len() <= PROOF_BYTES_MAX && value.split('.').count() == 3);
+    check_compact(value);
+    assert!(access::Unverified::parse(value).is_err() && Unverified::parse(value).is_err());
+    let (key, nonce) = (unproved.thumbprint(), unproved.nonce().map(str::to_owned));
+    assert!(nonce.is_none_or(|nonce| nonce.bytes().all(|byte| byte.is_ascii_graphic())));
+    if let Ok(proof) = unproved.prove() {
+        assert_eq!(proof.thumbprint(), key);
+        assert!(TOKEN_ID_BYTES.contains(&proof.token_id().len()));
+    }
+    true
+}
+
+/// An access token, judged with the key of RFC 7515 A.3 under the `kid` `dfly-fuzz`. What is read is written again as the
+/// same. Answers whether it is good.
+#[must_use]
+pub fn access(bytes: &[u8]) -> bool {
+    let Ok(token) = str::from_utf8(bytes) else { return false };
+    let Ok(unverified) = access::Unverified::parse(token) else { return false };
+    assert!(token.len() <= access::TOKEN_BYTES_MAX && token.starts_with(access::CONSTANT_PREFIX));
+    check_compact(token);
+    assert!(Unproved::parse(token).is_err());
+    let read = unverified.unverified_claims().clone();
+    let draft = TokenDraft {
+        issuer: &read.issuer,
+        subject: &read.subject,
+        audience: &read.audience,
+        client: &read.client,
+        scopes: &read.scopes,
+        key: read.key,
+        session: read.session.as_deref(),
+        token_id: read.token_id,
+        expires_at: read.expires_at,
+    };
+    let again = access::issue(&draft, &Unsigned, read.issued_at).expect("what is read can be written");
+    let again = access::Unverified::parse(&again).expect("what is written can be read");
+    assert_eq!(*again.unverified_claims(), read);
+    let key = Jwk::parse(RFC_7515_A_3).expect("a good key");
+    let own = TrustDomain::parse("example.org").expect("a good name");
+    let keys = access::Keys::new(own, [("dfly-fuzz".to_owned(), key)]).expect("one key");
+    assert!(again.verify(&read.issuer, &keys).is_err(), "it is not signed");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let judged = unverified.verify("https://example.org/oauth", &keys);
+    judged.is_ok_and(|claims| claims.check("https://api.example.org", now).is_ok())
+}
+
+/// Who signs nothing.
+struct Unsigned;
+
+impl Signer for Unsigned {
+    fn algorithm(&self) -> SigningAlgorithm {
+        SigningAlgorithm::Es256
+    }
+
+    fn key_id(&self) -> &'static str {
+        "dfly-fuzz"
+    }
+
+    fn sign(&self, _: &[u8]) -> Option<Vec<u8>> {
+        Some(vec![0; 64])
+    }
+}
+
+/// URLs of requests, proofs and tools, and routes: what is accepted has one spelling, which is accepted as the same.
+#[must_use]
+pub fn target(bytes: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(bytes) else { return false };
+    if let Ok(route) = Route::parse(text) {
+        assert_eq!(Route::parse(&route.to_string()).as_ref(), Ok(&route));
+        let written = route.to_string();
+        let (method, path) = written.split_once(' ').expect("a method and a path");
+        assert!(route.fits(method, path), "a star stands for itself, too");
+        return true;
+    }
+    let Ok(read) = Target::parse(text) else {
+        assert!(Target::parse_htu(text).is_err() && Base::parse(text).is_err());
+        return false;
+    };
+    assert!(text.len() <= URL_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic()));
+    assert_eq!(Target::parse_htu(text).is_ok(), !text.contains('?'));
+    let written = read.to_string();
+    assert_eq!((Target::parse(&written).as_ref(), Target::parse_htu(&written).as_ref()), (Ok(&read), Ok(&read)));
+    // Nothing that somebody might resolve, however often it is decoded.
+    let segments: Vec<&str> = read.path().split('/').skip(1).collect();
+    for (at, segment) in segments.iter().enumerate() {
+        assert!(!matches!(*segment, "." | "..") && (!segment.is_empty() || at + 1 == segments.len()));
+        assert!(!segment.contains(['\\', ';', '?', '#']));
+    }
+    assert_eq!(
+        read.has_encoded_slash(),
+        text.split('?').next().is_some_and(|path| path.to_ascii_lowercase().contains("%2f"))
+    );
+    if let Ok(base) = Base::parse(text) {
+        assert_eq!(Base::parse(&base.to_string()).as_ref(), Ok(&base));
+        assert_eq!(base.relative(&read), Some("/"));
+    }
+    true
 }
 
 /// The bundle of a foreign trust domain as an admin gives it, JSON or PEM: what was taken is kept and read again as the
@@ -451,6 +563,21 @@ mod tests {
     #[test]
     fn the_corpus_of_tokens_runs() {
         run("jws", super::jws);
+    }
+
+    #[test]
+    fn the_corpus_of_proofs_runs() {
+        run("proof", super::proof);
+    }
+
+    #[test]
+    fn the_corpus_of_access_tokens_runs() {
+        run("access", super::access);
+    }
+
+    #[test]
+    fn the_corpus_of_targets_runs() {
+        run("target", super::target);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #[doc(hidden)]
 pub mod cli;
 pub mod daemon;
+pub mod oauth;
 pub mod spiffe;
 
 pub(crate) mod api;

@@ -7,26 +7,40 @@ use std::{
 };
 
 /// Which rooms a room may import. What is not listed here is not a room.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("spiffe", &[]),
-    ("registry", &["spiffe"]),
-    ("policy", &["spiffe", "registry"]),
+    ("oauth", &["spiffe"]),
+    ("registry", &["spiffe", "oauth"]),
+    ("policy", &["spiffe", "oauth", "registry"]),
     ("sys", &[]),
     ("attest", &["registry", "sys"]),
-    ("authority", &["spiffe", "registry", "policy", "sys", "store"]),
-    ("store", &["spiffe", "registry", "policy", "sys"]),
+    ("authority", &["spiffe", "oauth", "registry", "policy", "sys", "store"]),
+    ("store", &["spiffe", "oauth", "registry", "policy", "sys"]),
     ("audit", &["spiffe", "sys"]),
-    ("issuance", &["spiffe", "registry", "policy", "sys", "attest", "authority", "store", "audit"]),
-    ("api", &["spiffe", "registry", "policy", "sys", "pb", "issuance", "attest", "authority", "audit"]),
+    ("issuance", &["spiffe", "oauth", "registry", "policy", "sys", "attest", "authority", "store", "audit"]),
+    ("api", &["spiffe", "oauth", "registry", "policy", "sys", "pb", "issuance", "attest", "authority", "audit"]),
     (
         "daemon",
-        &["spiffe", "registry", "policy", "sys", "attest", "authority", "store", "audit", "issuance", "api", "pb"],
+        &[
+            "spiffe",
+            "oauth",
+            "registry",
+            "policy",
+            "sys",
+            "attest",
+            "authority",
+            "store",
+            "audit",
+            "issuance",
+            "api",
+            "pb",
+        ],
     ),
-    ("cli", &["spiffe", "registry", "sys", "pb", "daemon", "audit"]),
+    ("cli", &["spiffe", "oauth", "registry", "sys", "pb", "daemon", "audit"]),
 ];
 
 /// Rooms without async, files, environment or clock: they take what they need as arguments.
-const PURE: [&str; 3] = ["spiffe", "registry", "policy"];
+const PURE: [&str; 4] = ["spiffe", "oauth", "registry", "policy"];
 const IMPURE: [&str; 9] = [
     "async fn",
     ".await",

@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Something that an operator does.
 pub(crate) enum Change {
     /// An entry is as this from now on, found by its ID.
-    Entry(Entry),
+    Entry(Box<Entry>),
     Bundle(SetBundleRequest),
 }
 
@@ -108,7 +108,7 @@ impl Daemon {
                 last = process::moment();
                 match change {
                     Change::Entry(entry) => {
-                        let update = UpdateEntryRequest { entry: Some(entry), expected_revision: 0 };
+                        let update = UpdateEntryRequest { entry: Some(*entry), expected_revision: 0 };
                         entries.update(update).await?;
                     }
                     Change::Bundle(bundle) => {

@@ -135,7 +135,7 @@ impl Site {
 
     fn next_entry(&mut self) -> Change {
         self.entry.hint = foreign::mark(next(&mut self.truth.entry));
-        Change::Entry(self.entry.clone())
+        Change::Entry(Box::new(self.entry.clone()))
     }
 
     fn next_bundle(&mut self) -> Result<Change> {

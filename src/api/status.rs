@@ -41,6 +41,7 @@ impl From<desk::Error> for Status {
         use desk::Error;
         match error {
             Error::Drafts(_) | Error::Past | Error::Twice(_) | Error::TooManyChanges(_) => invalid(&error.to_string()),
+            Error::Retired(_) => Self::new(Code::FailedPrecondition, error.to_string()),
             Error::Registry(error) => error.into(),
             Error::Stale { .. } => Self::new(Code::Aborted, error.to_string()),
             Error::TooManyEntries(_) => Self::new(Code::Unavailable, format!("{error}; nothing was changed")),
@@ -80,11 +81,15 @@ impl From<registry::Error> for Status {
         use registry::Error;
         let code = match error {
             Error::EntryId(_) => Code::InvalidArgument,
-            Error::UnknownEntry(_) => Code::NotFound,
-            Error::IdTaken(_) | Error::Duplicate { .. } | Error::HintTaken { .. } | Error::Overlap { .. } => {
-                Code::AlreadyExists
-            }
-            Error::TooManyTemplates => Code::Unavailable,
+            Error::UnknownEntry(_) | Error::UnknownItem(_) | Error::UnknownAgent(_) => Code::NotFound,
+            Error::IdTaken(_)
+            | Error::Duplicate { .. }
+            | Error::HintTaken { .. }
+            | Error::Overlap { .. }
+            | Error::ItemTaken(_)
+            | Error::PlaceTaken { .. } => Code::AlreadyExists,
+            Error::UnknownScope { .. } | Error::InUse { .. } => Code::FailedPrecondition,
+            Error::TooManyTemplates | Error::TooMany { .. } => Code::Unavailable,
         };
         Self::new(code, words(&error.to_string()))
     }

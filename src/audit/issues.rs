@@ -152,7 +152,14 @@ mod tests {
 
     fn identity(serial: &str) -> IdentityIssued {
         let spiffe_id = Id::parse("spiffe://example.org/a").unwrap();
-        IdentityIssued { spiffe_id, entry: "e".into(), revision: 1, serial: serial.into(), not_after: at(9_000) }
+        IdentityIssued {
+            spiffe_id,
+            entry: "e".into(),
+            revision: 1,
+            serial: serial.into(),
+            not_after: at(9_000),
+            access: None,
+        }
     }
 
     /// Issues of a party that has spent its bytes, and counts from record 9 on.

@@ -61,7 +61,7 @@ pub(crate) enum Record {
     Authority {
         /// `prepared`, `activated`, `retired`, `removed`.
         event: &'static str,
-        /// What it signs as: `root`, `issuing`, `jwt`, `wit`.
+        /// What it signs as: `root`, `issuing`, `jwt`, `wit`, `access`.
         role: &'static str,
         /// Its key's identifier, lower-case hex.
         id: String,
@@ -93,11 +93,29 @@ pub(crate) struct IdentityIssued {
     pub(crate) entry: String,
     /// That entry's revision.
     pub(crate) revision: u64,
-    /// Lower-case hex: a certificate's serial number, or a hash of a token.
+    /// Lower-case hex: a certificate's serial number, a hash of an SVID that is a token, or the `jti` of an access token.
     pub(crate) serial: String,
     /// The last second of its life.
     #[serde(serialize_with = "as_time")]
     pub(crate) not_after: SystemTime,
+    /// Of an access token, what it is good for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) access: Option<AccessIssued>,
+}
+
+/// What an access token is good for.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct AccessIssued {
+    /// Which agent has it.
+    pub(crate) agent: String,
+    /// For which tool.
+    pub(crate) tool: String,
+    /// For what there.
+    pub(crate) scopes: Vec<String>,
+    /// The thumbprint of its holder's key (RFC 7638), base64url.
+    pub(crate) jkt: String,
+    /// How long it lives.
+    pub(crate) lifetime_seconds: u64,
 }
 
 /// A process on this node, as it was attested.

@@ -26,6 +26,9 @@ pub(crate) enum Error {
     /// The token that was made does not verify; it does not leave.
     #[error("the token that was made does not verify")]
     TokenUnverified(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It would be longer than its readers read.
+    #[error("the token would have {bytes} bytes, which are too many")]
+    TooLong { bytes: usize },
     /// Two keys for tokens have one name.
     #[error("the keys for tokens make no bundle")]
     TokenKeys(#[from] crate::spiffe::jose::BundleError),

@@ -13,6 +13,7 @@ use super::{
     signer::Key,
 };
 use crate::{
+    oauth::access,
     policy::{Credential, Permit},
     spiffe::{
         Id, jwt, wit,
@@ -33,6 +34,7 @@ pub(crate) struct Keyring {
     bundle: Bundle,
     jwt: Option<TokenKeys<jwt::Profile>>,
     wit: Option<TokenKeys<wit::Profile>>,
+    access: Option<TokenKeys<access::Profile>>,
 }
 
 /// An X.509-SVID with its key.
@@ -54,7 +56,7 @@ pub(crate) struct Svid {
 impl Keyring {
     /// Signs with `active`; trusts `bundle`, in which `active` or its issuer is.
     pub(crate) fn new(active: Arc<Signer>, bundle: Bundle) -> Self {
-        Self { active, bundle, jwt: None, wit: None }
+        Self { active, bundle, jwt: None, wit: None, access: None }
     }
 
     /// The same, with keys for tokens.
@@ -62,8 +64,9 @@ impl Keyring {
         self,
         jwt: Option<TokenKeys<jwt::Profile>>,
         wit: Option<TokenKeys<wit::Profile>>,
+        access: Option<TokenKeys<access::Profile>>,
     ) -> Self {
-        Self { jwt, wit, ..self }
+        Self { jwt, wit, access, ..self }
     }
 
     /// Whether it signs with the same keys and trusts the same ones.
@@ -78,6 +81,7 @@ impl Keyring {
             && self.bundle == other.bundle
             && same(self.jwt.as_ref(), other.jwt.as_ref())
             && same(self.wit.as_ref(), other.wit.as_ref())
+            && same(self.access.as_ref(), other.access.as_ref())
     }
 
     /// The keys for JWT-SVIDs; `None` while none could be made.
@@ -98,6 +102,16 @@ impl Keyring {
     /// The WIT keys, likewise.
     pub(crate) fn wit_bundle(&self) -> Bytes {
         self.wit.as_ref().map_or(NO_KEYS, |keys| keys.document().clone())
+    }
+
+    /// The keys for access tokens; `None` while none could be made. They are in no bundle of SPIFFE's.
+    pub(crate) fn access(&self) -> Option<&TokenKeys<access::Profile>> {
+        self.access.as_ref()
+    }
+
+    /// The same as a JWK Set for OAuth clients, JSON; without keys it is `{"keys":[]}`.
+    pub(crate) fn access_keys(&self) -> Bytes {
+        self.access.as_ref().map_or(NO_KEYS, |keys| keys.document().clone())
     }
 
     /// The authorities of our own trust domain.

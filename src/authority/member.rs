@@ -35,7 +35,7 @@ pub(super) struct Authority {
 pub(crate) struct Event {
     /// `prepared`, `activated`, `retired`, `removed`.
     pub(crate) event: &'static str,
-    /// `root`, `issuing`, `jwt`, `wit`.
+    /// `root`, `issuing`, `jwt`, `wit`, `access`.
     pub(crate) role: &'static str,
     pub(crate) id: AuthorityId,
     pub(crate) not_after: SystemTime,
@@ -45,7 +45,7 @@ pub(crate) struct Event {
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
     pub(crate) id: AuthorityId,
-    /// `root`, `issuing`, `jwt` or `wit`.
+    /// `root`, `issuing`, `jwt`, `wit` or `access`.
     pub(crate) kind: &'static str,
     /// `prepared`, `active` or `retired`.
     pub(crate) slot: &'static str,
@@ -154,8 +154,8 @@ fn token_key(
 ) -> Result<Option<Arc<TokenKey>>, Error> {
     match kind {
         AuthorityKind::Root | AuthorityKind::Issuing => Ok(None),
-        AuthorityKind::Jwt | AuthorityKind::Wit => {
-            let key = TokenKey::new(signer.id.clone(), algorithm, pkcs8, signer.not_before, signer.not_after)?;
+        AuthorityKind::Jwt | AuthorityKind::Wit | AuthorityKind::Access => {
+            let key = TokenKey::new(signer.id.clone(), kind, algorithm, pkcs8, signer.not_before, signer.not_after)?;
             Ok(Some(Arc::new(key)))
         }
     }
@@ -208,7 +208,7 @@ pub(super) fn check_chains(authorities: &[Authority], now: SystemTime) -> Result
 pub(super) fn check_layout(layout: Layout, authorities: &[Authority]) -> Result<(), Error> {
     for one in authorities {
         let found = match one.kind {
-            AuthorityKind::Jwt | AuthorityKind::Wit => continue,
+            AuthorityKind::Jwt | AuthorityKind::Wit | AuthorityKind::Access => continue,
             AuthorityKind::Issuing => Layout::Rooted,
             AuthorityKind::Root => match path_length(&one.signer.certificate).map_err(Error::Profile)? {
                 Some(0) => Layout::SelfSigned,

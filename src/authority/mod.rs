@@ -3,6 +3,7 @@
 //! The embedded authority has a root (in the bundle, years) and an issuing CA (online, replaced daily), or one tier
 //! that is both. What signs now is an immutable [`Keyring`]; its owner task replaces it whole.
 
+mod access;
 mod algorithm;
 mod certificate;
 mod error;
@@ -16,6 +17,7 @@ mod slots;
 mod token;
 mod tokens;
 
+pub(crate) use access::AccessToken;
 pub(crate) use algorithm::Algorithm;
 pub(crate) use certificate::{ISSUING_TTL_MIN, ROOT_TTL_MIN, Serial, issuing_certificate, root_certificate};
 pub(crate) use error::Error;

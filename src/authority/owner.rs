@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Algorithm, AuthorityId, Error, Event, Key, Keyring, Listed, Signer, issuing_certificate,
+    Algorithm, AuthorityId, Error, Event, Key, Keyring, Listed, Signer, access, issuing_certificate,
     keys::Keys,
     member::{Authority, check_chains, check_layout, events},
     root_certificate,
@@ -177,8 +177,9 @@ impl Roster {
             true => self.settle_kind(AuthorityKind::Wit, Succession::Anchor, outlet).await,
             false => self.run_out(AuthorityKind::Wit, outlet).await,
         };
+        let access = self.settle_kind(AuthorityKind::Access, Succession::Anchor, outlet).await;
         self.say_if_early();
-        Ok(anchors?.min(issuing?).min(jwt?).min(wit?))
+        Ok(anchors?.min(issuing?).min(jwt?).min(wit?).min(access?))
     }
 
     /// Removes those of a kind that is not wanted any more, each at its end.
@@ -228,7 +229,11 @@ impl Roster {
     /// Makes a new authority. An anchor is in the bundle from now on, long before it signs.
     async fn prepare(&mut self, kind: AuthorityKind, now: SystemTime, outlet: Option<&Outlet>) -> Result<(), Error> {
         let Settings { trust_domain, algorithm, issuing_ttl, root_ttl, token_key_ttl, layout, .. } = &self.settings;
-        let key = Key::generate(*algorithm)?;
+        let algorithm = match kind {
+            AuthorityKind::Access => access::ALGORITHM,
+            _ => *algorithm,
+        };
+        let key = Key::generate(algorithm)?;
         let certificate = match (kind, layout) {
             (AuthorityKind::Root, Layout::Rooted) => root_certificate(trust_domain, &key, 1, now, *root_ttl)?,
             (AuthorityKind::Root, Layout::SelfSigned) => root_certificate(trust_domain, &key, 0, now, *issuing_ttl)?,
@@ -236,12 +241,12 @@ impl Roster {
                 let root = self.active(AuthorityKind::Root).ok_or(Error::NoRoot)?;
                 issuing_certificate(trust_domain, &key, &root, now, *issuing_ttl)?
             }
-            (AuthorityKind::Jwt | AuthorityKind::Wit, _) => {
+            (AuthorityKind::Jwt | AuthorityKind::Wit | AuthorityKind::Access, _) => {
                 root_certificate(trust_domain, &key, 0, now, *token_key_ttl)?
             }
         };
         let pkcs8 = key.to_pkcs8()?;
-        let made = Authority::prepared(kind, *algorithm, key, certificate, trust_domain)?;
+        let made = Authority::prepared(kind, algorithm, key, certificate, trust_domain)?;
         self.keys.write(&made.signer.id, &pkcs8)?;
         if let Err(error) = self.save(vec![made.row(now)]).await {
             // Only what the store certainly does not know may go at once.
@@ -354,7 +359,7 @@ impl Roster {
     fn ring(&self) -> Result<Keyring, Error> {
         let ring = Keyring::new(self.signer().ok_or(Error::NoSigner)?, self.bundle()?);
         let wit = if self.settings.signs_wit { self.token_keys(AuthorityKind::Wit)? } else { None };
-        Ok(ring.with_tokens(self.token_keys(AuthorityKind::Jwt)?, wit))
+        Ok(ring.with_tokens(self.token_keys(AuthorityKind::Jwt)?, wit, self.token_keys(AuthorityKind::Access)?))
     }
 
     fn token_keys<U: Usage>(&self, kind: AuthorityKind) -> Result<Option<TokenKeys<U>>, Error> {

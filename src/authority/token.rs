@@ -14,17 +14,20 @@ use bytes::Bytes;
 
 use super::{Algorithm, AuthorityId, Error, keyring::LIFE_MIN, sample::Sample};
 use crate::{
+    oauth::access,
     policy::Permit,
     spiffe::{
         TrustDomain,
         jose::{self, Bundle, Jwk, SigningAlgorithm, Usage},
     },
+    store::AuthorityKind,
     sys::Secret,
 };
 
-/// A key that signs tokens. Its `kid` is its authority's name.
+/// A key that signs tokens. Its `kid` is its authority's name, with a brand before it where scanners look for one.
 pub(crate) struct TokenKey {
     id: AuthorityId,
+    key_id: String,
     algorithm: SigningAlgorithm,
     pair: EcdsaKeyPair,
     public: Jwk,
@@ -34,12 +37,13 @@ pub(crate) struct TokenKey {
 }
 
 impl TokenKey {
-    /// The key of a PKCS#8 document, DER, under the name and for the time of its authority.
+    /// The key of a PKCS#8 document, DER, under the name and for the time of its authority, whose kind it is of.
     ///
     /// # Errors
     /// When it is no key pair of this algorithm.
     pub(super) fn new(
         id: AuthorityId,
+        kind: AuthorityKind,
         algorithm: Algorithm,
         pkcs8: &Secret,
         not_before: SystemTime,
@@ -47,19 +51,37 @@ impl TokenKey {
     ) -> Result<Self, Error> {
         let pair = EcdsaKeyPair::from_pkcs8(algorithm.token_signing(), pkcs8.expose()).map_err(|_| Error::Key)?;
         let public = Jwk::from_point(pair.public_key().as_ref()).map_err(|_| Error::Key)?;
-        let sample = Sample::default();
-        Ok(Self { id, algorithm: algorithm.of_tokens(), pair, public, not_before, not_after, sample })
+        let (algorithm, sample) = (algorithm.of_tokens(), Sample::default());
+        let (key_id, public) = match kind {
+            AuthorityKind::Access => {
+                (access::key_id(&public), public.for_algorithm(algorithm.into()).map_err(|_| Error::Key)?)
+            }
+            _ => (id.as_str().to_owned(), public),
+        };
+        Ok(Self { id, key_id, algorithm, pair, public, not_before, not_after, sample })
     }
 
-    /// When a token ends that is signed now: as the permit says, and not after the key.
+    /// When an SVID ends that is signed now: as the permit says, and not after the key. Its end is a whole second, so it
+    /// has two of them, or it is none.
     pub(super) fn end(&self, permit: &Permit, now: SystemTime) -> Result<SystemTime, Error> {
+        self.end_of(now + permit.ttl(), permit.expires_at(), LIFE_MIN + Duration::from_secs(1), now)
+    }
+
+    /// When a token ends that is signed now and may last until `end`: not after the key, nor after `expires_at`.
+    pub(super) fn end_of(
+        &self,
+        end: SystemTime,
+        expires_at: Option<SystemTime>,
+        least: Duration,
+        now: SystemTime,
+    ) -> Result<SystemTime, Error> {
         if now < self.not_before {
             return Err(Error::Early);
         }
-        let ends = [Some(now + permit.ttl()), permit.expires_at(), Some(self.not_after)];
+        let ends = [Some(end), expires_at, Some(self.not_after)];
         let end = ends.into_iter().flatten().min().unwrap_or(now);
         match end.duration_since(now).unwrap_or_default() {
-            left if left < LIFE_MIN + Duration::from_secs(1) => Err(Error::Expiring),
+            left if left.is_zero() || left < least => Err(Error::Expiring),
             _ => Ok(end),
         }
     }
@@ -71,7 +93,7 @@ impl jose::Signer for TokenKey {
     }
 
     fn key_id(&self) -> &str {
-        self.id.as_str()
+        &self.key_id
     }
 
     fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
@@ -104,7 +126,7 @@ impl<U: Usage> TokenKeys<U> {
         active: Arc<TokenKey>,
         all: impl IntoIterator<Item = Arc<TokenKey>>,
     ) -> Result<Self, Error> {
-        let keys = all.into_iter().map(|key| (key.id.as_str().to_owned(), key.public.clone()));
+        let keys = all.into_iter().map(|key| (key.key_id.clone(), key.public.clone()));
         let bundle = Bundle::new(trust_domain, keys)?;
         let document = bundle.to_json().into();
         Ok(Self { active, bundle, document })

@@ -75,12 +75,15 @@ pub(crate) fn holder_key() -> Result<PrivateJwk, Error> {
     PrivateJwk::from_pkcs8(SigningAlgorithm::Es256, pkcs8.expose()).map_err(|_| Error::Key)
 }
 
-fn proved<E: std::error::Error + Send + Sync + 'static>(key: &TokenKey, verified: Result<(), E>) -> Result<(), Error> {
+pub(super) fn proved<E: std::error::Error + Send + Sync + 'static>(
+    key: &TokenKey,
+    verified: Result<(), E>,
+) -> Result<(), Error> {
     key.sample.prove(verified.is_ok());
     verified.map_err(|error| Error::TokenUnverified(Box::new(error)))
 }
 
-fn made(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(super) fn made(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Token(Box::new(error))
 }
 

@@ -17,7 +17,9 @@ use super::{
     exit::Exit,
     failure::{Failure, counted},
     link::{Admin, answer},
-    moment, shown,
+    moment,
+    paging::{self, Paging},
+    shown,
 };
 
 /// The verbs.
@@ -79,6 +81,9 @@ pub(crate) struct Add {
     /// When it ends: 30d or +2h from now, a time as 2027-01-31T12:00:00Z, or Unix seconds
     #[arg(long, visible_alias = "expires-at", value_name = "WHEN", value_parser = moment::end)]
     expires: Option<u64>,
+    /// The registered agent that its callers are
+    #[arg(long, value_name = "NAME", default_value = "")]
+    agent: String,
 }
 
 /// `entry list`
@@ -99,18 +104,11 @@ pub(crate) struct List {
     /// Only those that federate with this trust domain
     #[arg(long, value_name = "TRUST_DOMAIN", default_value = "")]
     federates_with: String,
-    /// How many at once, at most 1000
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    page_size: u32,
-    /// Where to go on; the answer before told it
-    #[arg(long, value_name = "TOKEN", default_value = "", conflicts_with_all = ["all", "count"])]
-    page_token: String,
-    /// All pages
-    #[arg(long)]
-    all: bool,
-    /// Only how many there are
-    #[arg(long, conflicts_with = "all")]
-    count: bool,
+    /// Only those of this agent
+    #[arg(long, value_name = "NAME", default_value = "")]
+    agent: String,
+    #[command(flatten)]
+    paging: Paging,
 }
 
 /// `entry update`
@@ -157,6 +155,9 @@ pub(crate) struct Update {
     /// When it ends: 30d or +2h from now, a time as 2027-01-31T12:00:00Z, Unix seconds, or never
     #[arg(long, visible_alias = "expires-at", value_name = "WHEN", value_parser = moment::end)]
     expires: Option<u64>,
+    /// Another agent that its callers are; '' for none
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
 }
 
 /// Runs one of the verbs.
@@ -165,6 +166,9 @@ pub(crate) struct Update {
 /// What the daemon refused.
 pub(crate) async fn run(context: &Context, verb: EntryVerb) -> Result<(), Failure> {
     act(context, verb).await.map_err(|failure| match failure.exit() {
+        Exit::Missing if failure.words().contains(registry::Error::NO_AGENT) => {
+            failure.hint("`dayfly agent list` shows what there is")
+        }
         Exit::Missing => failure.hint("`dayfly entry list` shows what there is"),
         // A changed entry comes with its own advice.
         Exit::Usage if failure.words().contains(Problem::FOREIGN) => failure.hint(FOREIGN_HINT),
@@ -202,6 +206,7 @@ async fn add(context: &Context, add: Add) -> Result<(), Failure> {
         hint: add.hint,
         federates_with: add.federates_with,
         expires_at: add.expires.unwrap_or(0),
+        agent: add.agent,
         ..Entry::default()
     };
     check(&entry)?;
@@ -223,15 +228,16 @@ async fn list(context: &Context, list: List) -> Result<(), Failure> {
         selectors: list.selectors,
         hint: list.hint,
         federates_with: list.federates_with,
-        page_size: if list.all { PAGE_MAX } else { list.page_size },
-        page_token: list.page_token,
-        count_only: list.count,
+        agent: list.agent,
+        page_size: list.paging.size(),
+        page_token: list.paging.page_token,
+        count_only: list.paging.count,
     };
     let mut page = answer(admin.entries.list(request.clone())).await?;
-    if list.count {
-        return if print.is_json() { print.json(&json!({ "total": page.total })) } else { print.line(page.total) };
+    if list.paging.count {
+        return paging::total(print, page.total);
     }
-    while list.all && !page.next_page_token.is_empty() {
+    while list.paging.all && !page.next_page_token.is_empty() {
         print.progress(format_args!("{} of {} entries", page.entries.len(), page.total));
         request.page_token = page.next_page_token;
         let next = answer(admin.entries.list(request.clone())).await?;
@@ -252,14 +258,7 @@ async fn list(context: &Context, list: List) -> Result<(), Failure> {
         return Ok(());
     }
     shown::rows(print, &page.entries)?;
-    if !page.next_page_token.is_empty() {
-        print.say(format_args!(
-            "{} of {}; go on with --page-token {}",
-            page.entries.len(),
-            page.total,
-            page.next_page_token
-        ));
-    }
+    paging::next(print, page.entries.len(), page.total, &page.next_page_token);
     Ok(())
 }
 
@@ -305,6 +304,7 @@ impl Update {
         entry.jwt_ttl_seconds = self.jwt_ttl.unwrap_or(entry.jwt_ttl_seconds);
         entry.wit_ttl_seconds = self.wit_ttl.unwrap_or(entry.wit_ttl_seconds);
         entry.expires_at = self.expires.unwrap_or(entry.expires_at);
+        entry.agent = self.agent.unwrap_or_else(|| std::mem::take(&mut entry.agent));
     }
 }
 
@@ -386,14 +386,13 @@ pub(crate) fn draft(entry: Entry) -> Draft {
         admin: entry.admin,
         downstream: entry.downstream,
         expires_at: entry.expires_at,
+        agent: entry.agent,
     }
 }
 
 /// The certificate profiles.
 const PROFILES: [&str; 2] = [DEFAULT_PROFILE, "database"];
 pub(crate) const DEFAULT_PROFILE: &str = "spiffe";
-/// The most entries in one answer.
-pub(crate) const PAGE_MAX: u32 = 1000;
 const FOREIGN_HINT: &str =
     "entries name identities of the daemon's own trust domain; --federates-with gives its callers a foreign bundle";
 const ID_HINT: &str = "a SPIFFE ID is written as spiffe://TRUST-DOMAIN/PATH";
@@ -430,6 +429,7 @@ mod tests {
             federates_with: Vec::new(),
             no_federates_with: false,
             expires: None,
+            agent: None,
         }
     }
 

@@ -18,7 +18,10 @@ use tonic::{
 
 use crate::{
     pb::{
-        admin::{bundles_client::BundlesClient, control_client::ControlClient, entries_client::EntriesClient},
+        admin::{
+            bundles_client::BundlesClient, catalog_client::CatalogClient, control_client::ControlClient,
+            entries_client::EntriesClient,
+        },
         workload::spiffe_workload_api_client::SpiffeWorkloadApiClient,
     },
     sys::process,
@@ -33,6 +36,7 @@ use super::{
 /// The services of the admin socket.
 pub(crate) struct Admin {
     pub(crate) entries: EntriesClient<Channel>,
+    pub(crate) catalog: CatalogClient<Channel>,
     pub(crate) bundles: BundlesClient<Channel>,
     pub(crate) control: ControlClient<Channel>,
 }
@@ -56,6 +60,7 @@ impl Admin {
             entries: EntriesClient::new(channel.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            catalog: CatalogClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
             bundles: BundlesClient::new(channel.clone()),
             control: ControlClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
         })

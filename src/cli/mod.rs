@@ -4,6 +4,7 @@
 //! documented exit code. Verbs that change or read the daemon go through its admin socket, those of a workload through
 //! the workload socket, like any other client. What the daemon does is decided elsewhere.
 
+mod agent;
 mod apply;
 mod audit;
 mod bundle;
@@ -16,15 +17,19 @@ mod exit;
 mod explain;
 mod failure;
 mod fetch;
+mod grant;
 mod identity;
+mod items;
 mod link;
 mod man;
 mod moment;
+mod paging;
 mod print;
 mod replace;
 mod service;
 mod shown;
 mod status;
+mod tool;
 mod up;
 mod validate;
 
@@ -80,10 +85,19 @@ enum Verb {
     /// Registration entries: which callers are which SPIFFE IDs
     #[command(subcommand)]
     Entry(entry::EntryVerb),
+    /// Agents: the AI agents that you know of, and who answers for each
+    #[command(subcommand)]
+    Agent(agent::AgentVerb),
+    /// Tools: HTTP services that agents call, and what can be done there
+    #[command(subcommand)]
+    Tool(tool::ToolVerb),
+    /// Grants: what an agent may do with a tool
+    #[command(subcommand)]
+    Grant(grant::GrantVerb),
     /// Bundles of foreign trust domains: whom the callers of entries that federate with them believe
     #[command(subcommand)]
     Bundle(bundle::BundleVerb),
-    /// Make the entries as a file says, all of it or nothing
+    /// Make entries, agents, tools and grants as a file says, all of it or nothing
     Apply(apply::Apply),
     /// Show what the daemon sees of a process, which entries match, and what others lack
     Explain(explain::Explain),
@@ -135,6 +149,9 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Fetch(fetch) => wait(fetch::run(context, fetch)),
         Verb::Validate(validate) => wait(validate::run(context, validate)),
         Verb::Entry(entry) => wait(entry::run(context, entry)),
+        Verb::Agent(agent) => wait(agent::run(context, agent)),
+        Verb::Tool(tool) => wait(tool::run(context, tool)),
+        Verb::Grant(grant) => wait(grant::run(context, grant)),
         Verb::Bundle(bundle) => wait(bundle::run(context, bundle)),
         Verb::Apply(apply) => wait(apply::run(context, apply)),
         Verb::Explain(explain) => wait(explain::run(context, explain)),

@@ -25,6 +25,7 @@ pub(crate) struct EntryView<'e> {
     expires_at: u64,
     revision: u64,
     created_at: u64,
+    agent: &'e str,
 }
 
 impl<'e> From<&'e Entry> for EntryView<'e> {
@@ -47,6 +48,7 @@ impl<'e> From<&'e Entry> for EntryView<'e> {
             created_at,
             certificate_profile,
             common_name,
+            agent,
         } = entry;
         Self {
             id,
@@ -65,6 +67,7 @@ impl<'e> From<&'e Entry> for EntryView<'e> {
             common_name,
             revision: *revision,
             created_at: *created_at,
+            agent,
         }
     }
 }
@@ -129,6 +132,7 @@ pub(crate) fn card(print: &Printer, entry: &Entry) -> Result<(), Failure> {
         ("common name", entry.common_name.clone()),
         ("hint", entry.hint.clone()),
         ("federates with", entry.federates_with.join("\n")),
+        ("agent", entry.agent.clone()),
         ("expires", end(entry, now())),
         ("created", moment::text(entry.created_at)),
         ("revision", entry.revision.to_string()),

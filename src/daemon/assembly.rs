@@ -32,7 +32,7 @@ use crate::{
         desk::{self, Desk},
         foreign,
     },
-    registry::Snapshot,
+    registry::{Catalog, Snapshot},
     store::{Behind, Store},
     sys::{
         Clock, chain,
@@ -140,7 +140,12 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         tell(log.clone()),
     )
     .await?;
+    let (catalog, orphans) = Catalog::build(loaded.items);
+    for (id, problem) in &orphans {
+        tracing::error!(%id, %problem, "an agent, tool or grant in the database is left out");
+    }
     let present = Snapshot::build(loaded.registry_revision, loaded.entries.into_iter().map(Arc::new));
+    let present = present.with_catalog(catalog);
     let domain = config.trust_domain.clone();
     let (desk, clerk) = desk::open(domain, present, store.clone(), log.clone(), clock.clone(), counters.clone());
     let foreign::Opened { office, registrar, left_out: bundles_unread } = foreign::open(
@@ -161,7 +166,8 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         counters.clone(),
         stopping.clone(),
     );
-    let issuer = Arc::new(issuer.rests_with(resting.clone()).gives_again_within(config.x509.given_again));
+    let issuer = issuer.rests_with(resting.clone()).gives_again_within(config.x509.given_again);
+    let issuer = Arc::new(issuer.issues_access_as(config.token.issuer.clone()));
     let mut sockets = Sockets::of(start.sockets);
     let listeners = config.workload_sockets.iter().map(|path| sockets.unix(path, 0o666, kernel));
     let listeners = listeners.collect::<anyhow::Result<Vec<_>>>()?;
@@ -177,6 +183,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         looks: looks.clone(),
         clock: clock.clone(),
         left_out: loaded.left_out,
+        items_left_out: loaded.items_left_out + orphans.len(),
         bundles_left_out: loaded.bundles_left_out + bundles_unread,
         sockets: listeners.iter().map(|one| one.place().clone()).collect(),
     });

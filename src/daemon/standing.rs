@@ -29,6 +29,8 @@ pub(super) struct Watched {
     /// How many rows of entries were left out at the start.
     pub(super) left_out: usize,
     /// How many foreign bundles.
+    /// How many agents, tools and grants.
+    pub(super) items_left_out: usize,
     pub(super) bundles_left_out: usize,
     /// Where workloads find us.
     pub(super) sockets: Vec<Place>,
@@ -41,7 +43,7 @@ pub(super) fn stand(watched: Watched) -> Stand {
 
 impl Watched {
     fn standing(&self) -> Standing {
-        let Self { listed, store, log, looks, clock, left_out, bundles_left_out, sockets } = self;
+        let Self { listed, store, log, looks, clock, left_out, items_left_out, bundles_left_out, sockets } = self;
         let authorities: Arc<[Listed]> = listed.borrow().clone();
         let now = clock.now();
         let unsigned = unsigned(&authorities, now);
@@ -71,6 +73,12 @@ impl Watched {
                  names them); set them again with `dayfly bundle set`"
             )
         });
+        let damaged_items = (*items_left_out > 0).then(|| {
+            format!(
+                "damaged agents, tools or grants in the database are left out: {items_left_out} (the log names them); \
+                 restore a backup, or apply them again"
+            )
+        });
         let is_ready = unsigned.is_none() && unrecorded.is_none();
         let hanging = looks.hanging().into_iter().take(HANGING_TOLD).map(|(pid, wait)| {
             format!(
@@ -84,7 +92,7 @@ impl Watched {
                 place.path().display()
             )
         });
-        let problems = [unsigned, unrecorded, unwritten, older, damaged_rows, damaged_bundles, damaged]
+        let problems = [unsigned, unrecorded, unwritten, older, damaged_rows, damaged_items, damaged_bundles, damaged]
             .into_iter()
             .flatten()
             .chain(gone)
@@ -197,8 +205,9 @@ mod tests {
         let path = dir.path().join("s");
         let listener = Listener::bind(&path, 0o600, Kernel::probe(&[]).unwrap()).unwrap();
         let sockets = vec![listener.place().clone()];
-        let (looks, left_out, bundles_left_out) = (AllLooks::default(), 0, 0);
-        let stand = stand(Watched { listed, store, log, looks, clock, left_out, bundles_left_out, sockets });
+        let (looks, left_out, items_left_out, bundles_left_out) = (AllLooks::default(), 0, 0, 0);
+        let stand =
+            stand(Watched { listed, store, log, looks, clock, left_out, items_left_out, bundles_left_out, sockets });
         assert_eq!((stand().is_ready, stand().problems), (true, Vec::new()));
         std::fs::remove_file(&path).unwrap();
         assert!(stand().is_ready && stand().problems.concat().contains("is not our socket any more"));

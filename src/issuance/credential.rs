@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use crate::{
+    audit::AccessIssued,
     authority::{AuthorityId, Svid, Token},
     policy::Credential,
     registry::Given,
@@ -31,6 +32,10 @@ pub(crate) trait Credentials {
     fn not_after(&self) -> SystemTime;
     /// Who signed it.
     fn authority(&self) -> &AuthorityId;
+    /// Of an access token, what it is good for.
+    fn access(&self) -> Option<AccessIssued> {
+        None
+    }
 }
 
 impl<T: Credentials> Credentials for Arc<T> {
@@ -52,6 +57,10 @@ impl<T: Credentials> Credentials for Arc<T> {
 
     fn authority(&self) -> &AuthorityId {
         T::authority(self)
+    }
+
+    fn access(&self) -> Option<AccessIssued> {
+        T::access(self)
     }
 }
 

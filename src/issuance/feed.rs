@@ -305,7 +305,7 @@ impl<K: Kind> Feed<K> {
             }
         }
         let Recorded { given, left, failure: unrecorded } =
-            self.issuer.record(&self.caller, attested, K::CREDENTIAL, signed);
+            self.issuer.record(&self.caller, attested, K::CREDENTIAL.name(), signed);
         let now = self.issuer.clock().now();
         for (entry, svid) in given {
             self.hold(Held::new::<K>(entry.clone(), svid, keyring, now));

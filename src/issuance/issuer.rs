@@ -9,6 +9,7 @@ use super::{
     BundleFeed, Error, Feed, HolderKeys, JwtRules, Wanted,
     credential::{Credentials, Order},
     foreign::{Foreign, Missing},
+    rates::Rates,
     recorded::Unrecorded,
     reuse::Reuse,
     wit::Wit,
@@ -20,6 +21,7 @@ use crate::{
     authority::{self, Keyring},
     policy::{self, Credential, Judgement, Permit, Reason, Request, Rules},
     registry::{Given, Granted, Snapshot, Withheld, granted},
+    spiffe::TrustDomain,
     sys::{Clock, chain, counters::Counters, image::Spot},
 };
 
@@ -36,6 +38,10 @@ pub(crate) struct Issuer {
     stopping: CancellationToken,
     /// X.509-SVIDs that are given again to a program that comes again.
     lately: Option<Arc<Reuse>>,
+    /// The `iss` of access tokens; without one there are none.
+    access_issuer: Option<String>,
+    /// What the rates of grants leave.
+    rates: Rates,
     /// Nothing is signed any more, and streams stay.
     resting: CancellationToken,
 }
@@ -79,6 +85,8 @@ impl Issuer {
             counters,
             stopping,
             lately: None,
+            access_issuer: None,
+            rates: Rates::default(),
             resting,
         }
     }
@@ -92,6 +100,11 @@ impl Issuer {
     pub(crate) fn gives_again_within(self, time: Duration) -> Self {
         let lately = (!time.is_zero()).then(|| Arc::new(Reuse::new(time, self.counters.clone())));
         Self { lately, ..self }
+    }
+
+    /// Issues access tokens under this name.
+    pub(crate) fn issues_access_as(self, issuer: String) -> Self {
+        Self { access_issuer: Some(issuer), ..self }
     }
 
     /// The X.509-SVIDs of a caller, now and after each change.
@@ -160,6 +173,18 @@ impl Issuer {
         &self.jwt_rules
     }
 
+    pub(super) fn access_issuer(&self) -> Option<&str> {
+        self.access_issuer.as_deref()
+    }
+
+    pub(super) fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    pub(super) fn trust_domain(&self) -> &TrustDomain {
+        &self.rules.trust_domain
+    }
+
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -210,6 +235,11 @@ impl Issuer {
 
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Whether nothing is signed any more.
+    pub(super) fn is_resting(&self) -> bool {
+        self.resting.is_cancelled()
     }
 
     pub(super) fn stopping(&self) -> &CancellationToken {
@@ -266,23 +296,35 @@ impl Issuer {
         if self.resting.is_cancelled() {
             return Outcome::Failed(Error::Stopping);
         }
+        if self.is_resting() {
+            return Outcome::Failed(Error::Stopping);
+        }
         let Order { entry, credential, renewal, now } = order;
-        let permit = match policy::judge(&Request { entry, credential }, &self.rules, now) {
-            Judgement::Permit(permit) => permit,
-            Judgement::Refuse(reasons) => return Outcome::Refused(reasons),
-        };
+        match policy::judge(&Request { entry, credential }, &self.rules, now) {
+            Judgement::Permit(permit) => match self.signed(caller, entry, renewal, |keyring| sign(keyring, permit)) {
+                Ok(signed) => Outcome::Signed(signed),
+                Err(error) => Outcome::Failed(error),
+            },
+            Judgement::Refuse(reasons) => Outcome::Refused(reasons),
+        }
+    }
+
+    /// Has something signed for a caller, by an entry and with a permit. It has no record then.
+    pub(super) fn signed<'e, T: Credentials>(
+        &self,
+        caller: &Caller,
+        entry: &'e Given,
+        renewal: bool,
+        sign: impl FnOnce(&Keyring) -> Result<T, authority::Error>,
+    ) -> Result<Unrecorded<'e, T>, Error> {
         let keyring = self.sources.keyring.borrow().clone();
-        let signed = match sign(&keyring, permit) {
-            Ok(signed) => signed,
-            Err(error) => {
-                if self.counters.is_worth_a_line(caller.peer().uid()) {
-                    tracing::error!(entry = %entry.id, id = %entry.spiffe_id(), error = %chain(&error), "credential not signed");
-                }
-                self.counters.sign_failed();
-                return Outcome::Failed(Error::Sign(error));
+        sign(&keyring).map(|signed| Unrecorded::new(entry, renewal, signed)).map_err(|error| {
+            if self.counters.is_worth_a_line(caller.peer().uid()) {
+                tracing::error!(entry = %entry.id, id = %entry.spiffe_id(), error = %chain(&error), "credential not signed");
             }
-        };
-        Outcome::Signed(Unrecorded::new(entry, renewal, signed))
+            self.counters.sign_failed();
+            Error::Sign(error)
+        })
     }
 
     /// Records that a caller was entitled to nothing.
@@ -293,18 +335,29 @@ impl Issuer {
         what: &'static str,
         reasons: Vec<Reason>,
     ) -> Error {
-        let codes: Vec<&'static str> =
-            reasons.iter().map(Reason::code).chain(attested.lack.map(|lack| lack.code())).collect();
-        for code in &codes {
-            self.counters.refused(code);
-        }
-        tracing::debug!(pid = caller.peer().pid(), uid = caller.peer().uid(), ?codes, "refused");
         let of_templates = reasons.iter().filter_map(|reason| match reason {
             Reason::Withheld(withheld) if withheld.why.is_of_template() => Some(withheld),
             _ => None,
         });
-        self.record_refusal(caller, Some(attested), what, &codes, sentences(of_templates)).ok();
+        self.refused(caller, attested, what, reasons.iter().map(Reason::code), sentences(of_templates));
         Error::Refused(reasons)
+    }
+
+    /// Counts and records reasons by their codes, with words for people.
+    pub(super) fn refused(
+        &self,
+        caller: &Caller,
+        attested: &Attested,
+        what: &'static str,
+        codes: impl IntoIterator<Item = &'static str>,
+        detail: Option<String>,
+    ) {
+        let codes: Vec<&'static str> = codes.into_iter().chain(attested.lack.map(|lack| lack.code())).collect();
+        for code in &codes {
+            self.counters.refused(code);
+        }
+        tracing::debug!(pid = caller.peer().pid(), uid = caller.peer().uid(), ?codes, "refused");
+        self.record_refusal(caller, Some(attested), what, &codes, detail).ok();
     }
 
     /// Records what templates did not give to a caller that has something else: it may be somebody who tries names.

@@ -3,6 +3,7 @@
 //! It decides in that order and knows no wire. Doors ask a feed for what its caller is entitled to now, and again for
 //! each change; nothing leaves that was not judged, recorded, and proved to go to the process that was attested.
 
+mod access;
 mod bundles;
 mod credential;
 pub(crate) mod desk;
@@ -15,6 +16,7 @@ mod jitter;
 mod kind;
 mod orders;
 mod pace;
+mod rates;
 mod recorded;
 mod reuse;
 mod standing;
@@ -25,6 +27,7 @@ mod verdict;
 mod wit;
 mod x509;
 
+pub(crate) use access::{AccessAsked, Malformed, Ungranted};
 pub(crate) use bundles::{BundleFeed, Bundles};
 pub(crate) use error::Error;
 pub(crate) use explanation::{Compared, Explain, Explanation, Unexplained};

@@ -4,7 +4,6 @@ use super::{Error, Issuer, credential::Credentials};
 use crate::{
     attest::{Attested, Caller},
     audit::{IDENTITIES_PER_RECORD, IdentityIssued, Record, Urgency},
-    policy::Credential,
     registry::Given,
     sys::chain,
 };
@@ -38,6 +37,7 @@ impl<'e, T: Credentials> Unrecorded<'e, T> {
             revision: self.entry.revision,
             serial: self.signed.serial().to_owned(),
             not_after: self.signed.not_after(),
+            access: self.signed.access(),
         }
     }
 }
@@ -48,7 +48,7 @@ impl Issuer {
         &self,
         caller: &Caller,
         attested: &Attested,
-        credential: Credential,
+        credential: &'static str,
         signed: Vec<Unrecorded<'e, T>>,
     ) -> Recorded<'e, T> {
         let mut recorded = Recorded { given: Vec::with_capacity(signed.len()), left: Vec::new(), failure: None };
@@ -62,7 +62,7 @@ impl Issuer {
             }
             let record = Record::Issued {
                 caller: self.recorded(caller, attested),
-                credential: credential.name(),
+                credential,
                 renewal,
                 identities: together.iter().map(Unrecorded::line).collect(),
             };
@@ -85,10 +85,10 @@ impl Issuer {
         recorded
     }
 
-    fn told(&self, caller: &Caller, credential: Credential, renewal: bool, signed: &impl Credentials) {
-        self.counters().issued(credential.name(), renewal);
+    fn told(&self, caller: &Caller, credential: &'static str, renewal: bool, signed: &impl Credentials) {
+        self.counters().issued(credential, renewal);
         tracing::debug!(
-            credential = credential.name(),
+            credential,
             id = %signed.id(),
             serial = signed.serial(),
             authority = %signed.authority(),

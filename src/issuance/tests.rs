@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod access;
 mod changes;
 mod foreign;
 mod opaque;
@@ -41,6 +42,7 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
+const ISSUER: &str = "https://example.org/oauth";
 
 /// A spine with one caller.
 struct Scene {
@@ -77,6 +79,7 @@ impl Scene {
         let jwt = JwtRules { issuer: None, leeway: Duration::ZERO, strangers_verify: false };
         let (counters, stopping) = (Arc::default(), CancellationToken::new());
         let issuer = Issuer::new(sources, rules, jwt, log, clock.clone(), counters, stopping).gives_again_within(time);
+        let issuer = issuer.issues_access_as(ISSUER.into());
 
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = Arc::new(Peer::of(&ours, kernel).unwrap());

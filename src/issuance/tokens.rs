@@ -152,7 +152,7 @@ impl Issuer {
                 Outcome::Failed(error) => failure = Some(error),
             }
         }
-        let recorded = self.record(caller, attested, Credential::Jwt, signed);
+        let recorded = self.record(caller, attested, Credential::Jwt.name(), signed);
         let labelled = |(entry, token): (&Given, _)| Labelled { token, hint: entry.spec.hint.clone() };
         let tokens: Vec<_> = recorded.given.into_iter().map(labelled).collect();
         match (tokens.is_empty(), recorded.failure.or(failure)) {

@@ -12,6 +12,7 @@ use crate::spiffe::{IdError, TrustDomain};
 
 use super::{
     entry::Spec,
+    label::Label,
     name::{Name, NameError},
     profile::{Profile, ProfileError},
     selector::{Selector, SelectorError},
@@ -47,6 +48,8 @@ pub(crate) struct Draft {
     pub(crate) downstream: bool,
     /// Unix time in seconds; 0 is never.
     pub(crate) expires_at: u64,
+    /// The name of a registered agent, or none.
+    pub(crate) agent: String,
 }
 
 impl Draft {
@@ -102,6 +105,8 @@ impl Draft {
         if self.expires_at > Self::EXPIRES_AT_MAX {
             problems.push(Problem::ExpiresAt(self.expires_at));
         }
+        let agent = (!self.agent.is_empty()).then(|| Label::parse(&self.agent)).transpose();
+        let agent = agent.map_err(|reason| problems.push(Problem::Agent { name: shown(&self.agent), reason }));
         match spiffe_id {
             Some(spiffe_id) if problems.is_empty() => Ok(Spec {
                 spiffe_id,
@@ -117,6 +122,7 @@ impl Draft {
                 downstream: self.downstream,
                 expires_at: (self.expires_at != 0)
                     .then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(self.expires_at)),
+                agent: agent.unwrap_or_default(),
             }),
             _ => Err(Problems(problems)),
         }
@@ -142,6 +148,7 @@ impl From<&Spec> for Draft {
             admin: spec.admin,
             downstream: spec.downstream,
             expires_at: spec.expires_at.map_or(0, since_epoch),
+            agent: spec.agent.as_ref().map(Label::to_string).unwrap_or_default(),
         }
     }
 }
@@ -388,6 +395,14 @@ pub(crate) enum Problem {
     /// A time that no certificate can name.
     #[error("the end {0} is later than the year 9999")]
     ExpiresAt(u64),
+    /// The name of an agent is none.
+    #[error("the agent name `{name}` is not valid: {reason}")]
+    Agent {
+        /// What was given.
+        name: String,
+        /// Why it is none.
+        reason: String,
+    },
 }
 
 impl Problem {
@@ -395,20 +410,25 @@ impl Problem {
     pub(crate) const FOREIGN: &str = "is not in this daemon's trust domain";
 }
 
-/// All that is wrong with an entry; at least one. Shown one a line.
+/// All that is wrong with what was written; at least one. Shown one a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problems(Vec<Problem>);
+pub(crate) struct Problems<P = Problem>(Vec<P>);
 
-impl Problems {
+impl<P> Problems<P> {
+    /// `all` has at least one.
+    pub(super) fn of(all: Vec<P>) -> Self {
+        Self(all)
+    }
+
     /// Each of them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Problem> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &P> {
         self.0.iter()
     }
 }
 
-impl std::error::Error for Problems {}
+impl<P: fmt::Debug + fmt::Display> std::error::Error for Problems<P> {}
 
-impl fmt::Display for Problems {
+impl<P: fmt::Display> fmt::Display for Problems<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (line, problem) in self.0.iter().enumerate() {
             if line > 0 {

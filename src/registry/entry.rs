@@ -11,6 +11,8 @@ use crate::spiffe::TrustDomain;
 use super::{
     error::Error,
     image::ImageSet,
+    item::{Item, ItemId},
+    label::Label,
     name::Name,
     profile::Profile,
     selector::Selector,
@@ -58,6 +60,8 @@ pub(crate) struct Spec {
     pub(crate) downstream: bool,
     /// From when on it gives nothing any more; whole seconds.
     pub(crate) expires_at: Option<SystemTime>,
+    /// The agent that its callers are; `None` where they are none.
+    pub(crate) agent: Option<Label>,
 }
 
 impl Entry {
@@ -158,4 +162,8 @@ pub(crate) enum Change {
     Update(Entry),
     /// The entry is to go.
     Delete(EntryId),
+    /// An agent, tool or grant is to be like this, whether or not there was one of its name.
+    Put(Item),
+    /// The agent, tool or grant is to go.
+    Remove(ItemId),
 }

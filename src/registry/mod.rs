@@ -2,38 +2,55 @@
 //!
 //! An entry gives a SPIFFE ID, or one made of what the caller is, to every caller that has all of its selectors. A [`Snapshot`] is the
 //! registry at one revision: immutable, shared, and filed so that a caller's entries are found by looking
-//! at a handful of them, however many there are. Who the caller is was proved elsewhere.
+//! at a handful of them, however many there are. Who the caller is was proved elsewhere. Its [`Catalog`] has the agents
+//! that entries may belong to, the tools that there are, and what is granted to whom.
 //!
 //! Pure: no file, clock or task is touched; what is kept on disk and who may change it is for others.
 
+mod agent;
 mod asked;
+mod catalog;
 mod draft;
 mod entry;
 mod error;
 mod filing;
+mod flaw;
+mod grant;
 mod granted;
 mod image;
+mod item;
+mod label;
 mod name;
 mod order;
 mod profile;
+mod scope;
 mod selector;
 mod selectors;
 mod shards;
 mod snapshot;
 mod taken;
 mod template;
+mod tool;
 mod unix;
 
+pub(crate) use agent::{Agent, AgentDraft, State};
 pub(crate) use asked::{Asked, Mark};
+pub(crate) use catalog::Catalog;
 pub(crate) use draft::{Draft, Problem, Problems};
 pub(crate) use entry::{Change, Entry, EntryId, Spec};
 pub(crate) use error::Error;
+pub(crate) use flaw::Flaw;
+pub(crate) use grant::{Grant, GrantDraft, GrantId};
 pub(crate) use granted::{Given, Granted, IDENTITIES_MAX, Withheld, granted};
 pub(crate) use image::{Image, ImageSet};
+pub(crate) use item::{Item, ItemDraft, ItemId, ItemSpec};
+pub(crate) use label::Label;
 pub(crate) use name::Name;
+pub(crate) use scope::{Band, Scope};
 pub(crate) use selector::Selector;
 pub(crate) use selectors::Selectors;
 pub(crate) use snapshot::Snapshot;
+pub(crate) use tool::{Tool, ToolDraft};
 
 #[cfg(test)]
 pub(crate) use granted::Why;

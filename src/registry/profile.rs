@@ -65,7 +65,7 @@ fn check_common_name(name: &str) -> Result<(), ProfileError> {
 
 /// Whether a person sees it, and as what it is: no control character, no NUL, no other space, nothing that turns the
 /// direction of writing.
-fn is_printable(char: char) -> bool {
+pub(super) fn is_printable(char: char) -> bool {
     matches!(char, '\'' | '"' | '\\') || char.escape_debug().len() == 1
 }
 

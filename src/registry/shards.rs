@@ -68,6 +68,11 @@ impl<K: Eq + Hash + Clone, V: Clone> Shards<K, V> {
         }
     }
 
+    /// All that is kept, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.0.iter().flat_map(|shard| shard.iter())
+    }
+
     /// Gives back what was reserved for growing.
     pub(super) fn shrink(&mut self) {
         for shard in &mut self.0 {

@@ -3,7 +3,7 @@
 use std::{
     borrow::Borrow,
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{Hash, Hasher},
     sync::Arc,
     time::SystemTime,
@@ -11,10 +11,13 @@ use std::{
 
 use super::{
     asked::{Asked, Questions},
+    catalog::Catalog,
     entry::{Change, Entry, EntryId},
     error::Error,
     filing::{Cabinet, Count, Sieve},
     image::ImageSet,
+    item::ItemId,
+    label::Label,
     order::{Ordered, place},
     selector::Selector,
     selectors::Selectors,
@@ -33,6 +36,7 @@ pub(crate) struct Snapshot {
     cabinet: Cabinet,
     questions: Questions,
     taken: Taken,
+    catalog: Catalog,
     /// Changes since everything was filed anew.
     changes: usize,
 }
@@ -57,6 +61,7 @@ impl Snapshot {
             cabinet: Cabinet::with_capacity(entries.len()),
             questions: Questions::default(),
             taken: Taken::of(&entries),
+            catalog: Catalog::default(),
             changes: 0,
         };
         for entry in &mut entries {
@@ -75,34 +80,53 @@ impl Snapshot {
         snapshot
     }
 
-    /// The next snapshot: the changes are made one after the other, all or none. What is not touched is
-    /// shared with this one.
+    /// With these agents, tools and grants beside its entries.
+    pub(crate) fn with_catalog(self, catalog: Catalog) -> Self {
+        Self { catalog, ..self }
+    }
+
+    /// The next snapshot, all or nothing: the changes of the catalog, which may come in any order, then those of
+    /// entries, one after the other. What is not touched is shared with this one.
     ///
     /// # Errors
     /// When an entry to update or delete is not there, a new entry's id is taken, another entry has the same SPIFFE
-    /// ID and selectors, or the same hint and selectors, or a template of SPIFFE IDs is one too many or meets another.
+    /// ID and selectors, or the same hint and selectors, or a template of SPIFFE IDs is one too many or meets another;
+    /// when an entry belongs to an agent that is not there, or goes; and as [`Catalog::apply`].
     pub(crate) fn apply(&self, revision: u64, changes: &[Change]) -> Result<Self, Error> {
         let mut next = self.clone();
         next.revision = revision;
+        next.catalog = self.catalog.apply(changes).map_err(|error| match error {
+            // Whoever is told what hangs on an agent wants to hear of all of it.
+            Error::InUse { item: ItemId::Agent(name), by } => {
+                let entries = self.named_entries_of(&name);
+                Error::InUse { item: ItemId::Agent(name), by: by.and(entries) }
+            }
+            error => error,
+        })?;
         for change in changes {
             match change {
                 Change::Create(entry) => {
+                    next.check_agent(entry)?;
                     if next.entry(&entry.id).is_some() {
                         return Err(Error::IdTaken(entry.id.clone()));
                     }
                     next.insert(entry.clone())?;
                 }
                 Change::Update(entry) => {
+                    next.check_agent(entry)?;
                     next.remove(&entry.id)?;
                     next.insert(entry.clone())?;
                 }
                 Change::Delete(id) => next.remove(id)?,
+                Change::Put(_) | Change::Remove(_) => {}
             }
         }
+        next.check_removed(changes)?;
         next.changes += changes.len();
         // What was rare when it was filed may be common by now; a new filing pays off by then.
         if next.changes > (self.len() / 2).max(CHANGES_MIN) {
-            return Ok(Self::build(revision, next.entries().cloned().collect::<Vec<_>>()));
+            let catalog = next.catalog.clone();
+            return Ok(Self::build(revision, next.entries().cloned().collect::<Vec<_>>()).with_catalog(catalog));
         }
         Ok(next)
     }
@@ -212,6 +236,46 @@ impl Snapshot {
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Its agents, tools and grants.
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The entries that belong to one of these agents. It walks over all entries.
+    pub(crate) fn entries_of<'a>(&'a self, agents: &'a BTreeSet<Label>) -> impl Iterator<Item = &'a Arc<Entry>> {
+        self.entries().filter(|entry| entry.spec.agent.as_ref().is_some_and(|agent| agents.contains(agent)))
+    }
+
+    /// What it needs must be there by now.
+    fn check_agent(&self, entry: &Entry) -> Result<(), Error> {
+        match &entry.spec.agent {
+            Some(agent) if self.catalog.agent(agent.as_str()).is_none() => Err(Error::UnknownAgent(agent.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// No entry may be left of an agent that goes.
+    fn check_removed(&self, changes: &[Change]) -> Result<(), Error> {
+        let agents = changes.iter().filter_map(|change| match change {
+            Change::Remove(ItemId::Agent(name)) => Some(name.clone()),
+            _ => None,
+        });
+        let agents: BTreeSet<_> = agents.collect();
+        if agents.is_empty() {
+            return Ok(());
+        }
+        let Some(first) = self.entries_of(&agents).next() else { return Ok(()) };
+        let Some(agent) = &first.spec.agent else { return Ok(()) };
+        let by = self.named_entries_of(agent).into_iter().collect();
+        Err(Error::InUse { item: ItemId::Agent(agent.clone()), by })
+    }
+
+    /// In words, for those who are to hear what hangs on an agent.
+    fn named_entries_of(&self, agent: &Label) -> Vec<String> {
+        let agents = BTreeSet::from([agent.clone()]);
+        self.entries_of(&agents).map(|entry| format!("the entry {}", entry.id)).collect()
     }
 
     fn insert(&mut self, entry: Entry) -> Result<(), Error> {

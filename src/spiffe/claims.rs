@@ -59,7 +59,7 @@ pub(super) fn check_time(claims: &Object, now: SystemTime, leeway: Duration) -> 
 
 /// `iat` and `exp` of a new token: whole seconds since 1970, rounded down, so that `iat` is never ahead of the
 /// clock. `None` when it would not live a second, or a time cannot be written.
-pub(super) fn span(now: SystemTime, expires_at: SystemTime) -> Option<(u64, u64)> {
+pub(crate) fn span(now: SystemTime, expires_at: SystemTime) -> Option<(u64, u64)> {
     let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs());
     let (issued_at, expires_at) = (seconds(now)?, seconds(expires_at)?);
     (issued_at < expires_at && expires_at <= SECONDS_MAX).then_some((issued_at, expires_at))
@@ -78,4 +78,4 @@ fn time(claims: &Object, name: &'static str) -> Result<Option<SystemTime>, Claim
 }
 
 /// The last second of the year 9999.
-const SECONDS_MAX: u64 = 253_402_300_799;
+pub(crate) const SECONDS_MAX: u64 = 253_402_300_799;

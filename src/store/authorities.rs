@@ -18,6 +18,8 @@ pub(crate) enum AuthorityKind {
     Jwt,
     /// It signs WIT-SVIDs. Its certificate as of the one before.
     Wit,
+    /// It signs access tokens. Its certificate likewise; it is in no bundle of SPIFFE's.
+    Access,
 }
 
 /// Where an authority stands.
@@ -98,8 +100,13 @@ pub(super) fn time_of(nanos: i64) -> SystemTime {
 }
 
 impl AuthorityKind {
-    const WORDS: [(Self, &'static str); 4] =
-        [(Self::Root, "root"), (Self::Issuing, "issuing"), (Self::Jwt, "jwt"), (Self::Wit, "wit")];
+    const WORDS: [(Self, &'static str); 5] = [
+        (Self::Root, "root"),
+        (Self::Issuing, "issuing"),
+        (Self::Jwt, "jwt"),
+        (Self::Wit, "wit"),
+        (Self::Access, "access"),
+    ];
 
     /// Its word, as it is stored and shown.
     pub(crate) fn name(self) -> &'static str {

@@ -13,6 +13,7 @@ use crate::{
 use super::{
     Error,
     authorities::{nanos_of, time_of},
+    items,
 };
 
 /// A row as it is stored.
@@ -77,6 +78,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         wit_ttl_seconds: natural(row, 14)?,
         certificate_profile: row.get(15)?,
         common_name: row.get(16)?,
+        agent: row.get(17)?,
     };
     let lists = [row.get(2)?, row.get(5)?, row.get(7)?];
     Ok(Raw {
@@ -110,7 +112,7 @@ impl Raw {
         let Self { id, draft, lists: [selectors, dns_names, federates_with], revision, created_at, written_sum: _ } =
             self;
         let Draft { spiffe_id, hint, x509_ttl_seconds, jwt_ttl_seconds, admin, downstream, expires_at, .. } = draft;
-        let Draft { wit_ttl_seconds, certificate_profile, common_name, .. } = draft;
+        let Draft { wit_ttl_seconds, certificate_profile, common_name, agent, .. } = draft;
         let mut context = Context::new(&SHA256);
         for text in [id, spiffe_id, selectors, dns_names, hint, federates_with] {
             sum_text(&mut context, text);
@@ -125,7 +127,7 @@ impl Raw {
             sum_text(&mut context, name);
             context.update(&integer(number).to_be_bytes());
         }
-        let later = [("certificate_profile", certificate_profile), ("common_name", common_name)];
+        let later = [("certificate_profile", certificate_profile), ("common_name", common_name), ("agent", agent)];
         for (name, text) in later.into_iter().filter(|(_, text)| !text.is_empty()) {
             sum_text(&mut context, name);
             sum_text(&mut context, text);
@@ -137,7 +139,7 @@ impl Raw {
 /// How many bytes of a SHA-256 stand beside a row.
 pub(super) const SUM_BYTES: usize = 16;
 
-fn sum_text(context: &mut Context, text: &str) {
+pub(super) fn sum_text(context: &mut Context, text: &str) {
     context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
     context.update(text.as_bytes());
 }
@@ -181,13 +183,21 @@ pub(super) fn commit(connection: &Connection, stored: u64, revision: u64, change
         return Err(Error::Revision { stored, offered: revision });
     }
     for change in changes {
-        let (id, changed) = match change {
-            Change::Create(entry) => (&entry.id, write(connection, INSERT, entry)),
-            Change::Update(entry) => (&entry.id, write(connection, UPDATE, entry)),
-            Change::Delete(id) => (id, delete(connection, id)),
+        let changed = match change {
+            Change::Create(entry) => write(connection, INSERT, entry),
+            Change::Update(entry) => write(connection, UPDATE, entry),
+            Change::Delete(id) => delete(connection, id),
+            Change::Put(item) => items::put(connection, item),
+            Change::Remove(id) => items::remove(connection, id),
         };
         if changed.map_err(Error::of_change)? != 1 {
-            return Err(Error::Entry(id.clone()));
+            return Err(match change {
+                Change::Create(Entry { id, .. }) | Change::Update(Entry { id, .. }) | Change::Delete(id) => {
+                    Error::Entry(id.clone())
+                }
+                Change::Put(item) => Error::Item(item.id()),
+                Change::Remove(id) => Error::Item(id.clone()),
+            });
         }
     }
     connection
@@ -218,6 +228,7 @@ fn write(connection: &Connection, sql: &str, entry: &Entry) -> rusqlite::Result<
         integer(draft.wit_ttl_seconds),
         draft.certificate_profile,
         draft.common_name,
+        draft.agent,
     ])
 }
 
@@ -238,16 +249,16 @@ pub(super) fn integer(value: u64) -> i64 {
 
 const COLUMNS: &str = "id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, federates_with, \
                        admin, downstream, expires_at, revision, created_at_nanos, sum, wit_ttl_seconds, \
-                       certificate_profile, common_name";
+                       certificate_profile, common_name, agent";
 
 /// A taken id changes nothing.
 const INSERT: &str = "INSERT INTO entry (id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, \
                       federates_with, admin, downstream, expires_at, revision, created_at_nanos, sum, wit_ttl_seconds, \
-                      certificate_profile, common_name) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
+                      certificate_profile, common_name, agent) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) \
                       ON CONFLICT (id) DO NOTHING";
 
 const UPDATE: &str = "UPDATE entry SET spiffe_id = ?2, selectors = ?3, x509_ttl_seconds = ?4, jwt_ttl_seconds = ?5, \
                       dns_names = ?6, hint = ?7, federates_with = ?8, admin = ?9, downstream = ?10, expires_at = ?11, \
                       revision = ?12, created_at_nanos = ?13, sum = ?14, wit_ttl_seconds = ?15, \
-                      certificate_profile = ?16, common_name = ?17 WHERE id = ?1";
+                      certificate_profile = ?16, common_name = ?17, agent = ?18 WHERE id = ?1";

@@ -8,7 +8,7 @@ use std::{
 use rusqlite::ErrorCode;
 
 use crate::{
-    registry::EntryId,
+    registry::{EntryId, ItemId},
     spiffe::{IdError, TrustDomain},
     sys::files,
 };
@@ -58,6 +58,9 @@ pub(crate) enum Error {
     /// A change of an entry that is not there, or a new one with a taken id: the registry and the database differ.
     #[error("the entry {0} is not as the change takes it to be; nothing was changed")]
     Entry(EntryId),
+    /// An agent, tool or grant that is to go and is not there: the registry and the database differ.
+    #[error("the {0} is not as the change takes it to be; nothing was changed")]
+    Item(ItemId),
     /// A change from a registry that is not the one in the database.
     #[error("the database has the registry's revision {stored}, so {offered} cannot follow; nothing was changed")]
     Revision { stored: u64, offered: u64 },

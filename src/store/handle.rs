@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
-    registry::{Change, Entry},
+    registry::{Change, Entry, Item},
     spiffe::TrustDomain,
 };
 
@@ -37,6 +37,10 @@ pub(crate) struct Loaded {
     pub(crate) entries: Vec<Entry>,
     /// How many rows are no entries, or not as they were written. Each was logged.
     pub(crate) left_out: usize,
+    /// Agents, tools and grants, in no order.
+    pub(crate) items: Vec<Item>,
+    /// How many rows of them are none, or not as they were written. Each was logged.
+    pub(crate) items_left_out: usize,
     /// Those changed first come first.
     pub(crate) authorities: Vec<AuthorityRow>,
     /// The bundles of foreign trust domains, by their names.
@@ -84,7 +88,7 @@ impl Store {
         Ok((Self(Arc::new(open)), loaded))
     }
 
-    /// Makes changes of entries, all or none, and the registry's revision that they lead to. They are on the disk when
+    /// Makes changes of the registry, all or none, and the registry's revision that they lead to. They are on the disk when
     /// this returns.
     ///
     /// # Errors

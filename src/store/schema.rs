@@ -11,7 +11,7 @@ use crate::spiffe::TrustDomain;
 pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 
 /// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
-const MIGRATIONS: [&str; 6] = [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES, FOREIGN];
+const MIGRATIONS: [&str; 8] = [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES, FOREIGN, ITEMS, ACCESS_KEYS];
 
 /// The schema that this release writes.
 pub(crate) fn version() -> u32 {
@@ -130,6 +130,35 @@ CREATE TABLE foreign_bundle (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Agents, tools and grants, what was written in each as JSON; and the agent that an entry belongs to.
+const ITEMS: &str = "
+ALTER TABLE entry ADD COLUMN agent TEXT NOT NULL DEFAULT '';
+CREATE TABLE item (
+    kind      TEXT NOT NULL CHECK (kind IN ('agent', 'tool', 'grant')),
+    name      TEXT NOT NULL,
+    body      TEXT NOT NULL,
+    revision  INTEGER NOT NULL CHECK (revision > 0),
+    sum       BLOB NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Keys that sign access tokens are authorities, too.
+const ACCESS_KEYS: &str = "
+CREATE TABLE authority_next (
+    id                TEXT PRIMARY KEY NOT NULL,
+    kind              TEXT NOT NULL CHECK (kind IN ('root', 'issuing', 'jwt', 'wit', 'access')),
+    slot              TEXT NOT NULL CHECK (slot IN ('prepared', 'active', 'retired')),
+    algorithm         TEXT NOT NULL,
+    certificate       BLOB NOT NULL,
+    changed_at_nanos  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO authority_next SELECT id, kind, slot, algorithm, certificate, changed_at_nanos FROM authority;
+DROP TABLE authority;
+ALTER TABLE authority_next RENAME TO authority;
+CREATE UNIQUE INDEX one_active_authority ON authority (kind) WHERE slot = 'active';
+";
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -162,5 +191,26 @@ mod tests {
             migrate(&mut older, u32::try_from(at).unwrap(), &domain).unwrap();
             assert_eq!(tables(&older), tables(&fresh), "from schema {at}");
         }
+    }
+
+    #[test]
+    fn authorities_of_an_older_schema_stay_and_can_be_joined_by_those_of_access_tokens() {
+        let domain = TrustDomain::parse("example.org").unwrap();
+        let insert = |kind: &str, connection: &Connection| {
+            let row = "INSERT INTO authority VALUES (?1, ?1, 'active', 'p256', x'30', 1)";
+            connection.execute(row, [kind]).map(drop)
+        };
+        let mut older = Connection::open_in_memory().unwrap();
+        let before = MIGRATIONS.iter().position(|migration| *migration == ACCESS_KEYS).unwrap();
+        MIGRATIONS.iter().take(before).for_each(|migration| older.execute_batch(migration).unwrap());
+        for kind in ["root", "issuing", "jwt", "wit"] {
+            insert(kind, &older).unwrap();
+        }
+        insert("access", &older).unwrap_err();
+        migrate(&mut older, u32::try_from(before).unwrap(), &domain).unwrap();
+        insert("access", &older).unwrap();
+        let mut statement = older.prepare("SELECT id FROM authority ORDER BY id").unwrap();
+        let ids: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(ids, ["access", "issuing", "jwt", "root", "wit"]);
     }
 }

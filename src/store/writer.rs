@@ -18,7 +18,9 @@ use tokio::sync::oneshot;
 
 use crate::{registry::Change, spiffe::TrustDomain, sys::files};
 
-use super::{AuthorityRow, BundleRow, Error, Loaded, authorities, bundles, database, entries, mark::Mark, schema};
+use super::{
+    AuthorityRow, BundleRow, Error, Loaded, authorities, bundles, database, entries, items, mark::Mark, schema,
+};
 
 /// How many changes are written together at most, and for how long they are gathered.
 pub(super) const GROUP_MAX: usize = 100;
@@ -319,10 +321,13 @@ impl Writer {
         read?;
         let entries::Checked { entries, left_out } = checked.map_err(|_| Error::Closed)?;
         let (bundles, bundles_left_out) = bundles::load(&self.connection).map_err(&failed)?;
+        let (items, items_left_out) = items::load(&self.connection).map_err(&failed)?;
         Ok(Loaded {
             registry_revision: database::registry_revision(&self.connection).map_err(&failed)?,
             entries,
             left_out,
+            items,
+            items_left_out,
             authorities: authorities::load(&self.connection).map_err(&failed)?,
             bundles,
             bundles_left_out,

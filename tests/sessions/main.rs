@@ -51,7 +51,7 @@ macro_rules! sessions {
 }
 
 sessions! {
-    apply audit bundles config demo endpoint entries explain fetch help keys others spire status templates tokens
+    agents apply audit bundles config demo endpoint entries explain fetch help keys others spire status templates tokens
     unreachable up validate
 }
 

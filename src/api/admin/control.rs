@@ -102,6 +102,8 @@ impl control_server::Control for Control {
             present: self.about.kernel.unmapped().is_empty(),
             without: id_map::WITHOUT.into(),
         };
+        let items = snapshot.catalog().counts();
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let is_well = standing.is_ready && standing.problems.is_empty();
         Ok(Response::new(pb::StatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -110,7 +112,10 @@ impl control_server::Control for Control {
             started_at: wire::unix_seconds(self.about.started_at),
             state: if is_well { "ready" } else { "degraded" }.into(),
             problems: standing.problems,
-            entries: u64::try_from(snapshot.len()).unwrap_or(u64::MAX),
+            entries: number(snapshot.len()),
+            agents: number(items.agents),
+            tools: number(items.tools),
+            grants: number(items.grants),
             registry_revision: snapshot.revision(),
             connections: self.counters.connections(),
             streams: self.counters.streams(),

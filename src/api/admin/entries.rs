@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{caller, list::List, watch, wire};
+use super::{caller, items, list::List, watch, wire};
 use crate::{
     api::status,
     issuance::desk::Desk,
@@ -98,6 +98,8 @@ impl entries_server::Entries for Entries {
         }
         let updated = outcome.updated.iter().map(|entry| wire::encode(entry)).collect();
         let deleted = u64::try_from(outcome.deleted.len()).unwrap_or(u64::MAX);
-        Ok(Response::new(pb::ApplyEntriesResponse { created, updated, deleted }))
+        let put = outcome.put.iter().map(items::encode).collect();
+        let removed = u64::try_from(outcome.removed.len()).unwrap_or(u64::MAX);
+        Ok(Response::new(pb::ApplyEntriesResponse { created, updated, deleted, put, removed }))
     }
 }

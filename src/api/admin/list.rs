@@ -32,6 +32,7 @@ pub(crate) struct List {
     selectors: Vec<Selector>,
     hint: String,
     federates_with: Option<TrustDomain>,
+    agent: String,
     page_size: usize,
     /// The last entry of the page before.
     after: Option<(SystemTime, EntryId)>,
@@ -61,13 +62,10 @@ impl List {
         if !problems.is_empty() {
             return Err(status::invalid(&problems.join("\n")));
         }
-        let page_size = match usize::try_from(request.page_size) {
-            Ok(0) => PAGE_SIZE,
-            Ok(size) => size.min(PAGE_SIZE_MAX),
-            Err(_) => PAGE_SIZE_MAX,
-        };
+        let page_size = page_size(request.page_size);
         let (prefix, hint, count_only) = (request.spiffe_id_prefix, request.hint, request.count_only);
-        Ok(Self { spiffe_id, prefix, selectors, hint, federates_with, page_size, after, count_only })
+        let agent = request.agent;
+        Ok(Self { spiffe_id, prefix, selectors, hint, federates_with, agent, page_size, after, count_only })
     }
 
     /// Answers it. This walks over all entries: not for a thread that serves.
@@ -107,7 +105,17 @@ impl List {
             && spec.spiffe_id.as_str().starts_with(&self.prefix)
             && self.selectors.iter().all(|selector| spec.selectors.binary_search(selector).is_ok())
             && (self.hint.is_empty() || self.hint == spec.hint)
+            && (self.agent.is_empty() || spec.agent.as_ref().is_some_and(|agent| agent.as_str() == self.agent))
             && self.federates_with.as_ref().is_none_or(|name| spec.federates_with.contains(name))
+    }
+}
+
+/// How many go on a page, of what was asked for.
+pub(super) fn page_size(asked: u32) -> usize {
+    match usize::try_from(asked) {
+        Ok(0) => PAGE_SIZE,
+        Ok(size) => size.min(PAGE_SIZE_MAX),
+        Err(_) => PAGE_SIZE_MAX,
     }
 }
 

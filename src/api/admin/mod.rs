@@ -1,8 +1,11 @@
-//! The admin socket: entries, foreign bundles, and the daemon itself. It asks who is calling, translates, and decides nothing.
+//! The admin socket: entries, agents, tools and grants, foreign bundles, and the daemon itself. It asks who is calling, translates, and decides nothing.
 
 mod bundles;
+mod catalog;
 mod control;
 mod entries;
+mod item_list;
+mod items;
 mod list;
 #[cfg(test)]
 mod tests;
@@ -34,7 +37,10 @@ use crate::{
         desk::{Author, Desk},
         foreign::Office,
     },
-    pb::admin::{bundles_server::BundlesServer, control_server::ControlServer, entries_server::EntriesServer},
+    pb::admin::{
+        bundles_server::BundlesServer, catalog_server::CatalogServer, control_server::ControlServer,
+        entries_server::EntriesServer,
+    },
     sys::{
         counters::Counters,
         peer::{Fault, Peer},
@@ -98,11 +104,18 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
     let heirs = control::Heirs { rights, succession };
     let (foreign, counts) = (office.foreign(), counters.clone());
     let control = control::Control { about, desk: desk.clone(), foreign, stand, explain, log, heirs, counters: counts };
+    let catalog = catalog::Catalog::new(desk.clone());
     let entries = entries::Entries::new(desk, counters, stopping);
     let mut routes = Routes::builder();
-    add_standard(&mut routes, &["dayfly.v1.Entries", "dayfly.v1.Bundles", "dayfly.v1.Control"], &health, gate.clone());
+    add_standard(
+        &mut routes,
+        &["dayfly.v1.Entries", "dayfly.v1.Catalog", "dayfly.v1.Bundles", "dayfly.v1.Control"],
+        &health,
+        gate.clone(),
+    );
     let gate = InterceptorLayer::new(gate);
     routes.add_service(gate.layer(EntriesServer::new(entries).max_decoding_message_size(MESSAGE_BYTES_MAX)));
+    routes.add_service(gate.layer(CatalogServer::new(catalog)));
     routes.add_service(gate.layer(BundlesServer::new(bundles::Bundles::new(office))));
     routes.add_service(gate.layer(ControlServer::new(control)));
     routes.routes().prepare()

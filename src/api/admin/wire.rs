@@ -4,6 +4,7 @@ use std::{str::FromStr as _, time::SystemTime};
 
 use tonic::Status;
 
+use super::items;
 use crate::{
     api::status,
     issuance::desk::{Amendment, Order},
@@ -37,6 +38,7 @@ pub(super) fn encode(entry: &Entry) -> pb::Entry {
         admin: said.admin,
         downstream: said.downstream,
         expires_at: said.expires_at,
+        agent: said.agent,
         revision: entry.revision,
         created_at: unix_seconds(entry.created_at),
     }
@@ -64,6 +66,8 @@ pub(crate) fn order(request: pb::ApplyEntriesRequest) -> Result<Order, Status> {
         create: request.create.into_iter().map(|entry| new_draft(Some(entry))).collect::<Result<_, _>>()?,
         update: request.update.into_iter().map(amendment).collect::<Result<_, _>>()?,
         delete: request.delete.iter().map(|id| entry_id(id)).collect::<Result<_, _>>()?,
+        put: request.put.into_iter().map(items::put).collect::<Result<_, _>>()?,
+        remove: request.remove.iter().map(items::id).collect::<Result<_, _>>()?,
         dry_run: request.dry_run,
     })
 }
@@ -83,5 +87,6 @@ fn draft(entry: pb::Entry) -> Draft {
         admin: entry.admin,
         downstream: entry.downstream,
         expires_at: entry.expires_at,
+        agent: entry.agent,
     }
 }

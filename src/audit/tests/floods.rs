@@ -100,6 +100,7 @@ fn a_record_of_the_most_and_longest_identities_is_written() {
         spiffe_id: identities[0].spiffe_id.clone(),
         entry: identities[0].entry.clone(),
         serial: identities[0].serial.clone(),
+        access: None,
         ..identities[0]
     };
     let identities = (0..IDENTITIES_PER_RECORD).map(|_| one()).collect();

@@ -66,6 +66,7 @@ fn issued(serial: &str, renewal: bool) -> Record {
             revision: 3,
             serial: serial.to_owned(),
             not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+            access: None,
         }],
     }
 }

@@ -31,6 +31,7 @@ use crate::{
     },
 };
 
+mod access;
 mod rotation;
 mod starts;
 mod tokens;

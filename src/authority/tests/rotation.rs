@@ -96,7 +96,7 @@ async fn every_step_is_told_once() {
         .unwrap();
     let count = |told: &[Event], event| told.iter().filter(|one| one.event == event).count();
     for event in ["prepared", "activated"] {
-        assert_eq!(count(&told.lock().unwrap(), event), 4, "{event}");
+        assert_eq!(count(&told.lock().unwrap(), event), 5, "{event}");
     }
     let stop = CancellationToken::new();
     let task = tokio::spawn(owner.run(stop.clone()));
@@ -104,7 +104,7 @@ async fn every_step_is_told_once() {
     stop.cancel();
     task.await.unwrap();
     let told = told.lock().unwrap();
-    for (event, times) in [("prepared", 28), ("activated", 26), ("retired", 22), ("removed", 21)] {
+    for (event, times) in [("prepared", 37), ("activated", 34), ("retired", 29), ("removed", 28)] {
         assert_eq!(count(&told, event), times, "{event}");
     }
     let mut each: Vec<_> = told.iter().map(|one| (one.event, one.id.clone())).collect();

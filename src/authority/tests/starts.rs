@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn the_first_start_makes_authorities_and_the_next_one_keeps_them() {
-    for (layout, count) in [(Layout::Rooted, 4), (Layout::SelfSigned, 3)] {
+    for (layout, count) in [(Layout::Rooted, 5), (Layout::SelfSigned, 4)] {
         let (dir, clock) = (Scratch::new(), Clock::following_tokio());
         let (owner, store) = try_open(dir.path(), settings(layout), &clock).await.unwrap();
         let first = owner.keyring();
@@ -49,7 +49,7 @@ async fn several_keys_that_no_row_knows_are_not_touched() {
     }
     let Err(error) = try_open(dir.path(), settings(Layout::Rooted), &clock).await else { panic!("it was opened") };
     assert!(matches!(error, Error::UnknownKeys { count: 2, .. }), "{error}");
-    assert_eq!(key_files(dir.path()).len(), 6);
+    assert_eq!(key_files(dir.path()).len(), 7);
 }
 
 #[tokio::test(start_paused = true)]

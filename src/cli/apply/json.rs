@@ -95,6 +95,8 @@ struct Record {
     #[serde(default, alias = "entryExpiry", alias = "entry_expiry", deserialize_with = "seconds")]
     expires_at: u64,
     #[serde(default)]
+    agent: String,
+    #[serde(default)]
     store_svid: bool,
     #[serde(default)]
     additional_attributes: Option<Attributes>,
@@ -135,6 +137,7 @@ impl Record {
             admin: self.admin,
             downstream: self.downstream,
             expires_at: self.expires_at,
+            agent: self.agent,
             ..Entry::default()
         };
         let wants_jti = self.additional_attributes.is_some_and(|attributes| attributes.jwt_svid_include_jti);
@@ -283,6 +286,7 @@ mod tests {
             wit_ttl_seconds: 90,
             certificate_profile: "database".into(),
             common_name: "orders".into(),
+            agent: "crew".into(),
             revision: 4,
             ..Entry::default()
         };

@@ -1,8 +1,10 @@
 //! `dayfly apply -f FILE`: makes the registry as a file says, in one step: all of it or nothing.
 //!
-//! Entries are matched by their SPIFFE ID and their set of selectors, as SPIRE tells entries apart; so the same
-//! file twice changes nothing.
+//! Entries are matched by their SPIFFE ID and their set of selectors, as SPIRE tells entries apart, agents, tools and
+//! grants by their names; so the same file twice changes nothing. An agent's state is not in a file: what somebody has
+//! suspended stays so.
 
+mod items;
 mod json;
 mod plan;
 mod spire;
@@ -19,7 +21,10 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    pb::admin::{ApplyEntriesRequest, ApplyEntriesResponse, Entry, ListEntriesRequest, UpdateEntryRequest},
+    pb::admin::{
+        ApplyEntriesRequest, ApplyEntriesResponse, Entry, ItemKind, ListEntriesRequest, ListItemsRequest,
+        UpdateEntryRequest, item::Item as Inner,
+    },
     spiffe::Id,
     sys::Clock,
 };
@@ -29,11 +34,13 @@ use super::{
     entry,
     exit::Exit,
     failure::Failure,
+    items::word,
     link::{Admin, answer},
-    moment,
+    moment, paging,
     print::Style,
     shown,
 };
+use items::{ItemPlan, Items};
 use plan::{Plan, key};
 use spire::Origin;
 
@@ -44,7 +51,8 @@ pub(crate) struct Apply {
     /// our own `entry list --output json`
     #[arg(short, long)]
     file: PathBuf,
-    /// Remove the entries that are not in the file
+    /// Of each kind that the file has (entries, agents, tools, grants) remove those that are not in it; `grant = []`
+    /// has the kind, and none of it
     #[arg(long)]
     prune: bool,
     /// Of SPIRE's entries only those below this SPIFFE ID, that of the node or of an alias; may be given several times
@@ -78,6 +86,7 @@ struct Problem {
 #[derive(Debug, Default)]
 struct Reading {
     wanted: Vec<Wanted>,
+    items: Items,
     problems: Vec<Problem>,
     /// What is left out or has no effect here, and why; not a fault of the file.
     notes: Vec<Problem>,
@@ -94,16 +103,23 @@ pub(crate) async fn run(context: &Context, apply: Apply) -> Result<(), Failure> 
         Failure::new(if missing { Exit::Missing } else { Exit::Usage }, format!("{name} cannot be read: {error}"))
     })?;
     let parents: Vec<_> = apply.parents.iter().map(Id::to_string).collect();
-    let Reading { wanted, notes, .. } = read(&text, &parents).map_err(|problems| refused(&name, &problems))?;
+    let Reading { wanted, items, notes, .. } = read(&text, &parents).map_err(|problems| refused(&name, &problems))?;
     notes.iter().for_each(|note| context.print.warn(format_args!("{name}:{}: {}", note.line, note.words)));
-    if apply.prune && wanted.is_empty() {
+    if apply.prune && wanted.is_empty() && items.kinds.is_empty() {
         return Err(Failure::new(Exit::Usage, format!("{name} has no entries, so --prune would remove all there are"))
             .hint("if that is wanted, name them: dayfly entry remove ID…"));
     }
 
     let mut admin = Admin::connect(context).await?;
-    let present = all(&mut admin, context).await?;
+    // A file without entries says nothing of those that there are.
+    let speaks_of_entries = !wanted.is_empty() || items.kinds.is_empty();
+    let present = if speaks_of_entries { all(&mut admin, context).await? } else { Vec::new() };
     let plan = Plan::new(wanted.into_iter().map(|wanted| wanted.entry).collect(), present, apply.prune);
+    let mut present = Vec::new();
+    for kind in &items.kinds {
+        present.extend(all_of(&mut admin, context, *kind).await?);
+    }
+    let plan = Whole { entries: plan, items: ItemPlan::new(items, present, apply.prune) };
     if !context.print.is_json() {
         show(context, &plan)?;
     }
@@ -113,6 +129,18 @@ pub(crate) async fn run(context: &Context, apply: Apply) -> Result<(), Failure> 
         done = answer(admin.entries.apply(request(&plan, apply.dry_run))).await?;
     }
     report(context, &plan, &done, apply.dry_run)
+}
+
+/// All changes.
+struct Whole {
+    entries: Plan,
+    items: ItemPlan,
+}
+
+impl Whole {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.items.is_empty()
+    }
 }
 
 /// Reads a file of either kind, and checks each entry as far as can be without the daemon.
@@ -140,6 +168,7 @@ fn read(text: &str, parents: &[String]) -> Result<Reading, Vec<Problem>> {
             }
         }
     }
+    reading.problems.extend(items::problems(&reading.items));
     reading.problems.sort();
     reading.notes.sort();
     if reading.problems.is_empty() { Ok(reading) } else { Err(reading.problems) }
@@ -175,7 +204,7 @@ fn refused(name: &str, problems: &[Problem]) -> Failure {
 }
 
 async fn all(admin: &mut Admin, context: &Context) -> Result<Vec<Entry>, Failure> {
-    let mut request = ListEntriesRequest { page_size: entry::PAGE_MAX, ..ListEntriesRequest::default() };
+    let mut request = ListEntriesRequest { page_size: paging::SIZE_MAX, ..ListEntriesRequest::default() };
     let mut entries = Vec::new();
     loop {
         let page = answer(admin.entries.list(request.clone())).await?;
@@ -189,7 +218,24 @@ async fn all(admin: &mut Admin, context: &Context) -> Result<Vec<Entry>, Failure
     }
 }
 
-fn request(plan: &Plan, dry_run: bool) -> ApplyEntriesRequest {
+async fn all_of(admin: &mut Admin, context: &Context, kind: ItemKind) -> Result<Vec<Inner>, Failure> {
+    let mut request =
+        ListItemsRequest { kind: kind.into(), page_size: paging::SIZE_MAX, ..ListItemsRequest::default() };
+    let mut items = Vec::new();
+    loop {
+        let page = answer(admin.catalog.list(request.clone())).await?;
+        items.extend(page.items.into_iter().filter_map(|item| item.item));
+        if page.next_page_token.is_empty() {
+            context.print.progress_done();
+            return Ok(items);
+        }
+        context.print.progress(format_args!("{} of {} {}s", items.len(), page.total, word(kind)));
+        request.page_token = page.next_page_token;
+    }
+}
+
+fn request(plan: &Whole, dry_run: bool) -> ApplyEntriesRequest {
+    let Whole { entries: plan, items } = plan;
     ApplyEntriesRequest {
         create: plan.create.clone(),
         update: plan
@@ -202,12 +248,27 @@ fn request(plan: &Plan, dry_run: bool) -> ApplyEntriesRequest {
             .collect(),
         delete: plan.delete.iter().map(|entry| entry.id.clone()).collect(),
         dry_run,
+        put: items.put(),
+        remove: items.remove(),
     }
 }
 
 /// The plan as a diff.
-fn show(context: &Context, plan: &Plan) -> Result<(), Failure> {
+fn show(context: &Context, plan: &Whole) -> Result<(), Failure> {
     let print = &context.print;
+    let Whole { entries: plan, items } = plan;
+    for item in &items.delete {
+        print.styled_line(Style::Bad, format!("- {}", items::headline(item)))?;
+    }
+    for (before, after) in &items.update {
+        print.styled_line(Style::Note, format!("~ {}", items::headline(after)))?;
+        for (what, old, new) in items::differences(before, after) {
+            print.line(format_args!("    {what}: {old} → {new}"))?;
+        }
+    }
+    for item in &items.create {
+        print.styled_line(Style::Good, format!("+ {}", items::headline(item)))?;
+    }
     let headline = |sign: &str, entry: &Entry| format!("{sign} {}  {}", entry.spiffe_id, entry.selectors.join(" "));
     for entry in &plan.delete {
         print.styled_line(Style::Bad, headline("-", entry))?;
@@ -226,21 +287,32 @@ fn show(context: &Context, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-fn report(context: &Context, plan: &Plan, done: &ApplyEntriesResponse, dry_run: bool) -> Result<(), Failure> {
+fn report(context: &Context, whole: &Whole, done: &ApplyEntriesResponse, dry_run: bool) -> Result<(), Failure> {
     let print = &context.print;
+    let Whole { entries: plan, items } = whole;
+    let unchanged = plan.unchanged + items.unchanged;
     if print.is_json() {
+        let named = |item: &Inner| json!({ "kind": word(items::kind(item)), "name": items::name(item) });
+        let updated = items.update.iter().map(|(_, after)| named(after));
         return print.json(&json!({
             "created": shown::views(&done.created),
             "updated": shown::views(&done.updated),
             "deleted": shown::views(&plan.delete),
-            "unchanged": plan.unchanged,
+            "items": {
+                "created": items.create.iter().map(named).collect::<Vec<_>>(),
+                "updated": updated.collect::<Vec<_>>(),
+                "deleted": items.delete.iter().map(named).collect::<Vec<_>>(),
+            },
+            "unchanged": unchanged,
             "dry_run": dry_run,
         }));
     }
-    let Plan { create, update, delete, unchanged } = plan;
-    let (create, update, delete) = (create.len(), update.len(), delete.len());
-    print.say(match plan.is_empty() {
-        true => format!("nothing to change: all {unchanged} entries are as the file says"),
+    let create = plan.create.len() + items.create.len();
+    let update = plan.update.len() + items.update.len();
+    let delete = plan.delete.len() + items.delete.len();
+    let of_what = if items.unchanged == 0 { "entries are" } else { "are" };
+    print.say(match whole.is_empty() {
+        true => format!("nothing to change: all {unchanged} {of_what} as the file says"),
         false if dry_run => {
             format!("would add {create}, change {update}, remove {delete}; {unchanged} stay as they are")
         }

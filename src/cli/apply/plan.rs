@@ -90,6 +90,7 @@ pub(super) fn differences(before: &Entry, after: &Entry) -> Vec<(&'static str, S
             ("federates with", list(&entry.federates_with)),
             ("admin", yes(entry.admin)),
             ("downstream", yes(entry.downstream)),
+            ("agent", text(&entry.agent)),
             ("expires", end(entry.expires_at)),
         ]
     };

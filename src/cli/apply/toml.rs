@@ -1,13 +1,21 @@
-//! Our own file of entries: `[[entry]]` tables, read strictly; every problem is told with its line.
+//! Our own file: `[[entry]]`, `[[agent]]`, `[[tool]]` and `[[grant]]` tables, read strictly; every problem is told with its
+//! line.
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use crate::{cli::moment, pb::admin::Entry};
+use crate::{
+    cli::{grant::per_minute, moment},
+    pb::admin::{Agent, Entry, Grant, Tool, ToolRoute, ToolScope, item::Item as Inner},
+};
 
-use super::{Lines, Problem, Reading, Wanted, spire::Origin};
+use super::{
+    Lines, Problem, Reading, Wanted,
+    items::{self, WantedItem},
+    spire::Origin,
+};
 
 /// Reads the whole file; nothing that is wrong stops the reading.
 pub(super) fn read(text: &str) -> Reading {
@@ -34,11 +42,42 @@ impl Reader {
         for (key, value) in table {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("entry", DeValue::Array(elements)) => elements.iter().for_each(|element| self.element(element)),
-                ("entry", _) => self.wrong(value.span().start, "`entry` must be written as [[entry]]"),
-                (other, _) => {
-                    self.wrong(key.span().start, format!("unknown key `{other}`, the file has only [[entry]] tables"))
+                ("agent", DeValue::Array(elements)) => self.items(elements, || Inner::Agent(Agent::default())),
+                ("tool", DeValue::Array(elements)) => self.items(elements, || Inner::Tool(Tool::default())),
+                ("grant", DeValue::Array(elements)) => self.items(elements, || Inner::Grant(Grant::default())),
+                (kind @ ("entry" | "agent" | "tool" | "grant"), _) => {
+                    self.wrong(value.span().start, format!("`{kind}` must be written as [[{kind}]]"));
+                }
+                (other, _) => self.wrong(
+                    key.span().start,
+                    format!(
+                        "unknown key `{other}`, the file has only [[entry]], [[agent]], [[tool]] and [[grant]] tables"
+                    ),
+                ),
+            }
+        }
+    }
+
+    /// All of one kind. That there is none of it is also something that the file says.
+    fn items(&mut self, elements: &[Spanned<DeValue<'_>>], empty: impl Fn() -> Inner) {
+        self.reading.items.kinds.push(items::kind(&empty()));
+        for element in elements {
+            let mut item = empty();
+            let known = self.reading.problems.len();
+            let DeValue::Table(table) = element.get_ref() else {
+                self.wrong(element.span().start, "it must be a table");
+                continue;
+            };
+            for (key, value) in table {
+                let name = key.get_ref().as_ref();
+                match set_item(&mut item, name, value.get_ref()) {
+                    None => self.wrong(key.span().start, format!("unknown key `{name}`")),
+                    Some(Err(words)) => self.wrong(value.span().start, format!("{name}: {words}")),
+                    Some(Ok(())) => {}
                 }
             }
+            let (line, is_whole) = (self.lines.at(element.span().start), self.reading.problems.len() == known);
+            self.reading.items.wanted.push(WantedItem { line, item, is_whole });
         }
     }
 
@@ -91,9 +130,49 @@ fn set(entry: &mut Entry, key: &str, value: &DeValue<'_>) -> Option<Result<(), S
         "federates_with" => list(value).map(|names| entry.federates_with = names),
         "admin" => flag(value).map(|admin| entry.admin = admin),
         "downstream" => flag(value).map(|downstream| entry.downstream = downstream),
+        "agent" => text(value).map(|agent| entry.agent = agent),
         "expires_at" => end(value).map(|seconds| entry.expires_at = seconds),
         _ => return None,
     })
+}
+
+/// `None` for a key that there is not.
+fn set_item(item: &mut Inner, key: &str, value: &DeValue<'_>) -> Option<Result<(), String>> {
+    Some(match (item, key) {
+        (Inner::Agent(agent), "name") => text(value).map(|name| agent.name = name),
+        (Inner::Agent(agent), "owner") => text(value).map(|owner| agent.owner = owner),
+        (Inner::Agent(agent), "purpose") => text(value).map(|purpose| agent.purpose = purpose),
+        (Inner::Agent(agent), "environment") => text(value).map(|environment| agent.environment = environment),
+        (Inner::Agent(agent), "data_class") => text(value).map(|class| agent.data_class = class),
+        (Inner::Agent(agent), "review_by") => end(value).map(|seconds| agent.review_by = seconds),
+        (Inner::Tool(tool), "name") => text(value).map(|name| tool.name = name),
+        (Inner::Tool(tool), "audience") => text(value).map(|audience| tool.audience = audience),
+        (Inner::Tool(tool), "base_urls") => list(value).map(|urls| tool.base_urls = urls),
+        (Inner::Tool(tool), "scopes") => pairs(value).map(|scopes| {
+            tool.scopes = scopes.into_iter().map(|(name, band)| ToolScope { name, band }).collect();
+        }),
+        (Inner::Tool(tool), "routes") => pairs(value).map(|routes| {
+            tool.routes = routes.into_iter().map(|(route, scope)| ToolRoute { route, scope }).collect();
+        }),
+        (Inner::Tool(tool), "encoded_slash") => flag(value).map(|allowed| tool.encoded_slash = allowed),
+        (Inner::Grant(grant), "agent") => text(value).map(|agent| grant.agent = agent),
+        (Inner::Grant(grant), "tool") => text(value).map(|tool| grant.tool = tool),
+        (Inner::Grant(grant), "scopes") => list(value).map(|scopes| grant.scopes = scopes),
+        (Inner::Grant(grant), "datasets") => list(value).map(|datasets| grant.datasets = datasets),
+        (Inner::Grant(grant), "ttl_max") => {
+            text(value).and_then(|text| moment::ttl(&text)).map(|seconds| grant.ttl_max_seconds = seconds)
+        }
+        (Inner::Grant(grant), "rate") => {
+            text(value).and_then(|text| per_minute(&text)).map(|rate| grant.rate_per_minute = rate)
+        }
+        _ => return None,
+    })
+}
+
+/// A table of texts, as `{ "orders:read" = "read" }`.
+fn pairs(value: &DeValue<'_>) -> Result<Vec<(String, String)>, String> {
+    let table = value.as_table().ok_or_else(|| unlike("a table of texts", value))?;
+    table.iter().map(|(key, value)| Ok((key.get_ref().to_string(), text(value.get_ref())?))).collect()
 }
 
 fn text(value: &DeValue<'_>) -> Result<String, String> {
@@ -145,6 +224,7 @@ hint = "internal"
 federates_with = ["other.org"]
 admin = true
 downstream = false
+agent = "crew"
 expires_at = 2026-07-01T12:00:00Z
 "#,
         );
@@ -160,6 +240,7 @@ expires_at = 2026-07-01T12:00:00Z
             hint: "internal".into(),
             federates_with: vec!["other.org".into()],
             admin: true,
+            agent: "crew".into(),
             expires_at: 1_782_907_200,
             ..Entry::default()
         };
@@ -199,7 +280,10 @@ expires_at = 2026-07-01T12:00:00Z
         assert_eq!(
             told,
             [
-                (1, "unknown key `trust_domain`, the file has only [[entry]] tables"),
+                (
+                    1,
+                    "unknown key `trust_domain`, the file has only [[entry]], [[agent]], [[tool]] and [[grant]] tables"
+                ),
                 (2, "spiffe_id is missing"),
                 (3, "unknown key `spiffe_ids`"),
                 (4, "selectors: must be a list of texts, not a value of type string"),
@@ -207,6 +291,86 @@ expires_at = 2026-07-01T12:00:00Z
                 (6, "expires_at: `soon` is no time, write it as 2027-01-31T12:00:00Z"),
             ]
         );
+    }
+
+    #[test]
+    fn agents_tools_and_grants_are_read() {
+        let reading = read(
+            r#"
+[[agent]]
+name = "crew"
+owner = "payments@example.org"
+purpose = "answers customers"
+environment = "production"
+data_class = "internal"
+review_by = 2026-07-01T12:00:00Z
+
+[[tool]]
+name = "shop"
+audience = "https://shop.example.org"
+base_urls = ["https://shop.example.org/api"]
+scopes = { "orders:read" = "read" }
+routes = { "GET /orders/*" = "orders:read" }
+encoded_slash = true
+
+[[grant]]
+agent = "crew"
+tool = "shop"
+scopes = ["orders:read"]
+datasets = ["eu"]
+ttl_max = "2m"
+rate = "30/min"
+"#,
+        );
+        assert_eq!(reading.problems, []);
+        let agent = Agent {
+            name: "crew".into(),
+            owner: "payments@example.org".into(),
+            purpose: "answers customers".into(),
+            environment: "production".into(),
+            data_class: "internal".into(),
+            review_by: 1_782_907_200,
+            ..Agent::default()
+        };
+        let tool = Tool {
+            name: "shop".into(),
+            audience: "https://shop.example.org".into(),
+            base_urls: vec!["https://shop.example.org/api".into()],
+            scopes: vec![ToolScope { name: "orders:read".into(), band: "read".into() }],
+            routes: vec![ToolRoute { route: "GET /orders/*".into(), scope: "orders:read".into() }],
+            encoded_slash: true,
+            revision: 0,
+        };
+        let grant = Grant {
+            agent: "crew".into(),
+            tool: "shop".into(),
+            scopes: vec!["orders:read".into()],
+            datasets: vec!["eu".into()],
+            ttl_max_seconds: 120,
+            rate_per_minute: 30,
+            revision: 0,
+        };
+        let mut found: Vec<_> = reading.items.wanted.into_iter().map(|wanted| (wanted.line, wanted.item)).collect();
+        found.sort_by_key(|(line, _)| *line);
+        assert_eq!(found, [(2, Inner::Agent(agent)), (10, Inner::Tool(tool)), (18, Inner::Grant(grant))]);
+    }
+
+    #[test]
+    fn what_is_wrong_in_an_agent_tool_or_grant_is_told_with_its_line() {
+        let reading =
+            read("grant = []\n[[agent]]\nstate = \"active\"\n[[tool]]\nscopes = [\"a\"]\nencoded_slash = 1\n");
+        let mut problems = reading.problems;
+        problems.sort();
+        let told: Vec<_> = problems.iter().map(|problem| (problem.line, problem.words.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                (3, "unknown key `state`"),
+                (5, "scopes: must be a table of texts, not a value of type array"),
+                (6, "encoded_slash: must be true or false, not a value of type integer"),
+            ]
+        );
+        assert_eq!(reading.items.kinds.len(), 3, "it says that there is no grant");
     }
 
     #[test]

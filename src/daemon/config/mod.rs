@@ -42,6 +42,8 @@ pub struct Config {
     pub jwt: Jwt,
     /// WIT-SVIDs.
     pub wit: Wit,
+    /// Access tokens.
+    pub token: Token,
     /// The embedded certificate authority.
     pub authority: Authority,
     /// The record of what was done.
@@ -100,6 +102,28 @@ pub struct Wit {
     pub ttl_max: Duration,
 }
 
+/// Access tokens for registered agents, and the proofs of possession that are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Their `iss`: an https URL, by default `https://<trust domain>/oauth`. Never `jwt.issuer`.
+    pub issuer: String,
+    /// Whether proofs must carry a nonce of ours.
+    pub nonce: Nonce,
+    /// How old a proof may be, at most five minutes.
+    pub proof_age_max: Duration,
+    /// How far in our future a proof may be, at most a minute.
+    pub proof_ahead_max: Duration,
+}
+
+/// Whether proofs of possession must carry a nonce of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nonce {
+    /// Only for a while after a start, when nobody knows any more which proofs were seen before it.
+    Off,
+    /// Always.
+    Require,
+}
+
 /// The embedded certificate authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authority {
@@ -111,7 +135,8 @@ pub struct Authority {
     pub issuing_ttl: Duration,
     /// Lifetime of the root. At least twice `issuing_ttl`, and twelve minutes. Not used where the layout is self-signed.
     pub root_ttl: Duration,
-    /// Lifetime of a key that signs tokens. At least six times `jwt.ttl_max` and `wit.ttl_max`.
+    /// Lifetime of a key that signs tokens. At least six times `jwt.ttl_max` and `wit.ttl_max`. No access token outlives
+    /// its key.
     pub token_key_ttl: Duration,
 }
 
@@ -266,6 +291,12 @@ impl Config {
     /// The defaults, for a trust domain and its places.
     #[must_use]
     pub fn new(trust_domain: TrustDomain, paths: &Paths) -> Self {
+        let token = Token {
+            issuer: format!("https://{trust_domain}/oauth"),
+            nonce: Nonce::Off,
+            proof_age_max: Duration::from_secs(60),
+            proof_ahead_max: Duration::from_secs(5),
+        };
         Self {
             trust_domain,
             workload_sockets: vec![paths.workload_socket.clone()],
@@ -278,6 +309,7 @@ impl Config {
             x509: X509 { ttl: HOUR, ttl_max: DAY, given_again: Duration::ZERO },
             jwt: Jwt { ttl: MINUTES_5, ttl_max: HOUR, issuer: None, leeway: Duration::from_secs(30) },
             wit: Wit { enabled: false, ttl: MINUTES_5, ttl_max: HOUR },
+            token,
             authority: Authority {
                 layout: Layout::Rooted,
                 algorithm: Algorithm::P256,

@@ -12,7 +12,7 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    Algorithm, Config, DAY, Durability, Layout, LogFormat, LogLevel, OpsAddress, Problems, YEAR,
+    Algorithm, Config, DAY, Durability, Layout, LogFormat, LogLevel, Nonce, OpsAddress, Problems, YEAR,
     problems::{Place, Problem},
     section::{Findings, Section, line},
     values,
@@ -140,6 +140,7 @@ impl Reading {
         self.x509(root.table("x509"), config);
         self.jwt(root.table("jwt"), config);
         self.wit(root.table("wit"), config);
+        self.token(root.table("token"), config);
         self.authority(root.table("authority"), config);
         self.audit(root.table("audit"), config);
         self.ops(root.table("ops"), config);
@@ -170,6 +171,17 @@ impl Reading {
         section.read("enabled", &mut config.wit.enabled, values::flag);
         section.read("ttl", &mut config.wit.ttl, values::length(TTL_MIN..=DAY));
         section.read("ttl_max", &mut config.wit.ttl_max, values::length(TTL_MIN..=DAY));
+        section.finish(&mut self.findings);
+    }
+
+    fn token(&mut self, mut section: Section<'_>, config: &mut Config) {
+        let (token, mut issuer) = (&mut config.token, None);
+        section.read("issuer", &mut issuer, values::token_issuer);
+        token.issuer = issuer.unwrap_or_else(|| std::mem::take(&mut token.issuer));
+        let nonces = [("off", Nonce::Off), ("require", Nonce::Require)];
+        section.read("nonce", &mut token.nonce, values::word(&nonces));
+        section.read("proof_age_max", &mut token.proof_age_max, values::length(SECOND..=PROOF_AGE_MAX));
+        section.read("proof_ahead_max", &mut token.proof_ahead_max, values::length(Duration::ZERO..=LEEWAY_MAX));
         section.finish(&mut self.findings);
     }
 
@@ -247,7 +259,7 @@ impl Reading {
 
     /// What no value alone can show.
     fn fit(&mut self, config: &Config) {
-        let Config { x509, jwt, wit, authority, audit, .. } = config;
+        let Config { x509, jwt, wit, token, authority, audit, .. } = config;
         self.sockets(config);
         for (keys, ttl, most) in [
             (["x509.ttl", "x509.ttl_max"], x509.ttl, x509.ttl_max),
@@ -257,6 +269,13 @@ impl Reading {
             if ttl > most {
                 self.misfit(&keys, &format!("cannot be longer than {}", keys[1]));
             }
+        }
+        // Whoever looks at issuer, audience and signature alone must not take one for the other.
+        if jwt.issuer.as_ref() == Some(&token.issuer) {
+            self.misfit(
+                &["token.issuer", "jwt.issuer"],
+                "cannot be jwt.issuer: the two kinds of tokens are told apart by it",
+            );
         }
         // A key signs until five sixths of its life; what it signs just before must still have room.
         for (key, longest) in [("jwt.ttl_max", jwt.ttl_max), ("wit.ttl_max", wit.ttl_max)] {
@@ -344,6 +363,9 @@ impl Reading {
     }
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+/// A proof counts for one request, and is remembered so long.
+const PROOF_AGE_MAX: Duration = Duration::from_secs(300);
 /// Shorter lives than this are all renewal; tests and demos use a few seconds.
 const TTL_MIN: Duration = Duration::from_secs(2);
 /// So long a private key that nobody holds any more may stay in memory.

@@ -71,6 +71,7 @@ fn every_value_of_the_file_is_taken() {
         authority = { layout = "self-signed", algorithm = "p384", issuing_ttl = "7d", root_ttl = "10d", token_key_ttl = "2d" }
         jwt = { ttl = "1m", ttl_max = "2m", issuer = "https://issuer.example.org", leeway = "0s" }
         wit = { enabled = true, ttl = "3m", ttl_max = "4m" }
+        token = { issuer = "https://as.example.org:8443/a/b", nonce = "require", proof_age_max = "2m", proof_ahead_max = "0s" }
         audit = { durability = "strict", segment_bytes = 1048576, total_bytes = "64MiB", refusals_per_uid_minute = 5, bytes_per_uid_minute = "1MiB" }
         ops = { address = "0.0.0.0:9464", allow_remote = true }
         log = { level = "trace", format = "json" }
@@ -116,6 +117,12 @@ fn every_value_of_the_file_is_taken() {
             leeway: Duration::ZERO,
         },
         wit: Wit { enabled: true, ttl: MINUTE * 3, ttl_max: MINUTE * 4 },
+        token: Token {
+            issuer: "https://as.example.org:8443/a/b".into(),
+            nonce: Nonce::Require,
+            proof_age_max: MINUTE * 2,
+            proof_ahead_max: Duration::ZERO,
+        },
         authority: Authority {
             layout: Layout::SelfSigned,
             algorithm: Algorithm::P384,
@@ -181,6 +188,23 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("[jwt]\nissuer = \"a b\"", 3, "jwt.issuer: must be a URL or a name in ASCII without spaces"),
     ("[jwt]\nissuer = 'a\\b'", 3, "without spaces, quotes and backslashes"),
     ("[jwt]\nleeway = \"61s\"", 3, "jwt.leeway: must be from 0s to 1m"),
+    ("[token]\nissuer = \"http://a.test/oauth\"", 3, "token.issuer: must be an https URL"),
+    ("[token]\nissuer = \"https://A.test\"", 3, "token.issuer: must name a host in lower case"),
+    ("[token]\nissuer = \"https://u@a.test\"", 3, "token.issuer: must name a host in lower case, with a port or none"),
+    ("[token]\nissuer = \"https://a.test:x/oauth\"", 3, "token.issuer: must name a host in lower case, with a port"),
+    ("[token]\nissuer = \"https:///oauth\"", 3, "token.issuer: must name a host"),
+    ("[token]\nissuer = \"https://a.test/\"", 3, "token.issuer: must have a plain path: no slash at its end"),
+    ("[token]\nissuer = \"https://a.test/a/../b\"", 3, "token.issuer: must have a plain path"),
+    ("[token]\nissuer = \"https://a.test/a?b\"", 3, "token.issuer: must have a plain path"),
+    ("[token]\nissuer = \"https://a.test/%41\"", 3, "token.issuer: must have a plain path"),
+    ("[token]\nissuer = 1", 3, "token.issuer: must be a text, not a number"),
+    ("[jwt]\nissuer = \"https://example.org/oauth\"", 3, "token.issuer: cannot be jwt.issuer"),
+    ("[token]\nnonce = true", 3, "token.nonce: must be a text, not true or false"),
+    ("[token]\nnonce = \"on\"", 3, "token.nonce: must be \"off\" or \"require\", not \"on\""),
+    ("[token]\nproof_age_max = \"0s\"", 3, "token.proof_age_max: must be from 1s to 5m, not 0s"),
+    ("[token]\nproof_age_max = \"6m\"", 3, "token.proof_age_max: must be from 1s to 5m, not 6m"),
+    ("[token]\nproof_ahead_max = \"61s\"", 3, "token.proof_ahead_max: must be from 0s to 1m"),
+    ("[token]\nproof_age = \"1m\"", 3, "unknown key `token.proof_age`"),
     ("[authority]\nroot_ttl = \"36h\"", 3, "authority.root_ttl: must be at least twice authority.issuing_ttl"),
     (
         "[x509]\nttl = \"10s\"\n[authority]\nissuing_ttl = \"20s\"",
@@ -260,6 +284,23 @@ fn each_mistake_is_told_with_its_line_and_nothing_else_is() {
         assert!(told.iter().any(|(_, said)| said.contains(words)), "{text}: {problems}");
         assert!(told.len() == 1 || words.is_empty(), "{text}: {problems}");
     }
+}
+
+#[test]
+fn the_issuer_of_access_tokens_follows_from_the_trust_domain_or_is_one_url() {
+    let issuer = |text: &str| parse(&named(text)).unwrap().token.issuer;
+    assert_eq!(issuer(""), "https://example.org/oauth");
+    assert_eq!(issuer("[token]\nissuer = \"\""), "https://example.org/oauth");
+    for url in ["https://a.test", "https://a.test:8443", "https://10.0.0.1/oauth", "https://a.test/A/b-c_d~e.f"] {
+        assert_eq!(issuer(&format!("[token]\nissuer = \"{url}\"")), url);
+    }
+    let of_bytes = |bytes: usize| format!("[token]\nissuer = \"https://a.test/{}\"", "p".repeat(bytes - 15));
+    assert_eq!(issuer(&of_bytes(512)).len(), 512);
+    let problems = parse(&named(&of_bytes(513))).unwrap_err();
+    assert!(problems.to_string().contains("has 513 bytes, at most 512 are allowed"), "{problems}");
+    let flagged = Overrides { trust_domain: Some("other.test".into()), ..Overrides::default() };
+    let config = Config::parse(&named(""), Path::new("dayfly.toml"), &Paths::system(), flagged).0.unwrap();
+    assert_eq!(config.token.issuer, "https://other.test/oauth");
 }
 
 #[test]

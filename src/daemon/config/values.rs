@@ -156,6 +156,39 @@ pub(super) fn issuer(value: &DeValue<'_>) -> Result<Option<String>, String> {
 
 const ISSUER_BYTES_MAX: usize = 2_048;
 
+/// The `iss` of access tokens, below which clients look for everything else (RFC 8414 §2); empty is the default.
+pub(super) fn token_issuer(value: &DeValue<'_>) -> Result<Option<String>, String> {
+    let issuer = text(value)?;
+    if issuer.is_empty() {
+        return Ok(None);
+    }
+    if issuer.len() > TOKEN_ISSUER_BYTES_MAX {
+        return Err(format!("has {} bytes, at most {TOKEN_ISSUER_BYTES_MAX} are allowed", issuer.len()));
+    }
+    let Some((authority, path)) =
+        issuer.strip_prefix("https://").map(|rest| rest.split_once('/').unwrap_or((rest, "")))
+    else {
+        return Err("must be an https URL as https://issuer.example.org/oauth".to_owned());
+    };
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "1"));
+    let is_host = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+    if host.is_empty() || !host.bytes().all(is_host) || port.parse::<u16>().is_err() {
+        return Err("must name a host in lower case, with a port or none, and no user".to_owned());
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain);
+    match issuer.len() == "https://".len() + authority.len() || path.split('/').all(is_segment) {
+        true => Ok(Some(issuer.to_owned())),
+        // Issuers are compared byte by byte, and each client has its own idea of what a path means.
+        false => {
+            Err("must have a plain path: no slash at its end, no query, fragment, escapes and dot segments".to_owned())
+        }
+    }
+}
+
+/// So that tokens stay short.
+const TOKEN_ISSUER_BYTES_MAX: usize = 512;
+
 pub(super) fn admin_group(value: &DeValue<'_>) -> Result<Option<AdminGroup>, String> {
     let name = text(value)?;
     if name.is_empty() {

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Author, Batch, Checked, ENTRIES_MAX, Error, Outcome, lines};
+use super::{Author, Batch, CHANGES_MAX, Checked, ENTRIES_MAX, Error, Outcome, items, lines};
 use crate::{
     audit::{self, Record, Urgency},
     issuance::orders::{self, Owner, Pending},
@@ -78,7 +78,7 @@ impl Owner for Clerk {
         let (dry_run, most) = (order.dry_run, self.entries_max);
         // Filing many entries takes milliseconds, and so does a strict log: not on a thread that serves.
         let planned = threads::aside(move || {
-            let plan = Plan::of(&present, order, now, most)?;
+            let plan = Plan::of(&present, order, author, now, most)?;
             if !dry_run {
                 plan.record(&log, author)?;
             }
@@ -150,6 +150,7 @@ impl Clerk {
             created = outcome.created.len(),
             updated = outcome.updated.len(),
             deleted = outcome.deleted.len(),
+            items = outcome.put.len() + outcome.removed.len(),
             uid = author.uid,
             pid = author.pid,
             "registry changed"
@@ -177,22 +178,27 @@ const STEP: Duration = Duration::from_micros(1);
 struct Plan {
     next: Snapshot,
     changes: Vec<Change>,
-    /// A verb, an entry's id, and what is different; one for each change.
+    /// A verb, an id, and what is different; one for each change.
     words: Vec<(&'static str, String, Vec<String>)>,
     outcome: Outcome,
 }
 
 impl Plan {
-    fn of(present: &Snapshot, order: Checked, now: SystemTime, most: usize) -> Result<Self, Error> {
-        let mut changes = Vec::new();
-        let mut words = Vec::new();
-        let mut outcome = Outcome::default();
+    fn of(present: &Snapshot, mut order: Checked, author: Author, now: SystemTime, most: usize) -> Result<Self, Error> {
         let mut named = BTreeSet::new();
         for id in order.delete.iter().chain(order.update.iter().map(|(id, ..)| id)) {
             if !named.insert(id.clone()) {
-                return Err(Error::Twice(id.clone()));
+                return Err(Error::Twice(format!("entry {id}")));
             }
         }
+        let mut items = items::plan(present.catalog(), &mut order, author, now)?;
+        if order.cascade {
+            let agents = items.removed_agents();
+            let entries = present.entries_of(&agents).map(|entry| entry.id.clone());
+            order.delete.extend(entries.filter(|id| !named.contains(id)));
+        }
+        let (mut changes, mut words) = (std::mem::take(&mut items.changes), std::mem::take(&mut items.words));
+        let mut outcome = Outcome { removed: items.removed, ..Outcome::default() };
         let there = |id: &EntryId| present.entry(id).cloned().ok_or_else(|| registry::Error::UnknownEntry(id.clone()));
         for id in order.delete {
             let entry = there(&id)?;
@@ -208,7 +214,7 @@ impl Plan {
                 return Err(Error::Past);
             }
             if let Some(expected) = expected.filter(|expected| *expected != entry.revision) {
-                return Err(Error::Stale { id, expected, present: entry.revision });
+                return Err(Error::Stale { what: format!("entry {id}"), expected, present: entry.revision });
             }
             words.push(("entry_update", id.to_string(), lines::difference(&entry.spec, &spec)));
             updated.push(id.clone());
@@ -225,6 +231,9 @@ impl Plan {
             created.push(id.clone());
             changes.push(Change::Create(Entry { id, spec, revision: 1, created_at: now + STEP * index }));
         }
+        if changes.len() > CHANGES_MAX {
+            return Err(Error::TooManyChanges(changes.len()));
+        }
         let next = present.apply(present.revision().saturating_add(1), &changes)?;
         if next.len() > most {
             return Err(Error::TooManyEntries(next.len()));
@@ -232,6 +241,7 @@ impl Plan {
         let found = |ids: Vec<EntryId>| ids.iter().filter_map(|id| next.entry(id).cloned()).collect();
         outcome.created = found(created);
         outcome.updated = found(updated);
+        outcome.put = items.put.iter().filter_map(|id| next.catalog().item(id)).collect();
         Ok(Self { changes, words, outcome, next })
     }
 
@@ -334,7 +344,8 @@ mod tests {
             let (desk, mut clerk) = desk(&home);
             let (none, store) = (Snapshot::empty(), clerk.store.clone());
             let create = vec![draft("unsure", 1).check(&trust_domain()).unwrap()];
-            let plan = Plan::of(&none, Checked { create, ..Checked::default() }, clerk.now(), ENTRIES_MAX).unwrap();
+            let plan =
+                Plan::of(&none, Checked { create, ..Checked::default() }, ADMIN, clerk.now(), ENTRIES_MAX).unwrap();
             if was_made {
                 store.commit_entries(1, plan.changes.clone()).await.unwrap();
             }

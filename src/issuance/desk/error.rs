@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     audit,
-    registry::{self, EntryId, Problems},
+    registry::{self, Label, Problems},
     store,
 };
 
@@ -22,19 +22,22 @@ pub(crate) enum Error {
     /// It does not fit what is there.
     #[error(transparent)]
     Registry(registry::Error),
-    /// Somebody else changed the entry meanwhile.
-    #[error("the entry {id} was changed meanwhile: it has revision {present}, not {expected}")]
+    /// Somebody else changed it meanwhile.
+    #[error("the {what} was changed meanwhile: it has revision {present}, not {expected}")]
     Stale {
-        /// Which entry.
-        id: EntryId,
+        /// As `entry ID` or `agent crew`.
+        what: String,
         /// The revision that the admin saw.
         expected: u64,
         /// The revision that it has.
         present: u64,
     },
-    /// One order says two things of an entry.
-    #[error("the entry {0} is named twice")]
-    Twice(EntryId),
+    /// One order says two things of one.
+    #[error("the {0} is named twice")]
+    Twice(String),
+    /// A retired agent stays that.
+    #[error("the agent {0} is retired, which is for good")]
+    Retired(Label),
     /// More than [`CHANGES_MAX`] in one order.
     #[error("{0} changes at once, at most {CHANGES_MAX} are made")]
     TooManyChanges(usize),
@@ -86,12 +89,12 @@ pub(crate) struct Faulty(Vec<String>);
 
 impl Faulty {
     /// What is wrong with the only draft of an order.
-    pub(super) fn one(problems: &Problems) -> Self {
+    pub(super) fn one<P: fmt::Display>(problems: &Problems<P>) -> Self {
         Self(problems.iter().map(ToString::to_string).collect())
     }
 
     /// Adds what is wrong with one of several drafts.
-    pub(super) fn add(&mut self, which: &str, problems: &Problems) {
+    pub(super) fn add<P: fmt::Display>(&mut self, which: &str, problems: &Problems<P>) {
         self.0.extend(problems.iter().map(|problem| format!("{which}: {problem}")));
     }
 

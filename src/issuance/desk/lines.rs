@@ -1,28 +1,48 @@
-//! What is different about an entry, for the audit log: a line for each field, and none without an end.
+//! What is different about an entry, agent, tool or grant, for the audit log: a line for each field, and none without an end.
 
-use crate::registry::{Draft, Spec};
+use crate::registry::{AgentDraft, Draft, GrantDraft, ItemDraft, Spec, ToolDraft};
 
 /// The most of one value that is told, in characters.
 const VALUE_CHARS_MAX: usize = 500;
 
 /// What an entry says that was not there, or is there no more.
 pub(super) fn whole(spec: &Spec) -> Vec<String> {
-    let nothing = fields(&Draft::default());
-    let told = fields(&Draft::from(spec)).into_iter().zip(nothing);
-    told.filter(|(field, empty)| field.1 != empty.1)
-        .map(|((name, value), _)| format!("{name}: {}", short(&value)))
-        .collect()
+    said(fields(&Draft::from(spec)), fields(&Draft::default()))
 }
 
 /// What an entry says otherwise than before.
 pub(super) fn difference(before: &Spec, after: &Spec) -> Vec<String> {
-    let both = fields(&Draft::from(before)).into_iter().zip(fields(&Draft::from(after)));
-    both.filter(|(before, after)| before.1 != after.1)
-        .map(|((name, before), (_, after))| format!("{name}: {} -> {}", short(&before), short(&after)))
-        .collect()
+    changed(fields(&Draft::from(before)), fields(&Draft::from(after)))
 }
 
-fn fields(draft: &Draft) -> [(&'static str, String); 13] {
+/// The same of an agent, tool or grant.
+pub(super) fn whole_item(draft: &ItemDraft) -> Vec<String> {
+    let nothing = match draft {
+        ItemDraft::Agent(_) => ItemDraft::Agent(AgentDraft::default()),
+        ItemDraft::Tool(_) => ItemDraft::Tool(ToolDraft::default()),
+        ItemDraft::Grant(_) => ItemDraft::Grant(GrantDraft::default()),
+    };
+    said(draft.fields(), nothing.fields())
+}
+
+/// The same of two that are of one kind.
+pub(super) fn item_difference(before: &ItemDraft, after: &ItemDraft) -> Vec<String> {
+    changed(before.fields(), after.fields())
+}
+
+type Field = (&'static str, String);
+
+fn said(fields: impl IntoIterator<Item = Field>, nothing: impl IntoIterator<Item = Field>) -> Vec<String> {
+    let told = fields.into_iter().zip(nothing).filter(|(field, empty)| field.1 != empty.1);
+    told.map(|((name, value), _)| format!("{name}: {}", short(&value))).collect()
+}
+
+fn changed(before: impl IntoIterator<Item = Field>, after: impl IntoIterator<Item = Field>) -> Vec<String> {
+    let both = before.into_iter().zip(after).filter(|(before, after)| before.1 != after.1);
+    both.map(|((name, before), (_, after))| format!("{name}: {} -> {}", short(&before), short(&after))).collect()
+}
+
+fn fields(draft: &Draft) -> [Field; 14] {
     [
         ("spiffe_id", draft.spiffe_id.clone()),
         ("selectors", draft.selectors.join(" ")),
@@ -37,6 +57,7 @@ fn fields(draft: &Draft) -> [(&'static str, String); 13] {
         ("admin", draft.admin.to_string()),
         ("downstream", draft.downstream.to_string()),
         ("expires_at", draft.expires_at.to_string()),
+        ("agent", draft.agent.clone()),
     ]
 }
 

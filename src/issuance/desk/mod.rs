@@ -7,6 +7,9 @@ mod clerk;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod item_tests;
+mod items;
 mod lines;
 #[cfg(test)]
 mod tests;
@@ -21,7 +24,7 @@ pub(crate) use error::{Error, Faulty};
 use super::orders::{self, Pending};
 use crate::{
     audit::{self, Record, Urgency},
-    registry::{Draft, Entry, EntryId, Snapshot, Spec},
+    registry::{Draft, Entry, EntryId, Item, ItemDraft, ItemId, ItemSpec, Label, Snapshot, Spec, State},
     spiffe::TrustDomain,
     store::Store,
     sys::{Clock, counters::Counters},
@@ -51,6 +54,10 @@ pub(crate) struct Order {
     pub(crate) create: Vec<Draft>,
     pub(crate) update: Vec<Amendment>,
     pub(crate) delete: Vec<EntryId>,
+    /// Agents, tools and grants. They may come in any order.
+    pub(crate) put: Vec<Put>,
+    /// Agents, tools and grants that go.
+    pub(crate) remove: Vec<ItemId>,
     /// Whether everything is only checked.
     pub(crate) dry_run: bool,
 }
@@ -64,6 +71,22 @@ pub(crate) struct Amendment {
     pub(crate) expected: Option<u64>,
 }
 
+/// What an agent, tool or grant is to say from now on.
+#[derive(Clone, Debug)]
+pub(crate) struct Put {
+    pub(crate) draft: ItemDraft,
+    pub(crate) stand: Stand,
+}
+
+/// What there must be of that name before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stand {
+    /// Nothing.
+    New,
+    /// One, of this revision; `None` overwrites whatever is there.
+    Old(Option<u64>),
+}
+
 /// What an order came to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
@@ -73,6 +96,10 @@ pub(crate) struct Outcome {
     pub(crate) updated: Vec<Arc<Entry>>,
     /// As they were.
     pub(crate) deleted: Vec<Arc<Entry>>,
+    /// Agents, tools and grants as they are now, in the order's order.
+    pub(crate) put: Vec<Item>,
+    /// What is gone of them.
+    pub(crate) removed: Vec<ItemId>,
 }
 
 /// What one order has changed.
@@ -109,6 +136,11 @@ pub(super) struct Checked {
     create: Vec<Spec>,
     update: Vec<(EntryId, Spec, Option<u64>)>,
     delete: Vec<EntryId>,
+    put: Vec<(ItemSpec, Stand)>,
+    remove: Vec<ItemId>,
+    /// Whether what hangs on what is removed goes too.
+    cascade: bool,
+    states: Vec<(Label, State)>,
     dry_run: bool,
     /// Whether an end that is named now must be ahead. A file may keep what has ended.
     ends_ahead: bool,
@@ -186,12 +218,61 @@ impl Desk {
         self.order(author, Checked { delete: vec![id], ..Checked::default() }).await.map(|_| ())
     }
 
+    /// Registers an agent, a tool or a grant.
+    ///
+    /// # Errors
+    /// All problems of the draft, a taken name, audience or URL, something that it names and is not there, or that
+    /// nothing can be changed now.
+    pub(crate) async fn create_item(&self, author: Author, draft: ItemDraft) -> Result<Item, Error> {
+        self.put(author, draft, Stand::New).await
+    }
+
+    /// Replaces what an agent, a tool or a grant says. An agent's state stays.
+    ///
+    /// # Errors
+    /// As [`Desk::create_item`], and when there is none of that name or it has another revision than expected.
+    pub(crate) async fn update_item(
+        &self,
+        author: Author,
+        draft: ItemDraft,
+        expected: Option<u64>,
+    ) -> Result<Item, Error> {
+        self.put(author, draft, Stand::Old(expected)).await
+    }
+
+    /// Changes the state of an agent. It has it already: nothing is done.
+    ///
+    /// # Errors
+    /// When there is no such agent, it is retired, or nothing can be changed now.
+    pub(crate) async fn set_state(&self, author: Author, name: Label, state: State) -> Result<Item, Error> {
+        let outcome = self.order(author, Checked { states: vec![(name, state)], ..Checked::default() }).await?;
+        outcome.put.into_iter().next().ok_or(Error::Stopping)
+    }
+
+    /// Removes agents, tools and grants, all or none; with what hangs on them where that is wanted.
+    ///
+    /// # Errors
+    /// When one is not there or still needed, or nothing can be changed now.
+    pub(crate) async fn remove(&self, author: Author, remove: Vec<ItemId>, cascade: bool) -> Result<Outcome, Error> {
+        if remove.len() > CHANGES_MAX {
+            return Err(Error::TooManyChanges(remove.len()));
+        }
+        self.order(author, Checked { remove, cascade, ..Checked::default() }).await
+    }
+
+    async fn put(&self, author: Author, draft: ItemDraft, stand: Stand) -> Result<Item, Error> {
+        let spec = draft.check().map_err(|problems| Error::Drafts(Faulty::one(&problems)))?;
+        let outcome = self.order(author, Checked { put: vec![(spec, stand)], ..Checked::default() }).await?;
+        outcome.put.into_iter().next().ok_or(Error::Stopping)
+    }
+
     /// Makes many changes, all or none.
     ///
     /// # Errors
     /// As the three above; problems are told of all drafts, each with its place.
     pub(crate) async fn apply(&self, author: Author, order: Order) -> Result<Outcome, Error> {
-        let count = order.create.len() + order.update.len() + order.delete.len();
+        let entries = order.create.len() + order.update.len() + order.delete.len();
+        let count = entries + order.put.len() + order.remove.len();
         if count > CHANGES_MAX {
             return Err(Error::TooManyChanges(count));
         }
@@ -210,11 +291,18 @@ impl Desk {
                 Err(problems) => faulty.add(&format!("update {id}"), &problems),
             }
         }
+        let mut put = Vec::with_capacity(order.put.len());
+        for (index, Put { draft, stand }) in order.put.into_iter().enumerate() {
+            match draft.check() {
+                Ok(spec) => put.push((spec, stand)),
+                Err(problems) => faulty.add(&format!("put {}", index + 1), &problems),
+            }
+        }
         if !faulty.is_empty() {
             return Err(Error::Drafts(faulty));
         }
-        let Order { delete, dry_run, .. } = order;
-        self.order(author, Checked { create, update, delete, dry_run, ends_ahead: false }).await
+        let Order { delete, remove, dry_run, .. } = order;
+        self.order(author, Checked { create, update, delete, put, remove, dry_run, ..Checked::default() }).await
     }
 
     /// Records something that an admin did beside entries, before it is done.

@@ -145,7 +145,7 @@ async fn an_order_takes_away_before_it_adds() {
         create: vec![draft("db", 1001), draft("new", 3)],
         update: vec![amendment(&other, draft("web", 1000))],
         delete: vec![old.id.clone()],
-        dry_run: false,
+        ..Order::default()
     };
     let outcome = house.desk.apply(ADMIN, order).await.unwrap();
     assert_eq!(outcome.deleted, [old]);

@@ -24,7 +24,7 @@ const QUIET: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_millis(100);
 
 /// A scene whose keys are a whole daemon's.
-async fn owned() -> Option<Scene> {
+pub(super) async fn owned() -> Option<Scene> {
     let scene = Scene::new(24 * HOUR, None)?;
     let state = scene.home.path().join("state");
     let (store, loaded) = Store::open(&state, &trust_domain()).unwrap();

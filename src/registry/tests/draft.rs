@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{draft, id, own, spec};
-use crate::registry::{Draft, EntryId, Error, Profile, draft::Problem, selector::SelectorError};
+use crate::registry::{Draft, EntryId, Error, Label, Profile, draft::Problem, selector::SelectorError};
 use crate::spiffe::{IdError, TrustDomain};
 
 fn problems(draft: Draft) -> Vec<Problem> {
@@ -36,6 +36,7 @@ fn a_good_draft_becomes_what_it_says() {
         admin: true,
         downstream: false,
         expires_at: 4_000_000_000,
+        agent: "crew".into(),
     };
     let spec = full.clone().check(&own()).unwrap();
     assert_eq!(spec.spiffe_id.as_str(), "spiffe://example.org/ns/web");
@@ -47,6 +48,7 @@ fn a_good_draft_becomes_what_it_says() {
     assert_eq!(spec.federates_with.iter().map(TrustDomain::as_str).collect::<Vec<_>>(), ["b.test", "other.test"]);
     assert_eq!((spec.admin, spec.downstream), (true, false));
     assert_eq!(spec.expires_at, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000)));
+    assert_eq!(spec.agent.as_ref().map(Label::as_str), Some("crew"));
     // And back
     assert_eq!(Draft::from(&spec).check(&own()), Ok(spec));
 }
@@ -87,6 +89,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_fields() {
         admin: false,
         downstream: false,
         expires_at: u64::MAX,
+        agent: "Crew".into(),
     };
     let told = bad.check(&own()).unwrap_err().to_string();
     let wanted = "the SPIFFE ID `spiffe://example.org/` is not valid: it ends with a slash
@@ -103,7 +106,8 @@ the hint has 1026 bytes, at most 1024 are allowed
 it federates with example.org, which is this daemon's own trust domain
 the trust domain other.test to federate with is there twice
 the trust domain `Other.test` to federate with is not valid: the trust domain name has an upper-case letter, it must be lower case
-the end 18446744073709551615 is later than the year 9999";
+the end 18446744073709551615 is later than the year 9999
+the agent name `Crew` is not valid: it has `C`, only a-z 0-9 - are allowed";
     assert_eq!(told, wanted);
 }
 

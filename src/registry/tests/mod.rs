@@ -10,6 +10,7 @@
 )]
 
 mod asked;
+mod catalog;
 mod draft;
 mod filing;
 mod given;

@@ -20,6 +20,8 @@ pub trait Usage {
     const USE: &'static str;
     /// Whether a JWK Set of these keys alone says it, too.
     const IS_TOLD_ALONE: bool;
+    /// Whether a JWK says its `alg`, where the key is for one algorithm only.
+    const IS_ALGORITHM_TOLD: bool = false;
 }
 
 /// The keys of one trust domain that verify one kind of token. It may be empty: then no such token of that
@@ -84,6 +86,10 @@ impl<U: Usage> Bundle<U> {
         self.keys.iter().map(move |(id, key)| {
             let begun = key.write_type();
             let begun = if with_use { begun.string("use", U::USE) } else { begun };
+            let begun = match key.algorithm() {
+                Some(algorithm) if U::IS_ALGORITHM_TOLD => begun.string("alg", algorithm.name()),
+                _ => begun,
+            };
             key.write_key(begun.string("kid", id)).finish()
         })
     }

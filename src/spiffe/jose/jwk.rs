@@ -1,8 +1,7 @@
 //! Public keys as JWKs (RFC 7517 §4, RFC 7518 §6.2 and §6.3).
 
-use aws_lc_rs::{
-    digest,
-    signature::{self, EcdsaKeyPair, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey},
+use aws_lc_rs::signature::{
+    self, EcdsaKeyPair, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use zeroize::Zeroizing;
 
@@ -11,7 +10,7 @@ use crate::spiffe::{
     x509::KeyParts,
 };
 
-use super::{Algorithm, Error, KeyError, curve::Curve, decode, encode};
+use super::{Algorithm, Error, KeyError, curve::Curve, decode, encode, sha256};
 
 /// The fewest bits of an RSA modulus.
 pub const RSA_BITS_MIN: usize = 2048;
@@ -110,11 +109,16 @@ impl Jwk {
     /// The SHA-256 of its required members in the order of their names, in base64url: a name for the key
     /// (RFC 7638 §3).
     pub fn thumbprint(&self) -> String {
+        encode(&self.thumbprint_hash())
+    }
+
+    /// The same, not encoded.
+    pub(crate) fn thumbprint_hash(&self) -> [u8; 32] {
         let mut members = self.parameters();
         members.push(("kty", self.key_type().to_owned()));
         members.sort_unstable();
         let json = members.iter().fold(Members::new(), |json, (name, text)| json.string(name, text)).finish();
-        encode(digest::digest(&digest::SHA256, json.as_bytes()).as_ref())
+        sha256(&[json.as_bytes()])
     }
 
     /// The JWK as JSON: `kty`, the key's own members, and `alg` where it names one.
@@ -137,7 +141,7 @@ impl Jwk {
     }
 
     /// Reads the members of a JWK that are about its key.
-    pub(in crate::spiffe) fn read(jwk: &Object) -> Result<Self, KeyError> {
+    pub(crate) fn read(jwk: &Object) -> Result<Self, KeyError> {
         Self::check_public(jwk)?;
         Self::read_members(jwk)
     }
@@ -177,7 +181,7 @@ impl Jwk {
     }
 
     /// Looks only for what nobody should publish, in a JWK of any kind.
-    pub(in crate::spiffe) fn check_public(jwk: &Object) -> Result<(), KeyError> {
+    pub(crate) fn check_public(jwk: &Object) -> Result<(), KeyError> {
         if jwk.member("kty").and_then(json::Value::as_str) == Some("oct") {
             return Err(KeyError::Symmetric);
         }

@@ -1,5 +1,5 @@
 //! Compact JWS whose payload is a set of claims (RFC 7515 §3.1, RFC 7519): read whole before any key is
-//! touched, believed only after.
+//! touched, believed only after. [`Compact`] is the form alone; [`Unverified`] is what SVIDs make of it.
 
 use zeroize::Zeroizing;
 
@@ -7,14 +7,49 @@ use crate::spiffe::json::{self, Object, Value};
 
 use super::{Algorithm, Error, Jwk, TOKEN_BYTES_MAX, decode};
 
-/// A token of which nothing is believed yet. Its header is good for finding the keys that may be tried.
-pub(crate) struct Unverified<'a> {
-    pub(crate) header: Header,
-    claims: Object,
+/// The three parts of a compact JWS, of which nothing is believed yet. `H` is what its reader makes of the header.
+pub(crate) struct Compact<'a, H> {
+    pub(crate) header: H,
+    pub(crate) claims: Object,
     signed: &'a str,
     /// Wiped: who has it and the rest has the token.
     signature: Zeroizing<Vec<u8>>,
 }
+
+impl<'a, H> Compact<'a, H> {
+    /// Reads a token of at most so many bytes. The header is read and judged before the payload is decoded.
+    pub(crate) fn parse<E: From<Error>>(
+        token: &'a str,
+        bytes_max: usize,
+        read: impl FnOnce(&Object) -> Result<H, E>,
+    ) -> Result<Self, E> {
+        if token.len() > bytes_max {
+            return Err(Error::TooLong { bytes: token.len(), most: bytes_max }.into());
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(Error::Parts)?;
+        let (header, claims) = signed.split_once('.').ok_or(Error::Parts)?;
+        if claims.contains('.') {
+            return Err(Error::Parts.into());
+        }
+        let header = read(&object("header", header)?)?;
+        let claims = object("payload", claims)?;
+        let signature = Zeroizing::new(decode(signature).ok_or(Error::Base64("signature"))?);
+        Ok(Self { header, claims, signed, signature })
+    }
+
+    /// What was signed: the first two parts, as they were received.
+    pub(crate) fn signed(&self) -> &'a str {
+        self.signed
+    }
+
+    /// The signature in the form that JWS has.
+    pub(crate) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+}
+
+/// A token of which nothing is believed yet. Its header is good for finding the keys that may be tried.
+pub(crate) struct Unverified<'a>(Compact<'a, Header>);
 
 /// What a header says, as far as anything here listens to it.
 pub(crate) struct Header {
@@ -29,24 +64,18 @@ pub(crate) struct Header {
 impl<'a> Unverified<'a> {
     /// Reads a token of at most [`TOKEN_BYTES_MAX`].
     pub(crate) fn parse(token: &'a str) -> Result<Self, Error> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err(Error::TooLong { bytes: token.len(), most: TOKEN_BYTES_MAX });
-        }
-        let (signed, signature) = token.rsplit_once('.').ok_or(Error::Parts)?;
-        let (header, claims) = signed.split_once('.').ok_or(Error::Parts)?;
-        if claims.contains('.') {
-            return Err(Error::Parts);
-        }
         // JWT-SVID §2.1: the algorithm comes before everything else.
-        let header = Header::read(&object("header", header)?)?;
-        let claims = object("payload", claims)?;
-        let signature = Zeroizing::new(decode(signature).ok_or(Error::Base64("signature"))?);
-        Ok(Self { header, claims, signed, signature })
+        Compact::parse(token, TOKEN_BYTES_MAX, Header::read).map(Self)
+    }
+
+    /// Its header, good for nothing but the choice of keys.
+    pub(crate) fn header(&self) -> &Header {
+        &self.0.header
     }
 
     /// What it claims, for finding whose keys may be tried.
     pub(crate) fn unverified_claims(&self) -> &Object {
-        &self.claims
+        &self.0.claims
     }
 
     /// Its claims, if one of these keys has signed it.
@@ -56,12 +85,12 @@ impl<'a> Unverified<'a> {
     pub(crate) fn verify<'k>(self, keys: impl IntoIterator<Item = &'k Jwk>) -> Result<Object, Error> {
         let mut outcome = Err(Error::Signature);
         for key in keys {
-            outcome = key.verify(self.header.algorithm, self.signed.as_bytes(), &self.signature);
+            outcome = key.verify(self.0.header.algorithm, self.0.signed.as_bytes(), &self.0.signature);
             if outcome.is_ok() {
                 break;
             }
         }
-        outcome.map(|()| self.claims)
+        outcome.map(|()| self.0.claims)
     }
 }
 

@@ -66,18 +66,22 @@ pub enum SignError {
 
 /// Signs a set of claims (JSON) under a header of exactly `alg`, `kid` and `typ`.
 pub(crate) fn sign(kind: &str, claims: &str, signer: &dyn Signer) -> Result<String, SignError> {
-    if signer.key_id().is_empty() {
-        return Err(SignError::KeyId);
-    }
-    let algorithm = signer.algorithm();
     let header = Members::new()
-        .string("alg", Algorithm::from(algorithm).name())
+        .string("alg", Algorithm::from(signer.algorithm()).name())
         .string("kid", signer.key_id())
         .string("typ", kind)
         .finish();
+    seal(&header, claims, signer)
+}
+
+/// Signs a set of claims under a header, both JSON. The header says what the signer is.
+pub(crate) fn seal(header: &str, claims: &str, signer: &dyn Signer) -> Result<String, SignError> {
+    if signer.key_id().is_empty() {
+        return Err(SignError::KeyId);
+    }
     let mut token = format!("{}.{}", encode(header.as_bytes()), encode(claims.as_bytes()));
     let signature = signer.sign(token.as_bytes()).ok_or(SignError::NoSignature)?;
-    if signature.len() != algorithm.signature_bytes() {
+    if signature.len() != signer.algorithm().signature_bytes() {
         return Err(SignError::Width(signature.len()));
     }
     token.push('.');

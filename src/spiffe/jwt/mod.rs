@@ -212,7 +212,7 @@ pub fn validate<'a>(
     issuer_of: impl FnOnce(&TrustDomain) -> Option<Issuer<'a>>,
 ) -> Result<Validated, Error> {
     let token = Unverified::parse(token)?;
-    if !matches!(token.header.kind.as_deref(), None | Some("JWT" | "JOSE")) {
+    if !matches!(token.header().kind.as_deref(), None | Some("JWT" | "JOSE")) {
         return Err(Error::Type);
     }
     let claims = token.unverified_claims();
@@ -225,14 +225,14 @@ pub fn validate<'a>(
     if bundle.is_empty() {
         return Err(Error::EmptyBundle(trust_domain));
     }
-    if token.header.has_others && unknown_headers == UnknownHeaders::Refused {
+    if token.header().has_others && unknown_headers == UnknownHeaders::Refused {
         return Err(Error::UnknownHeader);
     }
     check_audience(claims, expected.audience)?;
     let expires_at = claims::check_time(claims, expected.now, expected.leeway)?;
-    let keys = match &token.header.key_id {
+    let keys = match &token.header().key_id {
         Some(id) => vec![bundle.key(id).ok_or(Error::UnknownKey)?],
-        None => fitting(bundle, token.header.algorithm)?,
+        None => fitting(bundle, token.header().algorithm)?,
     };
     Ok(Validated { id, expires_at, claims: token.verify(keys)? })
 }

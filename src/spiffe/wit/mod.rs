@@ -131,10 +131,10 @@ pub fn verify<'a>(
     bundle_of: impl FnOnce(&TrustDomain) -> Option<&'a Bundle>,
 ) -> Result<Unproved, Error> {
     let token = Unverified::parse(token)?;
-    if token.header.kind.as_deref() != Some(TYPE) {
+    if token.header().kind.as_deref() != Some(TYPE) {
         return Err(Error::Type);
     }
-    let key_id = token.header.key_id.clone().ok_or(Error::NoKeyId)?;
+    let key_id = token.header().key_id.clone().ok_or(Error::NoKeyId)?;
     let claims = token.unverified_claims();
     if claims.has("aud") {
         return Err(Error::Audience);

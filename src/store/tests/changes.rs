@@ -68,6 +68,26 @@ async fn a_foreign_bundle_is_replaced_and_forgotten_by_its_name() {
 }
 
 #[tokio::test]
+async fn agents_tools_and_grants_are_replaced_and_removed_by_their_names() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    let [agent, grant, tool] = items();
+    store.commit_entries(1, items().map(Change::Put).to_vec()).await.unwrap();
+    let Item::Tool(mut newer) = tool else { panic!("it is a tool") };
+    newer.revision = 2;
+    let newer = Item::Tool(newer);
+    store.commit_entries(2, vec![Change::Put(newer.clone()), Change::Remove(grant.id())]).await.unwrap();
+    drop(store);
+    let (store, loaded) = open(dir.path());
+    assert_eq!((loaded.registry_revision, loaded.items_left_out), (2, 0));
+    assert_eq!(loaded.items, [agent.clone(), newer.clone()]);
+    // What is gone cannot go, and nothing else of that change is made.
+    let outcome = store.commit_entries(3, vec![Change::Remove(agent.id()), Change::Remove(grant.id())]).await;
+    assert!(matches!(&outcome, Err(Error::Item(id)) if *id == grant.id()), "{outcome:?}");
+    assert_eq!(store.load().await.unwrap().items, [agent, newer]);
+}
+
+#[tokio::test]
 async fn authorities_succeed_each_other_in_one_write() {
     let dir = Scratch::new();
     let (store, _) = open(dir.path());

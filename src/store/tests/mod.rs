@@ -15,7 +15,7 @@ use std::{
 
 use super::{writer::Writer, *};
 use crate::{
-    registry::{Change, Draft, Entry, EntryId},
+    registry::{Agent, AgentDraft, Change, Draft, Entry, EntryId, Grant, GrantDraft, Item, State, Tool, ToolDraft},
     spiffe::TrustDomain,
     sys::{files, scratch::Scratch},
 };
@@ -55,9 +55,44 @@ fn entry(number: u32) -> Entry {
         admin: true,
         downstream: false,
         expires_at: 1_900_000_000,
+        agent: "crew".to_owned(),
     };
     let spec = draft.check(&domain()).unwrap();
     Entry { id: EntryId::from_random(bytes), spec, revision: 1, created_at: at(u64::from(number)) }
+}
+
+/// An agent with everything in it, a tool and a grant.
+fn items() -> [Item; 3] {
+    let agent = AgentDraft {
+        name: "crew".to_owned(),
+        owner: "payments".to_owned(),
+        purpose: "reads; 'orders' --".to_owned(),
+        environment: "production".to_owned(),
+        data_class: "internal".to_owned(),
+        review_by: 1_900_000_000,
+    };
+    let created_at = SystemTime::UNIX_EPOCH + Duration::from_micros(5);
+    let spec = agent.check().unwrap();
+    let agent = Agent { spec, state: State::Suspended, created_by: 1000, created_at, revision: 3 };
+    let tool = ToolDraft {
+        name: "shop".to_owned(),
+        audience: "https://shop.example.org".to_owned(),
+        base_urls: vec!["https://shop.example.org/api".to_owned()],
+        scopes: vec![("orders".to_owned(), "read".to_owned())],
+        routes: vec![("GET /*".to_owned(), "orders".to_owned())],
+        encoded_slash: true,
+    };
+    let tool = Tool { spec: tool.check().unwrap(), revision: 1 };
+    let grant = GrantDraft {
+        agent: "crew".to_owned(),
+        tool: "shop".to_owned(),
+        scopes: vec!["orders".to_owned()],
+        datasets: vec!["eu".to_owned()],
+        ttl_max_seconds: 60,
+        rate_per_minute: 30,
+    };
+    let grant = Grant { spec: grant.check().unwrap(), revision: 2 };
+    [Item::Agent(agent), Item::Grant(grant), Item::Tool(tool)]
 }
 
 /// The bundle of a foreign trust domain. What is in it is for others.

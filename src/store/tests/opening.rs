@@ -202,21 +202,25 @@ fn an_entry_that_breaks_todays_rules_takes_nothing_from_the_others() {
 
 /// What makes a database of the first schema of one of today's.
 const AS_SCHEMA_1: &str = "
+DROP TABLE item;
 DROP TABLE foreign_bundle;
 ALTER TABLE entry DROP COLUMN sum;
 ALTER TABLE entry DROP COLUMN wit_ttl_seconds;
 ALTER TABLE entry DROP COLUMN certificate_profile;
 ALTER TABLE entry DROP COLUMN common_name;
+ALTER TABLE entry DROP COLUMN agent;
 PRAGMA user_version = 1;
 ";
 
 /// What a daemon of the second schema had written.
 const OF_SCHEMA_2: &str = "
+DROP TABLE item;
 DROP TABLE foreign_bundle;
 DELETE FROM entry;
 ALTER TABLE entry DROP COLUMN wit_ttl_seconds;
 ALTER TABLE entry DROP COLUMN certificate_profile;
 ALTER TABLE entry DROP COLUMN common_name;
+ALTER TABLE entry DROP COLUMN agent;
 INSERT INTO entry VALUES ('ee7f3241-acfe-46c6-be1e-7676dd7dd692', 'spiffe://example.org/web',
     'unix:path:/usr/bin/web' || char(10) || 'unix:uid:1000', 3600, 300, 'web.example.org' || char(10) || 'db.example.org',
     'internal', 'other.org', 0, 0, 4073544000, 1, 1795285837176011000, x'33f9f1a3ab7f01c9ec5386d9ca846b21');
@@ -286,7 +290,7 @@ fn entries_of_the_first_schema_get_their_sums() {
     let dir = used();
     edit(dir.path(), AS_SCHEMA_1);
     let mut first = entry(1);
-    (first.spec.wit_ttl, first.spec.profile) = (None, Profile::Spiffe);
+    (first.spec.wit_ttl, first.spec.profile, first.spec.agent) = (None, Profile::Spiffe, None);
     for _ in 0..2 {
         let (_store, loaded) = open(dir.path());
         assert_eq!((loaded.entries, loaded.left_out), (vec![first.clone()], 0));
@@ -307,6 +311,43 @@ fn entries_of_the_second_schema_keep_their_sums() {
     edit(dir.path(), "UPDATE entry SET hint = '' WHERE spiffe_id = 'spiffe://example.org/plain'");
     let (_store, loaded) = open(dir.path());
     assert_eq!((loaded.entries.len(), loaded.left_out), (2, 0));
+}
+
+#[tokio::test]
+async fn entries_of_the_sixth_schema_keep_their_sums_and_belong_to_no_agent() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    let mut kept = entry(1);
+    kept.spec.agent = None;
+    store.commit_entries(1, vec![Change::Create(kept.clone())]).await.unwrap();
+    drop(store);
+    edit(dir.path(), "DROP TABLE item; ALTER TABLE entry DROP COLUMN agent; PRAGMA user_version = 6;");
+    for _ in 0..2 {
+        let (_store, loaded) = open(dir.path());
+        assert_eq!((loaded.entries, loaded.left_out), (vec![kept.clone()], 0));
+        assert_eq!((loaded.items, loaded.items_left_out), (Vec::new(), 0));
+    }
+}
+
+#[tokio::test]
+async fn an_agent_tool_or_grant_that_is_not_as_it_was_written_is_left_out() {
+    let changes = [
+        "name = 'other'",
+        "body = replace(body, '\"read\"', '\"send\"')",
+        "revision = 2",
+        "sum = x'00'",
+        "body = '{}'",
+    ];
+    for change in changes {
+        let dir = Scratch::new();
+        let (store, _) = open(dir.path());
+        store.commit_entries(1, items().map(Change::Put).to_vec()).await.unwrap();
+        drop(store);
+        edit(dir.path(), &format!("UPDATE item SET {change} WHERE kind = 'tool'"));
+        let (_store, loaded) = open(dir.path());
+        let kinds: Vec<_> = loaded.items.iter().map(|item| item.id().kind()).collect();
+        assert_eq!((kinds, loaded.items_left_out), (vec!["agent", "grant"], 1), "{change}");
+    }
 }
 
 #[test]

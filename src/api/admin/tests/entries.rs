@@ -54,6 +54,7 @@ async fn an_apply_is_made_whole_or_not_at_all() {
         update: vec![pb::UpdateEntryRequest { entry: Some(changed), expected_revision: 1 }],
         delete: vec![old.id.clone()],
         dry_run: true,
+        ..pb::ApplyEntriesRequest::default()
     };
     let dry = house.entries().apply(request.clone()).await.unwrap().into_inner();
     assert_eq!((dry.created.len(), dry.updated.len(), dry.deleted), (1, 1, 1));

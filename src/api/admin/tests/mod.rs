@@ -1,8 +1,9 @@
 //! The services as a client calls them, over a real desk.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod bundles;
+mod catalog;
 mod control;
 mod entries;
 mod faults;
@@ -25,7 +26,10 @@ use crate::{
         AuthorityStanding, Explanation, Standing, Unexplained,
         desk::{BATCHES_MAX, fixture::Fixture},
     },
-    pb::admin::{self as pb, control_client::ControlClient, entries_client::EntriesClient, entry_event::Kind},
+    pb::admin::{
+        self as pb, catalog_client::CatalogClient, control_client::ControlClient, entries_client::EntriesClient,
+        entry_event::Kind,
+    },
     registry::Selector,
     sys::kernel::Kernel,
 };
@@ -89,6 +93,10 @@ impl House {
 
     fn entries(&self) -> EntriesClient<impl Wire + use<>> {
         EntriesClient::new(self.calls(caller(OWN, 20, &[])))
+    }
+
+    fn catalog(&self) -> CatalogClient<impl Wire + use<>> {
+        CatalogClient::new(self.calls(caller(OWN, 20, &[])))
     }
 
     fn control(&self) -> ControlClient<impl Wire + use<>> {

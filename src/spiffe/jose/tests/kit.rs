@@ -19,11 +19,11 @@ use aws_lc_rs::{
 use crate::spiffe::jose::{Algorithm, Jwk, Signer, SigningAlgorithm, decode, encode};
 
 /// 2027-01-15 08:00:00 UTC
-pub(in crate::spiffe) const NOW: u64 = 1_800_000_000;
+pub(crate) const NOW: u64 = 1_800_000_000;
 
 /// Who can sign.
-pub(in crate::spiffe) struct Key {
-    pub(in crate::spiffe) id: String,
+pub(crate) struct Key {
+    pub(crate) id: String,
     algorithm: Algorithm,
     secret: Secret,
 }
@@ -34,7 +34,7 @@ enum Secret {
 }
 
 impl Key {
-    pub(in crate::spiffe) fn new(id: &str, algorithm: Algorithm) -> Self {
+    pub(crate) fn new(id: &str, algorithm: Algorithm) -> Self {
         let secret = match algorithm {
             Algorithm::Es256 => Secret::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()),
             Algorithm::Es384 => Secret::Ec(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap()),
@@ -45,7 +45,7 @@ impl Key {
     }
 
     /// The public key, for any algorithm that goes with it.
-    pub(in crate::spiffe) fn jwk(&self) -> Jwk {
+    pub(crate) fn jwk(&self) -> Jwk {
         match &self.secret {
             Secret::Ec(pair) => Jwk::from_point(pair.public_key().as_ref()).unwrap(),
             Secret::Rsa(pair) => {
@@ -55,7 +55,7 @@ impl Key {
         }
     }
 
-    pub(in crate::spiffe) fn pkcs8(&self) -> Vec<u8> {
+    pub(crate) fn pkcs8(&self) -> Vec<u8> {
         match &self.secret {
             Secret::Ec(pair) => pair.to_pkcs8v1().unwrap().as_ref().to_vec(),
             Secret::Rsa(_) => panic!("not needed"),
@@ -63,14 +63,14 @@ impl Key {
     }
 
     /// The public key as `SubjectPublicKeyInfo`.
-    pub(in crate::spiffe) fn public_der(&self) -> Vec<u8> {
+    pub(crate) fn public_der(&self) -> Vec<u8> {
         match &self.secret {
             Secret::Ec(pair) => pair.public_key().as_der().unwrap().as_ref().to_vec(),
             Secret::Rsa(pair) => pair.public_key().as_der().unwrap().as_ref().to_vec(),
         }
     }
 
-    pub(in crate::spiffe) fn signature(&self, algorithm: Algorithm, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn signature(&self, algorithm: Algorithm, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &self.secret {
             Secret::Ec(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
@@ -92,21 +92,16 @@ impl Key {
 
     /// A token of exactly this header and these claims, be they what they may, signed with the key's own
     /// algorithm.
-    pub(in crate::spiffe) fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
+    pub(crate) fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         self.token_by(self.algorithm, header, claims)
     }
 
-    pub(in crate::spiffe) fn token_by(
-        &self,
-        algorithm: Algorithm,
-        header: impl AsRef<[u8]>,
-        claims: impl AsRef<[u8]>,
-    ) -> String {
+    pub(crate) fn token_by(&self, algorithm: Algorithm, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         self.sealed(algorithm, format!("{}.{}", encode(header.as_ref()), encode(claims.as_ref())))
     }
 
     /// A signature behind what is encoded already.
-    pub(in crate::spiffe) fn sealed(&self, algorithm: Algorithm, signed: String) -> String {
+    pub(crate) fn sealed(&self, algorithm: Algorithm, signed: String) -> String {
         let signature = encode(&self.signature(algorithm, signed.as_bytes()));
         format!("{signed}.{signature}")
     }
@@ -130,19 +125,19 @@ impl Signer for Key {
 }
 
 /// One RSA key for all tests: making one takes long.
-pub(in crate::spiffe) fn rsa() -> &'static Key {
+pub(crate) fn rsa() -> &'static Key {
     static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("r1", Algorithm::Rs256));
     &KEY
 }
 
 /// The parts of a token as bytes.
-pub(in crate::spiffe) fn parts(token: &str) -> Vec<Vec<u8>> {
+pub(crate) fn parts(token: &str) -> Vec<Vec<u8>> {
     token.split('.').map(|part| decode(part).unwrap()).collect()
 }
 
 /// A JSON object of members whose values are JSON already. Of members with one name the last stands, and none
 /// where its value is empty.
-pub(in crate::spiffe) fn object(members: &[(&str, &str)]) -> String {
+pub(crate) fn object(members: &[(&str, &str)]) -> String {
     let last: HashMap<&str, &str> = members.iter().copied().collect();
     let mut written: Vec<&str> = Vec::new();
     let mut json = Vec::new();
@@ -156,10 +151,10 @@ pub(in crate::spiffe) fn object(members: &[(&str, &str)]) -> String {
 }
 
 /// A signer that does what a test tells it.
-pub(in crate::spiffe) struct Fake {
-    pub(in crate::spiffe) id: &'static str,
-    pub(in crate::spiffe) answer: Option<Vec<u8>>,
-    pub(in crate::spiffe) asked: Mutex<u32>,
+pub(crate) struct Fake {
+    pub(crate) id: &'static str,
+    pub(crate) answer: Option<Vec<u8>>,
+    pub(crate) asked: Mutex<u32>,
 }
 
 impl Signer for Fake {

@@ -4,5 +4,5 @@
 
 mod cross;
 mod keys;
-pub(in crate::spiffe) mod kit;
+pub(crate) mod kit;
 mod tokens;

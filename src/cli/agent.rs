@@ -1,0 +1,294 @@
+//! `dayfly agent …`: the AI agents that an organisation knows of.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::pb::admin::{Agent, AgentName, ItemKind, ListItemsRequest, ReachResponse, item::Item as Inner};
+
+use super::{
+    context::Context,
+    failure::Failure,
+    items::{self, OneKind, time_or},
+    link::{Admin, answer},
+    moment,
+    paging::Paging,
+    print::Printer,
+};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentVerb {
+    /// Register an agent. Entries belong to it by `dayfly entry add … --agent NAME`. Prints its name
+    Add(Add),
+    /// List agents by their names
+    List(List),
+    /// Show an agent, and what it can reach: tools, scopes, bands and how long their tokens live at most
+    Show {
+        /// The agent's name
+        name: String,
+    },
+    /// Change what is given of an agent
+    Update(Update),
+    /// Remove agents, all of them or none
+    #[command(alias = "delete")]
+    Remove {
+        /// The agents' names
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// What hangs on them goes too: their grants and their entries
+        #[arg(long)]
+        cascade: bool,
+    },
+    /// Give an agent nothing until it is resumed
+    Suspend {
+        /// The agent's name
+        name: String,
+    },
+    /// Give a suspended agent again what it is granted
+    Resume {
+        /// The agent's name
+        name: String,
+    },
+    /// Give an agent nothing any more, for good; its name stays taken
+    Retire {
+        /// The agent's name
+        name: String,
+    },
+}
+
+/// `agent add`
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// Its name: a-z 0-9 -, at most 63 characters
+    name: String,
+    /// Who answers for it: a person or a group
+    #[arg(long, value_name = "WHO")]
+    owner: String,
+    /// What it is for
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    purpose: String,
+    /// Where it runs, as production
+    #[arg(long, value_name = "NAME", default_value = "")]
+    environment: String,
+    /// The most confidential data that it works with, as internal
+    #[arg(long, value_name = "NAME", default_value = "")]
+    data_class: String,
+    /// When somebody has to look at it again: 90d from now, a time as 2027-01-31T12:00:00Z, or Unix seconds
+    #[arg(long, value_name = "WHEN", value_parser = moment::end)]
+    review_by: Option<u64>,
+}
+
+/// `agent list`
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only those of this owner
+    #[arg(long, value_name = "WHO", default_value = "")]
+    owner: String,
+    /// Only those of this environment
+    #[arg(long, value_name = "NAME", default_value = "")]
+    environment: String,
+    /// Only those of this data class
+    #[arg(long, value_name = "NAME", default_value = "")]
+    data_class: String,
+    /// Only those in this state: active, suspended or retired
+    #[arg(long, value_name = "STATE", default_value = "", hide_default_value = true, value_parser = ["", "active", "suspended", "retired"], hide_possible_values = true)]
+    state: String,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+/// `agent update`
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// The agent's name
+    name: String,
+    /// Another owner
+    #[arg(long, value_name = "WHO")]
+    owner: Option<String>,
+    /// Another purpose; '' takes it away
+    #[arg(long, value_name = "TEXT")]
+    purpose: Option<String>,
+    /// Another environment; '' takes it away
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// Another data class; '' takes it away
+    #[arg(long, value_name = "NAME")]
+    data_class: Option<String>,
+    /// When somebody has to look at it again; or never
+    #[arg(long, value_name = "WHEN", value_parser = moment::end)]
+    review_by: Option<u64>,
+}
+
+/// Runs one of the verbs.
+///
+/// # Errors
+/// What the daemon refused.
+pub(crate) async fn run(context: &Context, verb: AgentVerb) -> Result<(), Failure> {
+    match verb {
+        AgentVerb::Add(Add { name, owner, purpose, environment, data_class, review_by }) => {
+            let review_by = review_by.unwrap_or(0);
+            let agent = Agent { name, owner, purpose, environment, data_class, review_by, ..Agent::default() };
+            items::add(context, agent).await
+        }
+        AgentVerb::List(List { owner, environment, data_class, state, paging }) => {
+            let request = ListItemsRequest { owner, environment, data_class, state, ..ListItemsRequest::default() };
+            items::list::<Agent>(context, request, paging).await
+        }
+        AgentVerb::Show { name } => show(context, name).await,
+        AgentVerb::Update(update) => {
+            let name = update.name.clone();
+            items::update(context, &name, |agent| update.change(agent)).await
+        }
+        AgentVerb::Remove { names, cascade } => items::remove::<Agent>(context, names, cascade).await,
+        AgentVerb::Suspend { name } => {
+            let answered = answer(Admin::connect(context).await?.catalog.suspend(AgentName { name })).await;
+            items::one::<Agent>(context, &items::taken(answered)?)
+        }
+        AgentVerb::Resume { name } => {
+            let answered = answer(Admin::connect(context).await?.catalog.resume(AgentName { name })).await;
+            items::one::<Agent>(context, &items::taken(answered)?)
+        }
+        AgentVerb::Retire { name } => {
+            let answered = answer(Admin::connect(context).await?.catalog.retire(AgentName { name })).await;
+            items::one::<Agent>(context, &items::taken(answered)?)
+        }
+    }
+}
+
+impl Update {
+    fn change(self, agent: &mut Agent) {
+        let replace = |field: &mut String, with: Option<String>| *field = with.unwrap_or_else(|| std::mem::take(field));
+        replace(&mut agent.owner, self.owner);
+        replace(&mut agent.purpose, self.purpose);
+        replace(&mut agent.environment, self.environment);
+        replace(&mut agent.data_class, self.data_class);
+        agent.review_by = self.review_by.unwrap_or(agent.review_by);
+    }
+}
+
+async fn show(context: &Context, name: String) -> Result<(), Failure> {
+    let print = &context.print;
+    let mut admin = Admin::connect(context).await?;
+    let agent: Agent = items::fetch(&mut admin, &name).await?;
+    let found = answer(admin.catalog.reach(AgentName { name })).await?;
+    if print.is_json() {
+        return print.json(&with_reach(agent.view(), &found));
+    }
+    let mut card = agent.card();
+    card.push(("entries", found.entries.to_string()));
+    print.pairs(card.into_iter().filter(|(_, value)| !value.is_empty()))?;
+    if found.entries == 0 {
+        print.say(format_args!("nobody is this agent: see --agent of `dayfly entry add`"));
+    }
+    if found.reach.is_empty() {
+        print.say(format_args!("it can reach nothing: see `dayfly grant add`"));
+        return Ok(());
+    }
+    print.line("")?;
+    let rows = found.reach.iter().flat_map(|reach| {
+        reach.scopes.iter().map(|scope| {
+            [
+                reach.tool.clone(),
+                scope.scope.clone(),
+                scope.band.clone(),
+                moment::rough(scope.lifetime_seconds),
+                rate(reach.rate_per_minute),
+                reach.datasets.join(" "),
+            ]
+        })
+    });
+    print.table(["TOOL", "SCOPE", "BAND", "LIVES AT MOST", "RATE", "DATA SETS"], rows)
+}
+
+fn with_reach(mut view: Value, found: &ReachResponse) -> Value {
+    let reach = found.reach.iter().map(|reach| {
+        let scopes = reach.scopes.iter().map(
+            |scope| json!({ "scope": scope.scope, "band": scope.band, "lifetime_seconds": scope.lifetime_seconds }),
+        );
+        json!({
+            "tool": reach.tool,
+            "audience": reach.audience,
+            "scopes": scopes.collect::<Vec<_>>(),
+            "datasets": reach.datasets,
+            "rate_per_minute": reach.rate_per_minute,
+        })
+    });
+    let reach: Vec<_> = reach.collect();
+    if let Some(view) = view.as_object_mut() {
+        view.insert("reach".into(), reach.into());
+        view.insert("entries".into(), found.entries.into());
+    }
+    view
+}
+
+/// Tokens a minute, in words.
+pub(crate) fn rate(per_minute: u64) -> String {
+    if per_minute == 0 { String::new() } else { format!("{per_minute}/min") }
+}
+
+impl OneKind for Agent {
+    const KIND: ItemKind = ItemKind::Agent;
+    const WORD: &'static str = "agent";
+
+    fn wrap(self) -> Inner {
+        Inner::Agent(self)
+    }
+
+    fn unwrap(inner: Inner) -> Option<Self> {
+        if let Inner::Agent(agent) = inner { Some(agent) } else { None }
+    }
+
+    fn id(&self) -> String {
+        self.name.clone()
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn view(&self) -> Value {
+        // Every field by name: one that the API gets later must be shown too.
+        let Self { name, owner, purpose, environment, data_class, review_by, state, created_by, created_at, revision } =
+            self;
+        json!({
+            "name": name,
+            "owner": owner,
+            "purpose": purpose,
+            "environment": environment,
+            "data_class": data_class,
+            "review_by": review_by,
+            "state": state,
+            "created_by": created_by,
+            "created_at": created_at,
+            "revision": revision,
+        })
+    }
+
+    fn card(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("name", self.name.clone()),
+            ("state", self.state.clone()),
+            ("owner", self.owner.clone()),
+            ("purpose", self.purpose.clone()),
+            ("environment", self.environment.clone()),
+            ("data class", self.data_class.clone()),
+            ("review by", time_or(self.review_by, "")),
+            ("created", format!("{} by uid {}", moment::text(self.created_at), self.created_by)),
+            ("revision", self.revision.to_string()),
+        ]
+    }
+
+    fn rows(print: &Printer, all: &[Self]) -> Result<(), Failure> {
+        let rows = all.iter().map(|agent| {
+            [
+                agent.name.clone(),
+                agent.state.clone(),
+                agent.owner.clone(),
+                agent.environment.clone(),
+                agent.data_class.clone(),
+                time_or(agent.review_by, ""),
+            ]
+        });
+        print.table(["NAME", "STATE", "OWNER", "ENVIRONMENT", "DATA CLASS", "REVIEW BY"], rows)
+    }
+}

@@ -1,0 +1,329 @@
+//! Access tokens for one call: for an agent whose key was proved, for one tool, and kept by nobody.
+//!
+//! A caller is an agent by an entry that it matches. What it may do is judged by what stands in the registry in one
+//! moment, and asked for again before the token leaves.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{Error, Issuer, ROUNDS_MAX, credential::Credentials, rates::Taken};
+use crate::{
+    attest::{self, Attested, Caller},
+    audit::AccessIssued,
+    authority::{self, AccessToken, AuthorityId},
+    oauth::Thumbprint,
+    policy::{
+        self,
+        access::{Judgement, Permit, Rate, Reason, Request, judge},
+    },
+    registry::{Agent, Catalog, Given, Grant, Granted, Label, Scope, Snapshot, Tool},
+    spiffe::Id,
+};
+
+/// The most scopes that are asked for at once. A tool has no more.
+const SCOPES_MAX: usize = 128;
+/// How much of an audience that no tool has is recorded, in characters.
+const AUDIENCE_SHOWN: usize = 128;
+/// Their kind, in records and counters.
+const WHAT: &str = "access-token";
+
+/// What a caller asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AccessAsked {
+    /// The name of one of its agents; without one, that of its oldest entry.
+    client_id: Option<String>,
+    /// Of the tool.
+    audience: String,
+    /// None is all that is granted.
+    scopes: Vec<Scope>,
+    ttl: Option<Duration>,
+}
+
+/// What is wrong with the form of a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Malformed {
+    /// A token is for one tool.
+    #[error("exactly one resource or audience must be named, not {0}")]
+    Targets(usize),
+    /// Not as RFC 6749 §3.3 has it, or too much.
+    #[error("the scope is not valid: {0}")]
+    Scope(String),
+}
+
+/// Why an agent gets no access token: one variant for each answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ungranted {
+    /// The caller is no agent, or not the one it says.
+    #[error("the caller is no agent of this name")]
+    NoAgent,
+    /// The agent has nothing until somebody resumes it, if ever.
+    #[error("the agent is suspended or retired")]
+    Inactive,
+    /// There is no such tool, or nothing there for this agent: which of the two is nobody's business.
+    #[error("the resource is not one that this agent may use")]
+    Target,
+    /// Of what is asked for nothing is granted.
+    #[error("none of the scopes that are asked for is granted")]
+    Scope,
+    /// With these scopes the token would be longer than one may be.
+    #[error("the token would have {bytes} bytes, which are too many")]
+    TooLong { bytes: usize },
+    /// The grant's rate leaves none now.
+    #[error("the grant's rate is reached")]
+    Rate {
+        /// When it leaves one.
+        again_in: Duration,
+    },
+    /// The caller is gone, or the daemon cannot answer.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+impl AccessAsked {
+    /// Checks what a caller asks for: each `resource` and `audience` of the request, its `scope` as it stands there, and
+    /// the seconds that the token is to live, 0 for as many as it may. An empty text says nothing (RFC 6749 §3.2).
+    ///
+    /// # Errors
+    /// When there is not exactly one target, or the scope is none.
+    pub(crate) fn new<'a>(
+        client_id: &str,
+        targets: impl IntoIterator<Item = &'a str>,
+        scope: &str,
+        ttl_seconds: u64,
+    ) -> Result<Self, Malformed> {
+        let targets: Vec<_> = targets.into_iter().filter(|target| !target.is_empty()).collect();
+        let [audience] = targets.as_slice() else { return Err(Malformed::Targets(targets.len())) };
+        let words = if scope.is_empty() { 0 } else { scope.split(' ').count() };
+        if words > SCOPES_MAX {
+            return Err(Malformed::Scope(format!("it has {words} scopes, at most {SCOPES_MAX} are allowed")));
+        }
+        let scopes = scope.split(' ').take(words).map(Scope::parse).collect::<Result<_, _>>();
+        Ok(Self {
+            client_id: (!client_id.is_empty()).then(|| client_id.to_owned()),
+            audience: (*audience).to_owned(),
+            scopes: scopes.map_err(Malformed::Scope)?,
+            ttl: (ttl_seconds > 0).then(|| Duration::from_secs(ttl_seconds)),
+        })
+    }
+}
+
+/// What the registry says of an agent and what it asks for, in one moment.
+#[derive(PartialEq)]
+struct Facts<'s> {
+    agent: Option<&'s Arc<Agent>>,
+    tool: Option<&'s Arc<Tool>>,
+    grant: Option<&'s Arc<Grant>>,
+}
+
+impl<'s> Facts<'s> {
+    fn of(catalog: &'s Catalog, agent: &str, asked: &AccessAsked) -> Self {
+        let tool = catalog.tool_of(&asked.audience);
+        let grant = tool.and_then(|tool| catalog.grant(agent, tool.spec.name.as_str()));
+        Self { agent: catalog.agent(agent), tool, grant }
+    }
+}
+
+/// A judgement, with the token of the grant's rate that goes with a permit.
+struct Judged<'s> {
+    entry: &'s Given,
+    agent: &'s Label,
+    judgement: Judgement,
+    taken: Option<Taken<'s>>,
+}
+
+impl Issuer {
+    /// An access token for a caller, bound to the key of this thumbprint, which it has proved to hold.
+    ///
+    /// # Errors
+    /// When the caller is no agent, may not have what it asks for, is gone, or the daemon cannot answer.
+    pub(crate) async fn access(
+        &self,
+        caller: &Caller,
+        asked: &AccessAsked,
+        holder: Thumbprint,
+    ) -> Result<AccessToken, Ungranted> {
+        for _ in 0..ROUNDS_MAX {
+            let snapshot = self.registry().borrow().clone();
+            let attested = self.attest(caller, &snapshot).await?;
+            if !self.gives_still(&attested, &snapshot) {
+                continue;
+            }
+            if self.is_resting() {
+                return Err(Error::Stopping.into());
+            }
+            let granted = self.granted(&attested, &snapshot);
+            let judged = self.judge_access(&granted.given, &snapshot, asked);
+            let (permit, entry, agent, taken) = match judged {
+                Ok(Judged { entry, agent, judgement: Judgement::Permit(permit), taken }) => {
+                    (permit, entry, agent, taken)
+                }
+                Ok(Judged { judgement: Judgement::Refuse(reasons), .. }) | Err(reasons) => {
+                    if !self.holds(caller, &attested).await? {
+                        continue;
+                    }
+                    return Err(self.refuse_access(caller, &attested, asked, &granted, reasons));
+                }
+            };
+            let token = self.sign_access(caller, &attested, entry, permit, holder)?;
+            // Last of all: it is still the process that was attested, and nothing was taken from it meanwhile.
+            if self.holds(caller, &attested).await?
+                && self.gives_still(&attested, &snapshot)
+                && self.grants_still(agent, &snapshot, asked)
+            {
+                taken.into_iter().for_each(Taken::issued);
+                let of_templates: Vec<_> = granted.withheld.iter().filter(|each| each.why.is_of_template()).collect();
+                self.withheld(caller, &attested, WHAT, &of_templates);
+                return Ok(token);
+            }
+        }
+        Err(Error::Attest(attest::Error::Unsteady).into())
+    }
+
+    fn judge_access<'s>(
+        &'s self,
+        given: &'s [Given],
+        snapshot: &'s Snapshot,
+        asked: &AccessAsked,
+    ) -> Result<Judged<'s>, Vec<Reason>> {
+        let (entry, agent) = find(given, asked)?;
+        let Facts { agent: Some(known), tool, grant } = Facts::of(snapshot.catalog(), agent.as_str(), asked) else {
+            return Err(vec![Reason::NoAgent]);
+        };
+        let now = self.clock().now();
+        let taken = grant.map(|grant| self.rates().take(&grant.spec.id, grant.spec.rate_per_minute, now)).transpose();
+        let rate = taken.as_ref().err().map_or(Rate::Left, |again_in| Rate::Reached { again_in: *again_in });
+        let request = Request {
+            entry,
+            agent: known,
+            tool: tool.map(Arc::as_ref),
+            grant: grant.map(Arc::as_ref),
+            scopes: &asked.scopes,
+            ttl: asked.ttl,
+            rate,
+        };
+        let judgement = judge(&request, self.trust_domain(), now);
+        Ok(Judged { entry, agent, judgement, taken: taken.ok().flatten() })
+    }
+
+    /// Whether the registry as it is now says the same of the agent and what it asked for.
+    pub(super) fn grants_still(&self, agent: &Label, then: &Arc<Snapshot>, asked: &AccessAsked) -> bool {
+        let now = self.registry().borrow().clone();
+        let facts = |snapshot| Facts::of(Snapshot::catalog(snapshot), agent.as_str(), asked);
+        Arc::ptr_eq(&now, then) || facts(&now) == facts(then)
+    }
+
+    /// Has it signed and recorded.
+    fn sign_access(
+        &self,
+        caller: &Caller,
+        attested: &Attested,
+        entry: &Given,
+        permit: Permit,
+        holder: Thumbprint,
+    ) -> Result<AccessToken, Ungranted> {
+        let (issuer, now) = (self.access_issuer(), self.clock().now());
+        let signed = self.signed(caller, entry, false, |keyring| {
+            let issuer = issuer.ok_or(authority::Error::NoTokenKey)?;
+            keyring.sign_access(permit, issuer, holder, now)
+        });
+        let signed = signed.map_err(|error| match error {
+            Error::Sign(authority::Error::TooLong { bytes }) => {
+                self.refused(caller, attested, WHAT, ["token_too_long"], Some(format!("it would have {bytes} bytes")));
+                Ungranted::TooLong { bytes }
+            }
+            error => error.into(),
+        })?;
+        let recorded = self.record(caller, attested, WHAT, vec![signed]);
+        let token = recorded.given.into_iter().next().map(|(_, token)| token);
+        token.ok_or_else(|| recorded.failure.unwrap_or(Error::Stopping).into())
+    }
+
+    /// Records why there is none, and says which answer that is.
+    fn refuse_access(
+        &self,
+        caller: &Caller,
+        attested: &Attested,
+        asked: &AccessAsked,
+        granted: &Granted,
+        reasons: Vec<Reason>,
+    ) -> Ungranted {
+        if granted.given.is_empty() {
+            // As for every other kind of credential.
+            let reasons = policy::Reason::of_nothing(granted.withheld.clone());
+            self.refuse(caller, attested, WHAT, reasons);
+            return Ungranted::NoAgent;
+        }
+        let mut detail: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+        if reasons.contains(&Reason::UnknownTool) {
+            let shown: String = asked.audience.escape_debug().take(AUDIENCE_SHOWN).collect();
+            detail.push(format!("the audience is `{shown}`"));
+        }
+        self.refused(caller, attested, WHAT, reasons.iter().map(Reason::code), Some(detail.join("; ")));
+        Ungranted::of(&reasons)
+    }
+}
+
+/// The entry by which a caller is the agent that it says, or its oldest.
+fn find<'s>(given: &'s [Given], asked: &AccessAsked) -> Result<(&'s Given, &'s Label), Vec<Reason>> {
+    let mut of_agents = given.iter().filter_map(|entry| Some((entry, entry.spec.agent.as_ref()?))).peekable();
+    if of_agents.peek().is_none() {
+        return Err(vec![Reason::NoAgent]);
+    }
+    let found = match &asked.client_id {
+        Some(name) => of_agents.find(|(_, agent)| agent.as_str() == name),
+        None => of_agents.next(),
+    };
+    found.ok_or_else(|| vec![Reason::NotItsAgent])
+}
+
+impl Ungranted {
+    /// The answer that goes with the most telling of these reasons: who asks, for what, what there, how often.
+    fn of(reasons: &[Reason]) -> Self {
+        let answers = reasons.iter().map(|reason| match reason {
+            Reason::NoAgent
+            | Reason::NotItsAgent
+            | Reason::EntryExpired { .. }
+            | Reason::ForeignTrustDomain { .. }
+            | Reason::NoLifetime { .. } => (0, Self::NoAgent),
+            Reason::AgentSuspended(_) | Reason::AgentRetired(_) => (1, Self::Inactive),
+            Reason::UnknownTool | Reason::NoGrant { .. } => (2, Self::Target),
+            Reason::ScopeNotGranted { .. } => (3, Self::Scope),
+            Reason::RateReached { again_in, .. } => (4, Self::Rate { again_in: *again_in }),
+        });
+        answers.min_by_key(|(rank, _)| *rank).map_or(Self::NoAgent, |(_, answer)| answer)
+    }
+}
+
+impl Credentials for AccessToken {
+    fn id(&self) -> &Id {
+        &self.token.id
+    }
+
+    fn serial(&self) -> &str {
+        &self.token.serial
+    }
+
+    fn not_before(&self) -> SystemTime {
+        self.token.not_before
+    }
+
+    fn not_after(&self) -> SystemTime {
+        self.token.not_after
+    }
+
+    fn authority(&self) -> &AuthorityId {
+        &self.token.authority
+    }
+
+    fn access(&self) -> Option<AccessIssued> {
+        Some(AccessIssued {
+            agent: self.agent.to_string(),
+            tool: self.tool.to_string(),
+            scopes: self.scopes.iter().map(Scope::to_string).collect(),
+            jkt: self.holder.to_string(),
+            lifetime_seconds: self.lifetime().as_secs(),
+        })
+    }
+}

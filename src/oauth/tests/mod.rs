@@ -1,0 +1,6 @@
+//! What the tests of this room share.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+pub(crate) mod kit;
+mod threats;
+pub(crate) mod world;

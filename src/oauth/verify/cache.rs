@@ -1,0 +1,63 @@
+//! Tokens whose signature was checked already, by their SHA-256.
+//!
+//! Two generations: when the younger is full, the older is dropped. What is asked for again moves to the younger.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    oauth::{TokenHash, access::Claims},
+    spiffe::jose::Jwk,
+};
+
+/// The most tokens that are known at a time.
+pub const VERDICTS_MAX: usize = 20_000;
+
+/// A token that was signed with this key.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) key_id: String,
+    pub(super) key: Jwk,
+    pub(super) claims: Arc<Claims>,
+}
+
+/// What is known since something was revoked last.
+#[derive(Default)]
+pub(super) struct Cache {
+    epoch: u64,
+    younger: HashMap<TokenHash, Arc<Verdict>>,
+    older: HashMap<TokenHash, Arc<Verdict>>,
+}
+
+impl Cache {
+    /// The verdict on a token, if there is one of this epoch.
+    pub(super) fn find(&mut self, hash: TokenHash, epoch: u64) -> Option<Arc<Verdict>> {
+        self.enter(epoch);
+        if let Some(verdict) = self.younger.get(&hash) {
+            return Some(verdict.clone());
+        }
+        let verdict = self.older.remove(&hash)?;
+        self.keep(hash, verdict.clone(), epoch);
+        Some(verdict)
+    }
+
+    /// Keeps a verdict that was reached in this epoch.
+    pub(super) fn keep(&mut self, hash: TokenHash, verdict: Arc<Verdict>, epoch: u64) {
+        self.enter(epoch);
+        if self.younger.len() >= VERDICTS_MAX / 2 {
+            self.older = std::mem::take(&mut self.younger);
+        }
+        self.younger.insert(hash, verdict);
+    }
+
+    /// Nothing that was known in another epoch counts.
+    fn enter(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            *self = Self { epoch, ..Self::default() };
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.younger.len() + self.older.len()
+    }
+}

@@ -1,0 +1,297 @@
+//! What is permitted, and what is refused with which reasons: the cases of `cases.txt`, and what holds for all of them.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use super::*;
+use crate::registry::{AgentDraft, Draft, Entry, EntryId, GrantDraft, ToolDraft, grant};
+
+const CASES: &str = include_str!("cases.txt");
+/// Of the tool, with their bands.
+const SCOPES: [(&str, Band); 6] = [
+    ("read", Band::Read),
+    ("list", Band::Read),
+    ("write", Band::Write),
+    ("delete", Band::Delete),
+    ("send", Band::Send),
+    ("deploy", Band::Deploy),
+];
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+fn domain() -> TrustDomain {
+    TrustDomain::parse("example.org").unwrap()
+}
+
+fn agent(state: State) -> Agent {
+    let draft = AgentDraft { name: "crew".into(), owner: "ops@example.org".into(), ..AgentDraft::default() };
+    Agent { spec: draft.check().unwrap(), state, created_by: 0, created_at: SystemTime::UNIX_EPOCH, revision: 1 }
+}
+
+fn tool() -> Tool {
+    let scopes = SCOPES.map(|(name, band)| (name.to_owned(), band.to_string())).into();
+    let audience = "https://orders.example.org".into();
+    let draft = ToolDraft { name: "orders".into(), audience, scopes, ..ToolDraft::default() };
+    Tool { spec: draft.check().unwrap(), revision: 1 }
+}
+
+fn right(agent: &str, tool: &str, scopes: Vec<String>, ttl_max: Option<Duration>) -> Grant {
+    let ttl_max_seconds = ttl_max.map_or(0, |ttl| ttl.as_secs());
+    let draft = GrantDraft { agent: agent.into(), tool: tool.into(), scopes, ttl_max_seconds, ..GrantDraft::default() };
+    Grant { spec: draft.check().unwrap(), revision: 1 }
+}
+
+/// What an entry of this agent gives.
+fn entry(agent: &str, change: impl FnOnce(&mut Entry)) -> Given {
+    let draft = Draft {
+        spiffe_id: "spiffe://example.org/crew".into(),
+        selectors: vec!["unix:uid:1".into()],
+        agent: agent.into(),
+        ..Draft::default()
+    };
+    let spec = draft.check(&domain()).unwrap();
+    let mut entry = Entry { id: EntryId::from_random([1; 16]), spec, revision: 1, created_at: SystemTime::UNIX_EPOCH };
+    change(&mut entry);
+    grant(&entry)
+}
+
+fn scopes(words: &str) -> Vec<Scope> {
+    words.split_whitespace().map(|word| Scope::parse(word).unwrap()).collect()
+}
+
+/// As `90s`, `15m` or `1h`; `-` is none.
+fn length(cell: &str) -> Option<Duration> {
+    let (number, unit) = (cell != "-").then(|| cell.split_at(cell.len() - 1))?;
+    let seconds = [("s", 1), ("m", 60), ("h", 3_600)].into_iter().find(|(name, _)| *name == unit).unwrap().1;
+    Some(Duration::from_secs(number.parse::<u64>().unwrap() * seconds))
+}
+
+/// One line of the table.
+struct Case {
+    line: &'static str,
+    agent: Agent,
+    entry: Given,
+    tool: Option<Tool>,
+    grant: Option<Grant>,
+    scopes: Vec<Scope>,
+    ttl: Option<Duration>,
+    rate: Rate,
+    trust_domain: TrustDomain,
+    then: &'static str,
+}
+
+impl Case {
+    fn read(line: &'static str) -> Self {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let [state, whose, granted, max, rate, asked, ttl, then] = cells.try_into().unwrap();
+        let all = || SCOPES.map(|(name, _)| name.to_owned()).to_vec();
+        let trust_domain = TrustDomain::parse(if whose == "foreign" { "other.test" } else { "example.org" }).unwrap();
+        Self {
+            line,
+            agent: agent(State::of(state).unwrap()),
+            entry: match whose {
+                "own" | "foreign" => entry("crew", |_| {}),
+                "other" => entry("others", |_| {}),
+                "nobody" => entry("", |_| {}),
+                "ended" => entry("crew", |it| it.spec.expires_at = Some(now())),
+                "soon" => entry("crew", |it| it.spec.expires_at = Some(now() + Duration::from_secs(90))),
+                whose => panic!("{whose}"),
+            },
+            tool: (asked != "@").then(tool),
+            grant: match granted {
+                "-" => None,
+                "other-agent" => Some(right("others", "orders", all(), None)),
+                "other-tool" => Some(right("crew", "billing", all(), None)),
+                words => Some(right("crew", "orders", words.split(' ').map(str::to_owned).collect(), length(max))),
+            },
+            scopes: if matches!(asked, "-" | "@") { Vec::new() } else { scopes(asked) },
+            ttl: length(ttl),
+            rate: match rate {
+                "left" => Rate::Left,
+                "spent" => Rate::Reached { again_in: MINUTE },
+                rate => panic!("{rate}"),
+            },
+            trust_domain,
+            then,
+        }
+    }
+
+    fn judge(&self) -> Judgement {
+        let request = Request {
+            entry: &self.entry,
+            agent: &self.agent,
+            tool: self.tool.as_ref(),
+            grant: self.grant.as_ref(),
+            scopes: &self.scopes,
+            ttl: self.ttl,
+            rate: self.rate,
+        };
+        judge(&request, &self.trust_domain, now())
+    }
+}
+
+fn cases() -> impl Iterator<Item = Case> {
+    CASES.lines().filter(|line| !line.starts_with('#')).map(Case::read)
+}
+
+#[test]
+fn each_case_of_the_table_has_its_decision() {
+    let mut codes = Vec::new();
+    for case in cases() {
+        let found = match case.judge() {
+            Judgement::Permit(permit) => {
+                let scopes: Vec<_> = permit.scopes().iter().map(Scope::as_str).collect();
+                format!("{} {}", scopes.join(" "), permit.ttl().as_secs())
+            }
+            Judgement::Refuse(reasons) => {
+                codes.extend(reasons.iter().map(Reason::code));
+                reasons.iter().map(Reason::code).collect::<Vec<_>>().join(" ")
+            }
+        };
+        assert_eq!(found, case.then, "{}", case.line);
+    }
+    assert!(cases().count() >= 60);
+    codes.sort_unstable();
+    codes.dedup();
+    // Only a door's caller can go by a name that is not its own.
+    assert_eq!(codes.len(), REASONS - 1, "each reason has its case: {codes:?}");
+}
+
+#[test]
+fn a_permit_says_who_what_and_where() {
+    let case = cases().next().unwrap();
+    let Judgement::Permit(permit) = case.judge() else { panic!("it is refused") };
+    assert_eq!(permit.id().as_str(), "spiffe://example.org/crew");
+    assert_eq!((permit.agent().as_str(), permit.tool().as_str()), ("crew", "orders"));
+    assert_eq!((permit.audience(), permit.expires_at()), ("https://orders.example.org", None));
+}
+
+/// All grants and requests over four scopes, with all that can be said of lifetimes, in every state.
+#[test]
+fn rights_are_never_more_than_the_grant_and_life_never_longer_than_the_band() {
+    let names = ["read", "list", "write", "gone"];
+    let subsets = || (0..16_u32).map(|bits| (0..4).filter(|at| bits >> at & 1 == 1).map(|at| names[at]).collect());
+    let lengths = [None, Some(Duration::from_secs(1)), Some(4 * MINUTE), Some(60 * MINUTE)];
+    let (tool, entry) = (tool(), entry("crew", |_| {}));
+    let (mut permitted, mut refused) = (0_u32, 0_u32);
+    for state in State::ALL {
+        let agent = agent(state);
+        for granted in subsets() {
+            let granted: Vec<&str> = granted;
+            for max in lengths {
+                let owned: Vec<_> = granted.iter().map(|name| (*name).to_owned()).collect();
+                let grant = (!owned.is_empty()).then(|| right("crew", "orders", owned, max));
+                for (asked, ttl) in subsets().flat_map(|asked: Vec<&str>| lengths.map(|ttl| (asked.clone(), ttl))) {
+                    let asked = scopes(&asked.join(" "));
+                    let (tool, grant, scopes) = (Some(&tool), grant.as_ref(), asked.as_slice());
+                    let request = Request { entry: &entry, agent: &agent, tool, grant, scopes, ttl, rate: Rate::Left };
+                    match judge(&request, &domain(), now()) {
+                        Judgement::Permit(permit) => {
+                            permitted += 1;
+                            assert_eq!(state, State::Active);
+                            is_within(&permit, &request, max);
+                        }
+                        Judgement::Refuse(reasons) => {
+                            refused += 1;
+                            assert!(!reasons.is_empty());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(permitted > 2_000 && refused > 2_000, "{permitted} permitted, {refused} refused");
+}
+
+fn is_within(permit: &Permit, request: &Request<'_>, max: Option<Duration>) {
+    let (grant, tool) = (request.grant.unwrap(), request.tool.unwrap());
+    assert!(!permit.scopes().is_empty());
+    let mut risky = false;
+    for scope in permit.scopes() {
+        let band = tool.spec.band(scope.as_str()).unwrap();
+        risky |= band != Band::Read;
+        assert!(grant.spec.has(scope.as_str()), "{scope}");
+        assert!(request.scopes.is_empty() || request.scopes.contains(scope), "{scope}");
+    }
+    let most = if risky { 15 * MINUTE } else { 60 * MINUTE };
+    let usual = if risky { 5 * MINUTE } else { 15 * MINUTE };
+    assert!(!permit.ttl().is_zero() && permit.ttl() <= most);
+    assert!(permit.ttl() <= max.unwrap_or(usual), "{max:?}: {:?}", permit.ttl());
+    assert!(request.ttl.is_none_or(|ttl| permit.ttl() <= ttl));
+}
+
+#[test]
+fn what_is_less_than_a_second_is_no_life() {
+    let case = cases().next().unwrap();
+    let left = Duration::from_millis(999);
+    for (case, what) in [
+        (Case { ttl: Some(left), ..case }, "asked for"),
+        (
+            Case { entry: entry("crew", |it| it.spec.expires_at = Some(now() + left)), ..cases().next().unwrap() },
+            "entry",
+        ),
+    ] {
+        let Judgement::Refuse(reasons) = case.judge() else { panic!("{what}: it is permitted") };
+        assert_eq!(reasons, [Reason::NoLifetime { left }], "{what}");
+    }
+    let odd = Case { ttl: Some(Duration::from_millis(2_900)), ..cases().next().unwrap() };
+    let Judgement::Permit(permit) = odd.judge() else { panic!("it is refused") };
+    assert_eq!(permit.ttl(), Duration::from_secs(2));
+}
+
+/// How many there are.
+const REASONS: usize = 11;
+
+#[test]
+fn reasons_have_stable_codes_and_sentences() {
+    let (crew, orders) = (agent(State::Active).spec.name, tool().spec.name);
+    let grant = right("crew", "orders", vec!["read".into()], None).spec.id;
+    let rows: [(Reason, &str, &str); REASONS] = [
+        (Reason::NoAgent, "no_agent", "no entry that the caller matches belongs to an agent"),
+        (Reason::NotItsAgent, "not_its_agent", "the caller goes by a name that none of its agents has"),
+        (
+            Reason::EntryExpired { entry: EntryId::from_random([0; 16]), since: SystemTime::UNIX_EPOCH + MINUTE },
+            "entry_expired",
+            "the entry 00000000-0000-4000-8000-000000000000 has expired (at Unix time 60)",
+        ),
+        (
+            Reason::ForeignTrustDomain { named: domain() },
+            "foreign_trust_domain",
+            "the caller's SPIFFE ID names the trust domain example.org, which is not this daemon's",
+        ),
+        (Reason::AgentSuspended(crew.clone()), "agent_suspended", "the agent crew is suspended"),
+        (Reason::AgentRetired(crew.clone()), "agent_retired", "the agent crew is retired"),
+        (Reason::UnknownTool, "unknown_tool", "no tool has the audience that was asked for"),
+        (Reason::NoGrant { agent: crew, tool: orders }, "no_grant", "the agent crew has no grant for the tool orders"),
+        (
+            Reason::ScopeNotGranted { grant: grant.clone() },
+            "scope_not_granted",
+            "the grant crew/orders has none of the scopes that were asked for",
+        ),
+        (
+            Reason::RateReached { grant, again_in: MINUTE },
+            "rate_reached",
+            "the rate of the grant crew/orders leaves no token for 60000 ms",
+        ),
+        (Reason::NoLifetime { left: MINUTE / 120 }, "no_lifetime", "the rules leave 500 ms of life"),
+    ];
+    for (reason, code, words) in rows {
+        assert_eq!((reason.code(), reason.to_string().as_str()), (code, words));
+    }
+}
+
+#[test]
+fn a_permit_cannot_be_copied() {
+    // With `Clone` on `Permit` two traits would fit below, and this would not compile.
+    trait NotCloned<Marker> {
+        fn holds() -> bool {
+            true
+        }
+    }
+    struct Cloned;
+    impl<T> NotCloned<()> for T {}
+    impl<T: Clone> NotCloned<Cloned> for T {}
+    assert!(<Permit as NotCloned<_>>::holds());
+}
