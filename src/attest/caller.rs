@@ -53,22 +53,13 @@ pub(crate) struct Caller {
     line: Line,
     looks: Looks,
     attestor: Arc<Attestor>,
-    memo: Mutex<Memo>,
-}
-
-#[derive(Default)]
-struct Memo {
-    last: Option<Arc<Attested>>,
-    /// The image that answered the challenge on this connection.
-    proved: Option<Spot>,
-    /// Whether any challenge was answered on this connection.
-    writer_proved: bool,
+    last: Mutex<Option<Arc<Attested>>>,
 }
 
 impl Caller {
     /// The caller at the end of a line, and the right to look at it.
     pub(crate) fn new(line: Line, looks: Looks, attestor: Arc<Attestor>) -> Self {
-        Self { line, looks, attestor, memo: Mutex::default() }
+        Self { line, looks, attestor, last: Mutex::default() }
     }
 
     /// The process that connected.
@@ -106,7 +97,7 @@ impl Caller {
 
     async fn attest_once(&self, snapshot: &Snapshot) -> Result<Arc<Attested>, Error> {
         let asked = snapshot.asked_of(self.peer().uid(), self.peer().gid());
-        let last = self.memo().last.clone();
+        let last = self.last().clone();
         if let Some(last) = last
             && last.is_enough_for(snapshot)
             && last.facts == self.attestor.facts(self.peer(), &self.looks, &asked).await?
@@ -126,19 +117,18 @@ impl Caller {
                 Err(lacking) => (lack, known) = (Some(lacking), ImageSet::all()),
             }
         }
-        if !self.peer().is_exact() && !self.memo().writer_proved {
+        if !self.peer().is_exact() && !self.line.proved().writer {
             // The process was found by its number, which may be a successor's: only an answer shows that it is the one.
             self.ask(Question::Writer).await?.ok();
         }
         let attested = Arc::new(Attested { facts, selectors, image, lack, known, asked: asked.mark() });
-        self.memo().last = Some(attested.clone());
+        *self.last() = Some(attested.clone());
         Ok(attested)
     }
 
     /// The image that runs and has answered on this connection, or what it lacks.
     async fn prove_image(&self) -> Result<Result<Image, Lack>, Error> {
-        let proved = self.memo().proved;
-        if let Some(spot) = proved {
+        if let Some(spot) = self.line.proved().image {
             match self.look(Lens::image).await?? {
                 Ok(image) if image.spot != spot => {}
                 Err(Lack::Changing) => return Err(Error::Unsteady),
@@ -146,10 +136,7 @@ impl Caller {
             }
         }
         Ok(match self.ask(Question::Image).await? {
-            Ok(Some(image)) => {
-                self.memo().proved = Some(image.spot);
-                Ok(image)
-            }
+            Ok(Some(image)) => Ok(image),
             Ok(None) | Err(Lack::Changing) => return Err(Error::Unsteady),
             Err(lack) => Err(lack),
         })
@@ -163,9 +150,6 @@ impl Caller {
                     Ok(_) => "answered",
                     Err(lack) => lack.code(),
                 });
-                if answer.is_ok() {
-                    self.memo().writer_proved = true;
-                }
                 Ok(answer)
             }
             Ok(None) => Err(Error::Ended),
@@ -228,8 +212,8 @@ impl Caller {
         self.attestor.look_at(self.peer(), &self.looks, look).await
     }
 
-    fn memo(&self) -> std::sync::MutexGuard<'_, Memo> {
-        self.memo.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last(&self) -> std::sync::MutexGuard<'_, Option<Arc<Attested>>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

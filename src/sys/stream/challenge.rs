@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Answer, Question, State, Wire, lost, queued};
+use super::{Answer, Proved, Question, State, Wire, lost, queued};
 use crate::sys::{
     frames::{Nonce, ping},
     image::{Image, Looked, Spot},
@@ -104,7 +104,10 @@ impl Wire {
                     }
                 }
                 Phase::Answered { before: Before::Writer } => match self.peer.is_alive() {
-                    true => self.answer(state, Question::Writer, &Ok(None)),
+                    true => {
+                        state.proved.writer = true;
+                        self.answer(state, Question::Writer, &Ok(None));
+                    }
                     false => state.fault = Some(Fault::Gone),
                 },
                 Phase::Answered { before: Before::Image(spot) } => {
@@ -160,6 +163,7 @@ impl Wire {
     fn settle(&self, state: &mut State, before: Spot, seen: Option<Looked<Image>>) {
         match seen {
             Some(Ok(Ok(image))) if image.spot == before => {
+                state.proved = Proved { writer: true, image: Some(image.spot) };
                 self.answer(state, Question::Image, &Ok(Some(image)));
                 self.answer(state, Question::Writer, &Ok(None));
             }

@@ -26,7 +26,7 @@ use self::challenge::Phase;
 use super::{
     closer,
     frames::{Inbound, Outbound, Tally, Turn},
-    image::{Image, Lack, Lens},
+    image::{Image, Lack, Lens, Spot},
     looks::Looks,
     peer::{Fault, Peer},
 };
@@ -66,6 +66,7 @@ pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens, looks: Look
             fault: None,
             phase: Phase::Idle,
             waiters: Vec::new(),
+            proved: Proved::default(),
         }),
     });
     (Stream(wire.clone()), Line(wire))
@@ -96,6 +97,17 @@ struct State {
     fault: Option<Fault>,
     phase: Phase,
     waiters: Vec<(Question, oneshot::Sender<Answer>)>,
+    proved: Proved,
+}
+
+/// What challenges have shown on a connection. It is known before anybody who waited hears of it: a busy client's next
+/// call would else ask for what was just answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Proved {
+    /// That the process that is named here holds it.
+    pub(crate) writer: bool,
+    /// The image that answered last.
+    pub(crate) image: Option<Spot>,
 }
 
 impl State {
@@ -115,6 +127,11 @@ impl Line {
     /// The process at the other end.
     pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.0.peer
+    }
+
+    /// What challenges have shown so far.
+    pub(crate) fn proved(&self) -> Proved {
+        self.0.state().proved
     }
 
     /// Ends the connection: its caller is not what it was.

@@ -88,6 +88,29 @@ async fn the_running_image_answers_for_itself() {
     }
 }
 
+/// A call that begins in this moment need not ask.
+#[tokio::test]
+async fn what_was_shown_is_known_before_whoever_waited_hears_of_it() {
+    let Pair { mut client, mut stream, line, _dir } = pair(kernel()).await;
+    client.write_all(PREFACE).unwrap();
+    write(&mut stream, SETTINGS).await;
+    let mut waiting = Box::pin(line.challenge(Question::Image));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    assert_eq!(line.proved(), Proved::default());
+    let answering = tokio::task::spawn_blocking(move || {
+        answer_ping(&mut client);
+        client
+    });
+    tokio::select! {
+        () = drive(&stream) => {}
+        () = async { while line.proved().image.is_none() { tokio::task::yield_now().await } } => {}
+    }
+    assert!(line.proved().writer);
+    let Some(Ok(Some(image))) = waiting.await else { return unreachable_answer() };
+    assert_eq!(line.proved().image, Some(image.spot));
+    answering.await.unwrap();
+}
+
 #[tokio::test]
 async fn nothing_is_asked_before_our_settings_and_inside_a_header_block() {
     let Pair { mut client, mut stream, line, _dir } = pair(kernel()).await;
