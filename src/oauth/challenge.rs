@@ -53,10 +53,12 @@ impl Challenge {
     }
 
     /// The token is good, and not for this.
-    pub(super) fn insufficient_scope(scope: &Scope) -> Self {
+    pub(super) fn insufficient_scope(scope: &str) -> Self {
         let error =
             "error=\"insufficient_scope\", error_description=\"the token does not have the scope of this request\"";
-        Self::with(403, format!("DPoP {error}, scope=\"{scope}\", algs=\"{ALGORITHMS}\""))
+        // What is no scope has no place between quotes.
+        let scope = Scope::parse(scope).map(|scope| format!(", scope=\"{scope}\"")).unwrap_or_default();
+        Self::with(403, format!("DPoP {error}{scope}, algs=\"{ALGORITHMS}\""))
     }
 
     /// Nothing that a credential could change.
@@ -75,5 +77,23 @@ impl Challenge {
 
     fn with(status: u16, authenticate: String) -> Self {
         Self { authenticate: Some(authenticate), ..Self::status(status) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_scope_does_not_leave_its_quotes() {
+        let challenge = |scope| Challenge::insufficient_scope(scope).authenticate.unwrap_or_default();
+        assert!(challenge("read:all").contains(r#", scope="read:all", algs="#));
+        for odd in ["", "a\", error=\"x", "a b", "a\r\nb", "é"] {
+            let challenge = challenge(odd);
+            assert!(
+                !challenge.contains("scope=\"") && challenge.is_ascii() && !challenge.contains('\n'),
+                "{challenge}"
+            );
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Scopes (RFC 6749 §3.3): what a token may be used for.
 
-use std::{collections::BTreeSet, fmt};
+use std::{borrow::Borrow, collections::BTreeSet, fmt};
 
 use thiserror::Error;
 
@@ -57,6 +57,12 @@ impl Scope {
     }
 }
 
+impl Borrow<str> for Scope {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -80,7 +86,7 @@ impl Scopes {
     }
 
     /// Whether this one is among them.
-    pub fn contains(&self, scope: &Scope) -> bool {
+    pub fn contains(&self, scope: &str) -> bool {
         self.0.contains(scope)
     }
 
@@ -138,7 +144,7 @@ mod tests {
         let scopes = Scopes::parse("write read:all read read").unwrap();
         assert_eq!(scopes.to_string(), "read read:all write");
         assert_eq!((scopes.len(), scopes.is_empty()), (3, false));
-        assert!(scopes.contains(&Scope::parse("read").unwrap()) && !scopes.contains(&Scope::parse("Read").unwrap()));
+        assert!(scopes.contains("read") && !scopes.contains("Read") && !scopes.contains(""));
         let fewer = Scopes::parse("read delete").unwrap();
         assert_eq!(scopes.common(&fewer).to_string(), "read");
         assert!(scopes.common(&fewer).is_within(&scopes) && !fewer.is_within(&scopes));

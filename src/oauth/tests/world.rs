@@ -49,7 +49,7 @@ impl Registry for Known {
 
     fn resource(&self, target: &Target, method: &str) -> Option<Resource<'_>> {
         let path = Base::parse(AUDIENCE).unwrap().relative(target)?.to_owned();
-        let scope = find(self.routes.iter().map(|(route, scope)| (route, scope)), method, &path);
+        let scope = find(self.routes.iter().map(|(route, scope)| (route, scope.as_str())), method, &path);
         let takes_encoded_slash = self.takes_encoded_slash;
         Some(Resource { tool: "items", audience: AUDIENCE, scope, takes_encoded_slash })
     }

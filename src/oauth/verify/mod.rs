@@ -17,7 +17,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{
-    Scope, Scopes, Thumbprint, TokenHash,
+    Scopes, Thumbprint, TokenHash,
     access::{self, Claims, Keys, Subject, TokenId},
     challenge::Challenge,
     dpop::{Expected, Unproved},
@@ -72,7 +72,7 @@ pub struct Resource<'a> {
     /// Its audience.
     pub audience: &'a str,
     /// The scope that the request's route needs; without one there is no route.
-    pub scope: Option<&'a Scope>,
+    pub scope: Option<&'a str>,
     /// Whether its URLs may have a slash within a segment.
     pub takes_encoded_slash: bool,
 }
@@ -110,7 +110,7 @@ pub enum Revocation {
 pub struct Verified {
     claims: Arc<Claims>,
     tool: String,
-    scope: Scope,
+    scope: String,
 }
 
 impl Verified {
@@ -130,7 +130,7 @@ impl Verified {
     }
 
     /// The one that this request needed.
-    pub fn scope(&self) -> &Scope {
+    pub fn scope(&self) -> &str {
         &self.scope
     }
 
@@ -235,10 +235,10 @@ impl Verifier {
         }
         let proof = proof.prove()?;
         if !claims.scopes.contains(scope) {
-            return Err(Reason::Scope(scope.clone()));
+            return Err(Reason::Scope(scope.to_owned()));
         }
         self.freshness.spend(&proof, now)?;
-        Ok(Verified { claims, tool: resource.tool.to_owned(), scope: scope.clone() })
+        Ok(Verified { claims, tool: resource.tool.to_owned(), scope: scope.to_owned() })
     }
 
     /// What a token says whose signature was checked before, by a key that still counts.

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::oauth::{
-    Scope, access,
+    access,
     challenge::Challenge,
     dpop,
     freshness::{self, RETRY_AFTER},
@@ -62,7 +62,7 @@ pub enum Reason {
     Revoked(Revocation),
     /// The token does not have this scope.
     #[error("the token does not have the scope {0}")]
-    Scope(Scope),
+    Scope(String),
 }
 
 impl From<dpop::Error> for Reason {
