@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 2] = ["proto/workload.proto", "proto/dayfly/v1/admin.proto"];
+const PROTOS: [&str; 3] = ["proto/workload.proto", "proto/dayfly/v1/admin.proto", "proto/dayfly/v1/token.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
@@ -23,6 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             "WITSVID",
             "WITSVIDResponse",
             "ValidateJWTSVIDRequest",
+            "IssueTokenRequest",
+            "IssueTokenResponse",
         ])
         .compile_fds(descriptors)?;
     Ok(())

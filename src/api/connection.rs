@@ -1,24 +1,11 @@
-//! One connection, from its first byte to its last: HTTP/2 over a stream whose every byte has a known writer.
-//!
-//! One task drives all of it: the challenge, HTTP/2, the death of the process, the deadline of the preface, and what
-//! counts as a flood.
+//! One connection, from its first byte to its last: HTTP over a stream whose every byte has a known writer.
 
-use std::{
-    convert::Infallible,
-    error::Error as _,
-    future::{Future, poll_fn},
-    mem,
-    panic::AssertUnwindSafe,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, future::Future, mem, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Status, service::Routes};
 use tower::Service as _;
@@ -27,16 +14,21 @@ use super::{
     admin::AdminCaller,
     allowance::Allowance,
     body::{Guarded, Place},
-    flood::Flood,
+    drive::{Drive, End},
     inbound::{Timely, is_grpc},
     limits::ConnectionSlot,
+    pages::{self, Pages},
     sealed::unseal,
     status, turns,
 };
 use crate::{
     attest::Caller,
     issuance::HolderKeys,
-    sys::{counters::Counters, peer::Fault, stream::Stream},
+    sys::{
+        counters::Counters,
+        peer::Fault,
+        stream::{Speech, Stream},
+    },
 };
 
 /// What HTTP/2 may cost on one connection.
@@ -63,13 +55,35 @@ impl Terms {
 /// What a connection is served with.
 #[derive(Clone)]
 pub(crate) struct Service {
-    pub(crate) routes: Routes,
-    /// Whether it is the admin socket. On every other, each request must carry `workload.spiffe.io: true`.
-    pub(crate) is_admin: bool,
+    pub(crate) offers: Offers,
     pub(crate) terms: Terms,
     pub(crate) counters: Arc<Counters>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tracker: TaskTracker,
+}
+
+/// What a socket offers.
+#[derive(Clone)]
+pub(crate) enum Offers {
+    /// gRPC. Where it is not the admin socket, each request must carry `workload.spiffe.io: true`.
+    Calls { routes: Routes, is_admin: bool },
+    /// Pages over HTTP/1.1.
+    Pages(Arc<dyn Pages>),
+}
+
+impl Offers {
+    /// Whether it is for admins.
+    pub(crate) fn is_for_admins(&self) -> bool {
+        matches!(self, Self::Calls { is_admin: true, .. })
+    }
+
+    /// What is spoken there.
+    pub(crate) fn speech(&self) -> Speech {
+        match self {
+            Self::Calls { .. } => Speech::Http2,
+            Self::Pages(_) => Speech::Http1,
+        }
+    }
 }
 
 /// Who asks, as each request is told.
@@ -89,32 +103,16 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
+    /// Who asks, put there by the connection.
+    pub(crate) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Status> {
+        request.extensions().get::<Self>().cloned().ok_or_else(status::panicked)
+    }
+
     fn new(caller: Arc<Caller>, allowance: Allowance) -> Self {
         Self { caller, keys: Arc::default(), allowance }
     }
 }
 
-/// How a connection ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// The client left, or the daemon stopped.
-    Closed,
-    /// It had to make room for another one.
-    Evicted,
-    /// It was silent for too long before its first frame.
-    Silent,
-    /// It sent many frames and few requests, or far too many requests.
-    Flood,
-    /// It broke a rule of HTTP/2.
-    Broken,
-    /// Its process has exited, and another one holds it.
-    Left,
-    /// It is not its process's any more.
-    Fault(Fault),
-}
-
-/// After [`Service::stopping`], how long open streams may take to end.
-const FAREWELL: Duration = Duration::from_secs(2);
 /// What may wait to be sent on one stream.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
 
@@ -127,88 +125,29 @@ pub(crate) async fn serve(
     service: Service,
 ) -> End {
     let Ok(exit) = caller.exit() else { return End::Fault(Fault::Gone) };
+    let drive = Drive { guard: stream.another(), exit, slot: slot.clone(), service: service.clone() };
+    let routes = match &service.offers {
+        Offers::Calls { routes, .. } => routes.clone(),
+        // In a box, so that most connections are not as large as the few.
+        Offers::Pages(pages) => {
+            let pages = pages.clone();
+            return Box::pin(pages::serve(stream, caller, drive, pages)).await;
+        }
+    };
     let mut builder = http2::Builder::new(Tracked(service.tracker.clone()));
     builder
         .max_concurrent_streams(service.terms.streams_max)
         .max_header_list_size(service.terms.header_list_bytes_max)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .auto_date_header(false);
-    let guard = stream.another();
-    let (routes, stopping, terms) = (service.routes.clone(), service.stopping.clone(), service.terms);
-    let requests = {
-        let workload = || Workload::new(caller, Allowance::new(slot.clone(), service.counters.clone()));
-        let (slot, asker) = (slot.clone(), admin.map_or_else(|| Asker::Workload(workload()), Asker::Admin));
-        // In a box, which goes when the answer begins: hyper keeps room for the larger of both while a stream is open.
-        service_fn(move |request| {
-            Box::pin(answer(request, routes.clone(), asker.clone(), slot.clone(), service.clone()))
-        })
-    };
-    let mut connection = pin!(builder.serve_connection(stream, requests));
-    let mut preface: Option<Pin<Box<Sleep>>> = Some(Box::pin(tokio::time::sleep(terms.preface)));
-    let mut farewell: Option<Pin<Box<Sleep>>> = None;
-    let mut stopped = pin!(stopping.cancelled_owned());
-    let mut evicted = pin!(slot.closing().cancelled());
-    let mut flood = Flood::new(terms.requests_per_second);
-    let end = poll_fn(|cx| {
-        guard.begin_turn();
-        if guard.poll_challenge(cx).is_ready() {
-            return Poll::Ready(End::Closed);
-        }
-        if exit.poll(cx).is_ready() {
-            return Poll::Ready(End::Fault(Fault::Gone));
-        }
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-            return Poll::Ready(ended.map_or_else(|error| ending(&error), |()| End::Closed));
-        }
-        if guard.poll_challenge(cx).is_ready() {
-            return Poll::Ready(End::Closed);
-        }
-        let tally = guard.take_tally();
-        if flood.is_one(tally, Instant::now()) || slot.is_flood() {
-            return Poll::Ready(End::Flood);
-        }
-        if tally.frames > 0 {
-            preface = None;
-        }
-        if due(&mut preface, cx) {
-            return Poll::Ready(End::Silent);
-        }
-        if farewell.is_none() && stopped.as_mut().poll(cx).is_ready() {
-            connection.as_mut().graceful_shutdown();
-            farewell = Some(Box::pin(tokio::time::sleep(FAREWELL)));
-            cx.waker().wake_by_ref();
-        }
-        if due(&mut farewell, cx) {
-            return Poll::Ready(End::Closed);
-        }
-        if evicted.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(End::Evicted);
-        }
-        Poll::Pending
-    })
-    .await;
-    if matches!(end, End::Flood) {
-        slot.fine();
-    }
-    let is_left = guard.is_left_behind();
-    match guard.close().map_or(end, End::Fault) {
-        End::Fault(Fault::Gone) if is_left => End::Left,
-        end => end,
-    }
-}
-
-fn due(sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
-    sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready())
-}
-
-/// Who broke HTTP/2 is told from who left by h2's reason.
-fn ending(error: &hyper::Error) -> End {
-    let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>()).filter(|cause| cause.is_library());
-    match cause.and_then(h2::Error::reason) {
-        Some(h2::Reason::ENHANCE_YOUR_CALM) => End::Flood,
-        Some(_) => End::Broken,
-        None => End::Closed,
-    }
+    let workload = || Workload::new(caller, Allowance::new(slot.clone(), service.counters.clone()));
+    let asker = admin.map_or_else(|| Asker::Workload(workload()), Asker::Admin);
+    // In a box, which goes when the answer begins: hyper keeps room for the larger of both while a stream is open.
+    let requests = service_fn(move |request| {
+        Box::pin(answer(request, routes.clone(), asker.clone(), slot.clone(), service.clone()))
+    });
+    let connection = pin!(builder.serve_connection(stream, requests));
+    drive.run(connection, |connection| connection.graceful_shutdown()).await
 }
 
 /// What is used of a request's headers from here on. The rest would cost its memory, which is many times what it cost
@@ -255,7 +194,7 @@ async fn answer(
         return Ok(response);
     }
     // Before attestation, before the body is read, and for every service: no method can get round it.
-    if !service.is_admin && !has_security_header(request.headers()) {
+    if !service.offers.is_for_admins() && !has_security_header(request.headers()) {
         return Ok(refused(Status::invalid_argument(status::NO_HEADER)));
     }
     let place = Place::new(place, counters.clone());

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     admin::AdminCaller,
-    connection::{self, End, Service},
+    connection::{self, Service},
+    drive::End,
     limits::{ConnectionSlot, Gate, Over},
 };
 use crate::{
@@ -153,7 +154,7 @@ impl Doorkeeper {
     ) {
         let (keeper, counters) = (self, service.counters.clone());
         let known = peer.and_then(|peer| {
-            let admin = service.is_admin.then(|| AdminCaller::of(&peer, &socket)).transpose()?;
+            let admin = service.offers.is_for_admins().then(|| AdminCaller::of(&peer, &socket)).transpose()?;
             Ok((Arc::new(peer), admin))
         });
         let (peer, admin) = match known {
@@ -169,7 +170,10 @@ impl Doorkeeper {
         };
         counters.connected();
         keeper.memory.opened();
-        let (stream, line) = guard(socket, peer.clone(), keeper.attestor.lens().clone(), slot.looks().clone());
+        let (stream, line) = {
+            let (lens, looks, speech) = (keeper.attestor.lens().clone(), slot.looks().clone(), service.offers.speech());
+            guard(socket, peer.clone(), lens, looks, speech)
+        };
         let looks = slot.looks().clone();
         let caller = Arc::new(Caller::new(line, looks.clone(), keeper.attestor.clone()));
         let (tracker, wait) = (service.tracker.clone(), service.terms.preface);

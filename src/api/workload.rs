@@ -16,6 +16,7 @@ use super::{
     sealed::{Nothing, Wiped, seal, seal_one},
     standard::add_standard,
     status,
+    token::{Endpoint, token_service},
 };
 use crate::{
     authority::Svid,
@@ -37,9 +38,10 @@ struct Api {
     offers_wit: bool,
 }
 
-/// What the workload socket serves: the Workload API, health and reflection. All of it asks for the security header.
+/// What the workload socket serves: the Workload API, access tokens, health and reflection. All of it asks for the security header.
 pub(crate) fn workload_routes(
     issuer: Arc<Issuer>,
+    tokens: Arc<Endpoint>,
     offers_wit: bool,
     message_bytes_max: usize,
     health: &HealthReporter,
@@ -47,14 +49,10 @@ pub(crate) fn workload_routes(
     let api = SpiffeWorkloadApiServer::new(Api { issuer, offers_wit }).max_decoding_message_size(message_bytes_max);
     let mut routes = Routes::builder();
     routes.add_service(api);
+    routes.add_service(token_service(tokens, message_bytes_max));
     // The connection has asked for the header already.
-    add_standard(&mut routes, &["SpiffeWorkloadAPI"], health, |request: Request<()>| Ok(request));
+    add_standard(&mut routes, &["SpiffeWorkloadAPI", "dayfly.v1.Token"], health, |request: Request<()>| Ok(request));
     routes.routes().prepare()
-}
-
-/// Who asks, put there by the connection.
-fn workload<T>(request: &Request<T>) -> Result<Workload, Status> {
-    request.extensions().get::<Workload>().cloned().ok_or_else(status::panicked)
 }
 
 #[tonic::async_trait]
@@ -69,7 +67,7 @@ impl SpiffeWorkloadApi for Api {
         &self,
         request: Request<pb::X509svidRequest>,
     ) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
-        let Workload { caller, allowance, .. } = workload(&request)?;
+        let Workload { caller, allowance, .. } = Workload::of(&request)?;
         let mut feed = self.issuer.x509(caller);
         // The first answer is awaited here, so that a refusal is the result of the call and not an item of it.
         let first = x509_svids(feed.next().await?);
@@ -80,7 +78,7 @@ impl SpiffeWorkloadApi for Api {
         &self,
         request: Request<pb::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
-        let Workload { caller, allowance, .. } = workload(&request)?;
+        let Workload { caller, allowance, .. } = Workload::of(&request)?;
         let feed = self.issuer.bundles(Credential::X509, caller);
         bundles(feed, |bundles| pb::X509BundlesResponse { crl: Vec::new(), bundles }, allowance).await
     }
@@ -89,7 +87,7 @@ impl SpiffeWorkloadApi for Api {
         &self,
         request: Request<pb::JwtsvidRequest>,
     ) -> Result<Response<pb::JwtsvidResponse>, Status> {
-        let Workload { caller, allowance, .. } = workload(&request)?;
+        let Workload { caller, allowance, .. } = Workload::of(&request)?;
         let pb::JwtsvidRequest { audience, spiffe_id } = request.into_inner();
         let (audiences, wanted) = (Audiences::new(audience)?, Wanted::parse(&spiffe_id)?);
         let tokens = self.issuer.jwt(&caller, &audiences, &wanted).await?;
@@ -100,7 +98,7 @@ impl SpiffeWorkloadApi for Api {
         &self,
         request: Request<pb::JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
-        let Workload { caller, allowance, .. } = workload(&request)?;
+        let Workload { caller, allowance, .. } = Workload::of(&request)?;
         let feed = self.issuer.bundles(Credential::Jwt, caller);
         bundles(feed, |bundles| pb::JwtBundlesResponse { bundles }, allowance).await
     }
@@ -109,7 +107,7 @@ impl SpiffeWorkloadApi for Api {
         &self,
         request: Request<pb::ValidateJwtsvidRequest>,
     ) -> Result<Response<pb::ValidateJwtsvidResponse>, Status> {
-        let Workload { caller, allowance, .. } = workload(&request)?;
+        let Workload { caller, allowance, .. } = Workload::of(&request)?;
         let pb::ValidateJwtsvidRequest { audience, svid } = request.into_inner();
         let question = Question::new(audience, svid)?;
         let validated = self.issuer.judge_jwt(&caller, &question).await?.map_err(|error| status::not_valid(&error))?;
@@ -124,7 +122,7 @@ impl SpiffeWorkloadApi for Api {
         if !self.offers_wit {
             return Err(status::not_offered());
         }
-        let Workload { caller, keys, allowance } = workload(&request)?;
+        let Workload { caller, keys, allowance } = Workload::of(&request)?;
         let wanted = Wanted::parse(&request.into_inner().spiffe_id)?;
         let mut feed = self.issuer.wit(caller, wanted, keys);
         let first = wit_svids(&feed.next().await?);
@@ -138,7 +136,7 @@ impl SpiffeWorkloadApi for Api {
         if !self.offers_wit {
             return Err(status::not_offered());
         }
-        let Workload { caller, allowance, .. } = workload(&request)?;
+        let Workload { caller, allowance, .. } = Workload::of(&request)?;
         let feed = self.issuer.bundles(Credential::Wit, caller);
         let encode =
             |bundles: HashMap<_, _>| pb::WitBundlesResponse { bundles: bundles.into_iter().map(texts).collect() };

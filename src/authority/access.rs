@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     oauth::{
-        Scopes, Thumbprint,
+        Thumbprint,
         access::{self, Draft, DraftError, Subject, TokenId, Unverified},
     },
     policy::access::Permit,
@@ -39,6 +39,17 @@ pub(crate) struct AccessToken {
 }
 
 impl AccessToken {
+    /// A compact JWS.
+    pub(crate) fn text(&self) -> &str {
+        // It was made of text.
+        str::from_utf8(self.token.text.expose()).unwrap_or_default()
+    }
+
+    /// What it is good for, as `scope` has it.
+    pub(crate) fn scope(&self) -> String {
+        self.scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")
+    }
+
     /// How long it lives; whole seconds.
     pub(crate) fn lifetime(&self) -> Duration {
         self.token.not_after.duration_since(self.token.not_before).unwrap_or_default()
@@ -68,7 +79,7 @@ impl Keyring {
         let end = keys.active.end_of(begin + permit.ttl(), permit.expires_at(), Duration::ZERO, now)?;
         let mut token_id = TokenId([0; 16]);
         aws_lc_rs::rand::fill(&mut token_id.0).map_err(|_| Error::Key)?;
-        let (subject, scopes) = (Subject::Agent(permit.id().clone()), written(permit.scopes())?);
+        let (subject, scopes) = (Subject::Agent(permit.id().clone()), permit.scopes().iter().cloned().collect());
         let draft = Draft {
             issuer,
             subject: &subject,
@@ -93,10 +104,4 @@ impl Keyring {
         let (agent, tool, scopes) = (permit.agent().clone(), permit.tool().clone(), permit.scopes().to_vec());
         Ok(AccessToken { token, agent, tool, scopes, holder })
     }
-}
-
-/// Both rooms have the same rules for a scope.
-fn written(scopes: &[Scope]) -> Result<Scopes, Error> {
-    let all: Vec<_> = scopes.iter().map(Scope::as_str).collect();
-    Scopes::parse(&all.join(" ")).map_err(made)
 }

@@ -29,6 +29,7 @@ mod replace;
 mod service;
 mod shown;
 mod status;
+mod token;
 mod tool;
 mod up;
 mod validate;
@@ -94,6 +95,9 @@ enum Verb {
     /// Grants: what an agent may do with a tool
     #[command(subcommand)]
     Grant(grant::GrantVerb),
+    /// Access tokens of this process's agent, each bound to a key
+    #[command(subcommand)]
+    Token(token::TokenVerb),
     /// Bundles of foreign trust domains: whom the callers of entries that federate with them believe
     #[command(subcommand)]
     Bundle(bundle::BundleVerb),
@@ -151,6 +155,7 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Entry(entry) => wait(entry::run(context, entry)),
         Verb::Agent(agent) => wait(agent::run(context, agent)),
         Verb::Tool(tool) => wait(tool::run(context, tool)),
+        Verb::Token(token) => wait(token::run(context, token)),
         Verb::Grant(grant) => wait(grant::run(context, grant)),
         Verb::Bundle(bundle) => wait(bundle::run(context, bundle)),
         Verb::Apply(apply) => wait(apply::run(context, apply)),

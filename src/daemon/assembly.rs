@@ -3,15 +3,16 @@
 //! [`Daemon::bind`] opens the state and the sockets, [`Bound::run`] serves until it is told to stop. Whatever owns
 //! state must live: the end of an owner task ends the daemon. Sockets that listen already are served as they are.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_health::server::HealthReporter;
 
 use super::{
+    access::Access,
     bound::{Beginning, Bound, Ending, Kept, State, record},
-    config::{Config, LogLevel},
+    config::{Config, Group, LogLevel},
     evidence, health,
     replace::{self, Predecessor, Step, reached},
     settings,
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     api::{
-        About, Admin, Door, Doorkeeper, LogSwitch, Memory, Rights, Service, Terms, admin_routes, limits::Gate,
+        About, Admin, Door, Doorkeeper, LogSwitch, Memory, Offers, Rights, Service, Terms, admin_routes, limits::Gate,
         metrics::Metrics, ops::Ops, workload_routes,
     },
     attest::{self, Attestor},
@@ -189,19 +190,31 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     });
     let reporter = HealthReporter::new();
     let terms = settings::terms(&config.limits);
-    let service = |routes, is_admin| Service {
-        routes,
-        is_admin,
-        terms: if is_admin { Terms::for_admins(terms) } else { terms },
+    let service = |offers: Offers| Service {
+        terms: if offers.is_for_admins() { Terms::for_admins(terms) } else { terms },
+        offers,
         counters: counters.clone(),
         stopping: stopping.clone(),
         tracker: tracker.clone(),
     };
     let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
-    let workload = service(workload_routes(issuer, config.wit.enabled, message_bytes_max, &reporter), false);
+    let access = Access::new(&config, &issuer, log.clone(), clock.clone(), counters.clone())?;
+    let tokens = access.endpoint.clone();
+    let routes = workload_routes(issuer, tokens, config.wit.enabled, message_bytes_max, &reporter);
+    let workload = service(Offers::Calls { routes, is_admin: false });
     let gate = Arc::new(Gate::new(gates.workload, looks.clone()));
     let workload_door = |listener| Door { listener, gate: gate.clone(), service: workload.clone() };
     let mut doors: Vec<Door> = listeners.into_iter().map(workload_door).collect();
+    if kernel.has(Feature::PeerPidfd) {
+        let listener = sockets.unix(&config.http_socket, 0o666, kernel)?;
+        let service = service(Offers::Pages(access.endpoint.pages()));
+        doors.push(Door { listener, gate: gate.clone(), service });
+    } else {
+        tracing::warn!("http.sock is off: this kernel does not say who connected, and HTTP/1.1 has no way to ask");
+    }
+    let listener = for_group(&mut sockets, &config.authz_socket, config.authz_group.as_ref(), kernel)?;
+    let gate = Arc::new(Gate::new(gates.authz, looks.clone()));
+    doors.push(Door { listener, gate, service: service(Offers::Pages(access.authz.pages())) });
     let layout = settings::layout(&config).to_string();
     let (succession, visits) = replace::reception(config.state_dir.clone(), layout, kernel);
     let admin = admin_routes(Admin {
@@ -221,7 +234,8 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         health: reporter.clone(),
     });
     let gate = Arc::new(Gate::new(gates.admin, looks.clone()));
-    doors.push(Door { listener: listen_admin(&mut sockets, &config, kernel)?, gate, service: service(admin, true) });
+    let listener = for_group(&mut sockets, &config.admin_socket, config.admin_group.as_ref(), kernel)?;
+    doors.push(Door { listener, gate, service: service(Offers::Calls { routes: admin, is_admin: true }) });
     let listens = match &config.ops.address {
         Some(address) => Some(sockets.ops(address, kernel).await?),
         None => None,
@@ -257,10 +271,11 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     })
 }
 
-fn listen_admin(sockets: &mut Sockets, config: &Config, kernel: Kernel) -> anyhow::Result<Listener> {
-    let mode = if config.admin_group.is_some() { 0o660 } else { 0o600 };
-    let listener = sockets.unix(&config.admin_socket, mode, kernel)?;
-    if let Some(group) = &config.admin_group {
+/// A socket of the daemon's own user, root, and a group.
+fn for_group(sockets: &mut Sockets, path: &Path, group: Option<&Group>, kernel: Kernel) -> anyhow::Result<Listener> {
+    let mode = if group.is_some() { 0o660 } else { 0o600 };
+    let listener = sockets.unix(path, mode, kernel)?;
+    if let Some(group) = group {
         listener.give_to_group(group.gid)?;
     }
     Ok(listener)

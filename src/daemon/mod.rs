@@ -1,5 +1,6 @@
 //! Assembly: what an operator decides becomes a daemon that serves.
 
+mod access;
 mod advice;
 mod assembly;
 mod bound;

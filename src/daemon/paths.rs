@@ -17,6 +17,10 @@ pub struct Paths {
     pub workload_socket: PathBuf,
     /// The socket of the daemon's own user.
     pub admin_socket: PathBuf,
+    /// The socket on which every process may ask for access tokens over HTTP/1.1.
+    pub http_socket: PathBuf,
+    /// The socket on which proxies have access tokens verified.
+    pub authz_socket: PathBuf,
     /// The folder of the database, the keys and the audit log.
     pub state_dir: PathBuf,
 }
@@ -71,6 +75,8 @@ impl Paths {
             config: config.join(CONFIG_FILE),
             workload_socket: run.join(WORKLOAD_SOCKET),
             admin_socket: run.join(ADMIN_SOCKET),
+            http_socket: run.join(HTTP_SOCKET),
+            authz_socket: run.join(AUTHZ_SOCKET),
             state_dir: state,
         })
     }
@@ -82,6 +88,8 @@ impl Paths {
             config: "/etc/dayfly/dayfly.toml".into(),
             workload_socket: "/run/dayfly/workload.sock".into(),
             admin_socket: "/run/dayfly/admin.sock".into(),
+            http_socket: "/run/dayfly/http.sock".into(),
+            authz_socket: "/run/dayfly/authz.sock".into(),
             state_dir: "/var/lib/dayfly".into(),
         }
     }
@@ -93,6 +101,8 @@ impl Paths {
             config: home.join(CONFIG_FILE),
             workload_socket: home.join(WORKLOAD_SOCKET),
             admin_socket: home.join(ADMIN_SOCKET),
+            http_socket: home.join(HTTP_SOCKET),
+            authz_socket: home.join(AUTHZ_SOCKET),
             state_dir: home.join("state"),
         }
     }
@@ -101,6 +111,8 @@ impl Paths {
 const CONFIG_FILE: &str = "dayfly.toml";
 const WORKLOAD_SOCKET: &str = "workload.sock";
 const ADMIN_SOCKET: &str = "admin.sock";
+const HTTP_SOCKET: &str = "http.sock";
+const AUTHZ_SOCKET: &str = "authz.sock";
 
 #[cfg(test)]
 mod tests {

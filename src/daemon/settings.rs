@@ -8,10 +8,11 @@ use crate::{
     attest::Waits,
     audit, authority,
     issuance::JwtRules,
+    oauth::{dpop::Window, freshness},
     policy::{Lifetimes, Rules},
 };
 
-use super::config::{Algorithm, Config, Durability, Layout, Limits};
+use super::config::{Algorithm, Config, Durability, Layout, Limits, Nonce, Token};
 
 /// Descriptors that are not for connections: the database, the log, executables being read, connections that are
 /// being refused or make room. Where there are many, a twentieth.
@@ -22,10 +23,17 @@ const AUDIT_RESERVE_BYTES: u64 = 4 << 20;
 /// Admins at once.
 const ADMIN: Share = Share { connections: 64, streams: 256, answer_bytes: 64 << 20 };
 
-/// What both kinds of doors admit.
+/// Proxies at once, which ask for all of their clients.
+const AUTHZ: Share = Share { connections: 4_096, streams: 16_384, answer_bytes: 64 << 20 };
+/// More than a processor verifies.
+const AUTHZ_REQUESTS_PER_SECOND: u32 = 1_000_000;
+
+/// What each kind of doors admits.
 pub(super) struct Gates {
+    /// Of the HTTP socket, too.
     pub(super) workload: GateLimits,
     pub(super) admin: GateLimits,
+    pub(super) authz: GateLimits,
 }
 
 pub(super) fn gates(config: &Config, descriptors: u64) -> Gates {
@@ -55,7 +63,9 @@ pub(super) fn gates(config: &Config, descriptors: u64) -> Gates {
         // One more than can be worked at, so that no thread waits for a turn to be handed on.
         turns: size(config.runtime.worker_threads).saturating_add(1),
     };
-    Gates { workload, admin: GateLimits { user: ADMIN, root: ADMIN, all: ADMIN, ..workload } }
+    let same = |share| GateLimits { user: share, root: share, all: share, ..workload };
+    let authz = GateLimits { requests_per_second: AUTHZ_REQUESTS_PER_SECOND, ..same(AUTHZ) };
+    Gates { workload, admin: same(ADMIN), authz }
 }
 
 pub(super) fn terms(limits: &Limits) -> Terms {
@@ -92,6 +102,14 @@ pub(super) fn jwt(config: &Config) -> JwtRules {
         issuer: config.jwt.issuer.clone(),
         leeway: config.jwt.leeway,
         strangers_verify: config.allow_unauthenticated_verifiers,
+    }
+}
+
+pub(super) fn proofs(token: &Token) -> freshness::Settings {
+    freshness::Settings {
+        window: Window { age_max: token.proof_age_max, ahead_max: token.proof_ahead_max },
+        needs_nonce: token.nonce == Nonce::Require,
+        ..freshness::Settings::default()
     }
 }
 

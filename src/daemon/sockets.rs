@@ -40,7 +40,7 @@ fn called(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!(" (`{name}`)") }
 }
 
-/// Judges what a service manager passed. By its address each is the workload, admin or ops socket; where its name
+/// Judges what a service manager passed. By its address each is the workload, admin, http, authz or ops socket; where its name
 /// (`FileDescriptorName=`) is one of these words, it must be the same one.
 ///
 /// # Errors
@@ -68,13 +68,17 @@ pub(crate) fn judge(passed: Vec<Passed>, config: &Config) -> Result<Vec<Inherite
 
 const WORKLOAD: &str = "workload";
 const ADMIN: &str = "admin";
+const HTTP: &str = "http";
+const AUTHZ: &str = "authz";
 const OPS: &str = "ops";
-const ROLES: [&str; 3] = [WORKLOAD, ADMIN, OPS];
+const ROLES: [&str; 5] = [WORKLOAD, ADMIN, HTTP, AUTHZ, OPS];
 
 fn role_of(address: &Address, config: &Config) -> Option<&'static str> {
     match address {
         Address::Unix(path) if config.workload_sockets.contains(path) => Some(WORKLOAD),
         Address::Unix(path) if config.admin_socket == *path => Some(ADMIN),
+        Address::Unix(path) if config.http_socket == *path => Some(HTTP),
+        Address::Unix(path) if config.authz_socket == *path => Some(AUTHZ),
         Address::Unix(path) => (config.ops.address == Some(OpsAddress::Unix(path.clone()))).then_some(OPS),
         Address::Tcp(address) => (config.ops.address == Some(OpsAddress::Tcp(*address))).then_some(OPS),
     }

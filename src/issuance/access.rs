@@ -13,7 +13,7 @@ use crate::{
     attest::{self, Attested, Caller},
     audit::AccessIssued,
     authority::{self, AccessToken, AuthorityId},
-    oauth::Thumbprint,
+    oauth::{SCOPES_MAX, Thumbprint, freshness},
     policy::{
         self,
         access::{Judgement, Permit, Rate, Reason, Request, judge},
@@ -22,10 +22,11 @@ use crate::{
     spiffe::Id,
 };
 
-/// The most scopes that are asked for at once. A tool has no more.
-const SCOPES_MAX: usize = 128;
 /// How much of an audience that no tool has is recorded, in characters.
 const AUDIENCE_SHOWN: usize = 128;
+/// An agent, and each tool that it may use with the grant that says so.
+pub(crate) type Described = (Arc<Agent>, Vec<(Arc<Tool>, Arc<Grant>)>);
+
 /// Their kind, in records and counters.
 const WHAT: &str = "access-token";
 
@@ -76,6 +77,9 @@ pub(crate) enum Ungranted {
         /// When it leaves one.
         again_in: Duration,
     },
+    /// The proof was used before, or cannot be remembered.
+    #[error("the proof is refused")]
+    Proof(#[source] freshness::Refused),
     /// The caller is gone, or the daemon cannot answer.
     #[error(transparent)]
     Failed(#[from] Error),
@@ -103,7 +107,7 @@ impl AccessAsked {
         Ok(Self {
             client_id: (!client_id.is_empty()).then(|| client_id.to_owned()),
             audience: (*audience).to_owned(),
-            scopes: scopes.map_err(Malformed::Scope)?,
+            scopes: scopes.map_err(|error| Malformed::Scope(error.to_string()))?,
             ttl: (ttl_seconds > 0).then(|| Duration::from_secs(ttl_seconds)),
         })
     }
@@ -134,7 +138,8 @@ struct Judged<'s> {
 }
 
 impl Issuer {
-    /// An access token for a caller, bound to the key of this thumbprint, which it has proved to hold.
+    /// An access token for a caller, bound to the key of this thumbprint, which it has proved to hold. What it asks for is
+    /// granted when `accept` is asked, once, and nothing is signed if that refuses.
     ///
     /// # Errors
     /// When the caller is no agent, may not have what it asks for, is gone, or the daemon cannot answer.
@@ -143,7 +148,9 @@ impl Issuer {
         caller: &Caller,
         asked: &AccessAsked,
         holder: Thumbprint,
+        accept: impl FnOnce() -> Result<(), freshness::Refused>,
     ) -> Result<AccessToken, Ungranted> {
+        let mut accept = Some(accept);
         for _ in 0..ROUNDS_MAX {
             let snapshot = self.registry().borrow().clone();
             let attested = self.attest(caller, &snapshot).await?;
@@ -166,6 +173,12 @@ impl Issuer {
                     return Err(self.refuse_access(caller, &attested, asked, &granted, reasons));
                 }
             };
+            if let Some(accept) = accept.take() {
+                accept().map_err(|refused| {
+                    self.refused(caller, &attested, WHAT, [refused.code()], None);
+                    Ungranted::Proof(refused)
+                })?;
+            }
             let token = self.sign_access(caller, &attested, entry, permit, holder)?;
             // Last of all: it is still the process that was attested, and nothing was taken from it meanwhile.
             if self.holds(caller, &attested).await?
@@ -179,6 +192,37 @@ impl Issuer {
             }
         }
         Err(Error::Attest(attest::Error::Unsteady).into())
+    }
+
+    /// A proof of possession came that is not taken. Nothing was looked at beside it.
+    pub(crate) fn proof_refused(&self, caller: &Caller, code: &'static str) {
+        self.counters().refused(code);
+        self.record_refusal(caller, None, WHAT, &[code], None).ok();
+    }
+
+    /// The agents that a caller is, in the order of its entries, each with the tools that it may use.
+    ///
+    /// # Errors
+    /// When it is gone, or cannot be looked at.
+    pub(crate) async fn described(&self, caller: &Caller) -> Result<Vec<Described>, Error> {
+        let snapshot = self.registry().borrow().clone();
+        let attested = self.attest(caller, &snapshot).await?;
+        let granted = self.granted(&attested, &snapshot);
+        let catalog = snapshot.catalog();
+        let mut names: Vec<&Label> = Vec::new();
+        for name in granted.given.iter().filter_map(|entry| entry.spec.agent.as_ref()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let rights = |name: &Label| {
+            let grants = catalog.grants(name.as_str()).iter();
+            grants
+                .filter_map(|grant| Some((catalog.tool(grant.spec.id.tool.as_str())?.clone(), grant.clone())))
+                .collect()
+        };
+        let agents = names.into_iter().filter_map(|name| Some((catalog.agent(name.as_str())?.clone(), rights(name))));
+        Ok(agents.collect())
     }
 
     fn judge_access<'s>(

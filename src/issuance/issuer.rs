@@ -123,6 +123,16 @@ impl Issuer {
         BundleFeed::new(self.clone(), credential, caller)
     }
 
+    /// Who is who now.
+    pub(crate) fn present_registry(&self) -> Arc<Snapshot> {
+        self.sources.registry.borrow().clone()
+    }
+
+    /// What signs now.
+    pub(crate) fn present_keyring(&self) -> Arc<Keyring> {
+        self.sources.keyring.borrow().clone()
+    }
+
     pub(super) fn registry(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.sources.registry.clone()
     }
@@ -373,7 +383,7 @@ impl Issuer {
         self.record_refusal(caller, Some(attested), what, &codes, sentences(withheld.iter().copied())).ok();
     }
 
-    fn record_refusal(
+    pub(super) fn record_refusal(
         &self,
         caller: &Caller,
         attested: Option<&Attested>,

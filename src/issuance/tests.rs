@@ -36,7 +36,7 @@ use crate::{
         looks::AllLooks,
         peer::Peer,
         scratch::Scratch,
-        stream::{Stream, guard},
+        stream::{Speech, Stream, guard},
     },
 };
 
@@ -87,7 +87,7 @@ impl Scene {
         let waits = Waits { attestation: HOUR, ping: HOUR, hash: HOUR, hash_bytes_max: 0, hashes_at_once: 1 };
         let attestor = Attestor::new(lens.clone(), waits, kernel, &AllLooks::default(), clock.clone(), Arc::default());
         let looks = AllLooks::default().of_user(0);
-        let (stream, line) = guard(ours, peer, lens, looks.clone());
+        let (stream, line) = guard(ours, peer, lens, looks.clone(), Speech::Http2);
         let (issuer, caller) = (Arc::new(issuer), Arc::new(Caller::new(line, looks, Arc::new(attestor))));
         let feed = issuer.x509(caller.clone());
         Some(Self { clock, keyring, registry, foreign, issuer, caller, feed, _connection: (stream, theirs), home })

@@ -1,17 +1,17 @@
 //! Scopes (RFC 6749 §3.3): what a token may be used for.
 
-use std::{borrow::Borrow, collections::BTreeSet, fmt};
+use std::{borrow::Borrow, collections::BTreeSet, fmt, sync::Arc};
 
 use thiserror::Error;
 
 /// The longest scope, in bytes.
 pub const SCOPE_BYTES_MAX: usize = 64;
 /// The most scopes together.
-pub const SCOPES_MAX: usize = 64;
+pub const SCOPES_MAX: usize = 128;
 
-/// One scope. Compared octet by octet.
+/// One scope. Compared octet by octet; cloning shares the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Scope(String);
+pub struct Scope(Arc<str>);
 
 /// Some scopes, each once, perhaps none. Their text has blanks between them and is in the order of their octets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Scope {
             more => return Err(ScopeError::TooLong(more)),
         }
         match text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
-            true => Ok(Self(text.to_owned())),
+            true => Ok(Self(text.into())),
             false => Err(ScopeError::Character),
         }
     }
@@ -57,15 +57,15 @@ impl Scope {
     }
 }
 
-impl Borrow<str> for Scope {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for Scope {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

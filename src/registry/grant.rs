@@ -8,7 +8,7 @@ use super::{
     draft::{Problems, shown},
     flaw::{Flaw, Flaws},
     label::Label,
-    scope::{Band, Scope},
+    scope::{self, Band, Scope},
 };
 
 /// An agent's right to a tool. There is one for each pair of them.
@@ -103,7 +103,7 @@ fn check_scopes(texts: &[String], flaws: &mut Flaws) -> Vec<Scope> {
     if !flaws.few("scopes", texts.len(), GrantDraft::SCOPES_MAX) {
         return Vec::new();
     }
-    let scopes = texts.iter().filter_map(|text| flaws.read("scope", text, Scope::parse(text))).collect();
+    let scopes = texts.iter().filter_map(|text| flaws.read("scope", text, scope::read(text))).collect();
     let scopes = flaws.sorted("scope", scopes);
     let bytes = scopes.iter().map(|scope| scope.as_str().len() + 1).sum::<usize>().saturating_sub(1);
     flaws.few("bytes of scopes", bytes, GrantDraft::SCOPE_BYTES_MAX);

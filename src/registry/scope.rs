@@ -1,50 +1,26 @@
 //! Scopes of tools, and how much harm each can do.
 
-use std::{borrow::Borrow, fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use super::label::named;
+use crate::oauth::{SCOPE_BYTES_MAX, ScopeError};
 
-/// A scope-token (RFC 6749 §3.3). Cloning shares the text.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Scope(Arc<str>);
+pub(crate) use crate::oauth::Scope;
 
-impl Scope {
-    /// The longest scope, in bytes.
-    pub(crate) const BYTES_MAX: usize = 64;
-
-    /// Reads a scope; case counts.
-    ///
-    /// # Errors
-    /// Words behind "is not valid:".
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
-            return Err("it is empty".into());
+/// Reads a scope; case counts.
+///
+/// # Errors
+/// Words behind "is not valid:".
+pub(super) fn read(text: &str) -> Result<Scope, String> {
+    Scope::parse(text).map_err(|error| match error {
+        ScopeError::Empty => "it is empty".to_owned(),
+        ScopeError::TooLong(bytes) => format!("it has {bytes} bytes, at most {SCOPE_BYTES_MAX} are allowed"),
+        _ => {
+            let odd = text.chars().find(|each| !matches!(each, '!' | '#'..='[' | ']'..='~'));
+            let odd = odd.map(named).unwrap_or_default();
+            format!("it has {odd}; printable ASCII without space, \" and \\ is allowed")
         }
-        if text.len() > Self::BYTES_MAX {
-            return Err(format!("it has {} bytes, at most {} are allowed", text.len(), Self::BYTES_MAX));
-        }
-        match text.chars().find(|each| !matches!(each, '!' | '#'..='[' | ']'..='~')) {
-            Some(odd) => Err(format!("it has {}; printable ASCII without space, \" and \\ is allowed", named(odd))),
-            None => Ok(Self(text.into())),
-        }
-    }
-
-    /// As it was written.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for Scope {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+    })
 }
 
 /// What can be done with a scope.

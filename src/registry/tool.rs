@@ -10,7 +10,7 @@ use super::{
     draft::{Problems, shown},
     flaw::{Flaw, Flaws},
     label::{Label, named},
-    scope::{Band, Scope},
+    scope::{self, Band, Scope},
 };
 
 /// A registered tool.
@@ -142,7 +142,7 @@ fn check_scopes(texts: &[(String, String)], flaws: &mut Flaws) -> Vec<(Scope, Ba
     }
     let mut scopes: Vec<(Scope, Band)> = Vec::with_capacity(texts.len());
     for (name, band) in texts {
-        let scope = flaws.read("scope", name, Scope::parse(name));
+        let scope = flaws.read("scope", name, scope::read(name));
         let band = flaws.read("band", band, Band::parse(band));
         scopes.extend(scope.zip(band));
     }

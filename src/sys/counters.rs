@@ -25,11 +25,13 @@ pub(crate) struct Counters {
     answer_bytes_held: AtomicU64,
     answer_bytes_left: AtomicU64,
     requests: Family<2>,
+    pages: Family<1>,
     attestations: Family<1>,
     challenges: Family<1>,
     hashes: Family<1>,
     issued: Family<2>,
     judged: Family<1>,
+    verified: Family<1>,
     refused: Family<1>,
     withheld: Family<1>,
     sign_failures: AtomicU64,
@@ -148,6 +150,11 @@ impl Counters {
         self.requests.add([method, code_name(code.into())]);
     }
 
+    /// A request over HTTP/1.1 was answered with this status.
+    pub(crate) fn page(&self, status: &'static str) {
+        self.pages.add([status]);
+    }
+
     /// A call was refused before its method was looked at.
     pub(crate) fn request_refused(&self, code: impl Into<i32>) {
         self.request("none", code);
@@ -176,6 +183,11 @@ impl Counters {
     /// A token was judged on a caller's behalf.
     pub(crate) fn judged(&self, is_believed: bool) {
         self.judged.add([if is_believed { "valid" } else { "invalid" }]);
+    }
+
+    /// A request with an access token was judged: it may pass, or not for this reason.
+    pub(crate) fn verified(&self, refusal: Option<&'static str>) {
+        self.verified.add([refusal.unwrap_or("ok")]);
     }
 
     /// A caller was entitled to nothing.
@@ -273,11 +285,13 @@ impl Counters {
         family("connections_refused", "Connections closed for who used them", &self.connections_refused, &["reason"]);
         family("connections_ended", "Connections closed for how they behaved", &self.connections_ended, &["reason"]);
         family("requests", "Calls answered", &self.requests, &["method", "code"]);
+        family("pages", "Requests over HTTP/1.1 answered", &self.pages, &["status"]);
         family("attestations", "Looks at callers", &self.attestations, &["result"]);
         family("challenges", "Running images asked to answer", &self.challenges, &["result"]);
         family("hashes", "Digests of executables wanted", &self.hashes, &["result"]);
         family("issued", "Credentials issued", &self.issued, &["credential", "kind"]);
         family("tokens_judged", "Tokens judged on callers' behalf", &self.judged, &["result"]);
+        family("verified", "Requests with access tokens judged", &self.verified, &["result"]);
         family("refused", "Callers who were entitled to nothing", &self.refused, &["reason"]);
         family("withheld", "Templates that gave their caller nothing beside others", &self.withheld, &["reason"]);
         family("limits_met", "Limits met", &self.limits_met, &["limit"]);

@@ -113,6 +113,11 @@ impl Inbound {
         }
     }
 
+    /// Of a client that speaks something else: all of it passes as it is.
+    pub(crate) fn unframed() -> Self {
+        Self { preface_left: 0, pass: usize::MAX, ..Self::new() }
+    }
+
     /// The ACK to swallow when it comes; only one is outstanding at a time.
     pub(crate) fn expect(&mut self, nonce: Nonce) {
         self.expected = Some(nonce);

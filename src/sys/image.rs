@@ -67,6 +67,8 @@ pub(crate) enum Lack {
     NotRandomized,
     /// A connection to us is one of its descriptors 0 to 2: it may be a filter that speaks for another.
     StandardStream,
+    /// It is connected over HTTP/1.1, which has nothing that a running image could answer.
+    Http1,
 }
 
 impl Lack {
@@ -82,6 +84,7 @@ impl Lack {
             Self::PathDiffers => "image_path_differs",
             Self::NotRandomized => "image_not_randomized",
             Self::StandardStream => "image_standard_stream",
+            Self::Http1 => "image_http1",
         }
     }
 
@@ -101,6 +104,7 @@ impl Lack {
             Self::StandardStream => {
                 "a connection to this daemon is its descriptor 0, 1 or 2 (was it started with those closed?)"
             }
+            Self::Http1 => "over HTTP/1.1 no running image can be asked; connect by gRPC",
         }
     }
 }

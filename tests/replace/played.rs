@@ -167,7 +167,7 @@ fn what_was_taken_and_is_not_served_is_taken_back() {
         let (_folder, old) = registered("", &[]);
         let said = play(&old, role);
         if role == "takes-and-fails" {
-            assert!(said.contains("heard={\"step\":\"yours\"") && said.contains("sockets=2"), "{said}");
+            assert!(said.contains("heard={\"step\":\"yours\"") && said.contains("sockets=4"), "{said}");
         }
         eventually_served(&old);
         must_be_served_by(&old);

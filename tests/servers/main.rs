@@ -16,3 +16,4 @@ mod postgres;
 mod probe;
 mod readme;
 mod stage;
+mod tokens;

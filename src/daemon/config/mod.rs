@@ -27,7 +27,13 @@ pub struct Config {
     /// The socket that admin verbs open.
     pub admin_socket: PathBuf,
     /// The group that may open the admin socket, beside the daemon's user and root.
-    pub admin_group: Option<AdminGroup>,
+    pub admin_group: Option<Group>,
+    /// The socket on which workloads ask for access tokens over HTTP/1.1.
+    pub http_socket: PathBuf,
+    /// The socket on which proxies and services have access tokens verified.
+    pub authz_socket: PathBuf,
+    /// The group that may open the authz socket, beside the daemon's user and root.
+    pub authz_group: Option<Group>,
     /// The folder of the database, the keys and the audit log.
     pub state_dir: PathBuf,
     /// Where the host's root is seen by the daemon: `/`, or `/proc/1/root` in a container.
@@ -60,7 +66,7 @@ pub struct Config {
 
 /// A group of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminGroup {
+pub struct Group {
     /// Its name as configured.
     pub name: String,
     /// Its id.
@@ -302,6 +308,9 @@ impl Config {
             workload_sockets: vec![paths.workload_socket.clone()],
             admin_socket: paths.admin_socket.clone(),
             admin_group: None,
+            http_socket: paths.http_socket.clone(),
+            authz_socket: paths.authz_socket.clone(),
+            authz_group: None,
             state_dir: paths.state_dir.clone(),
             host_root: "/".into(),
             without_kernel: Vec::new(),
@@ -329,6 +338,18 @@ impl Config {
             limits: Limits::default(),
             runtime: Runtime { worker_threads: 1 },
         }
+    }
+}
+
+impl Config {
+    /// Every Unix socket that is served but the one for probes, with the key that names it.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let own = [
+            ("admin_socket", &self.admin_socket),
+            ("http_socket", &self.http_socket),
+            ("authz_socket", &self.authz_socket),
+        ];
+        self.workload_sockets.iter().map(|path| ("workload_sockets", path)).chain(own)
     }
 }
 

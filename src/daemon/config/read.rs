@@ -132,7 +132,10 @@ impl Reading {
     fn values(&mut self, mut root: Section<'_>, config: &mut Config) {
         root.read_list("workload_sockets", &mut config.workload_sockets, values::socket);
         root.read("admin_socket", &mut config.admin_socket, values::socket);
-        root.read("admin_group", &mut config.admin_group, values::admin_group);
+        root.read("admin_group", &mut config.admin_group, values::group);
+        root.read("http_socket", &mut config.http_socket, values::socket);
+        root.read("authz_socket", &mut config.authz_socket, values::socket);
+        root.read("authz_group", &mut config.authz_group, values::group);
         root.read("state_dir", &mut config.state_dir, values::path);
         root.read("host_root", &mut config.host_root, values::path);
         root.read_list("without_kernel", &mut config.without_kernel, values::feature);
@@ -320,7 +323,7 @@ impl Reading {
     }
 
     fn sockets(&mut self, config: &Config) {
-        let Config { workload_sockets, admin_socket, ops, .. } = config;
+        let Config { workload_sockets, ops, .. } = config;
         if workload_sockets.is_empty() {
             self.misfit(&["workload_sockets"], "must name at least one socket");
         }
@@ -329,8 +332,7 @@ impl Reading {
             OpsAddress::Unix(path) => Some(path),
             OpsAddress::Tcp(_) => None,
         });
-        let all = workload_sockets.iter().map(|path| ("workload_sockets", path));
-        for (key, path) in all.chain([("admin_socket", admin_socket)]).chain(of_ops.map(|path| ("ops.address", path))) {
+        for (key, path) in config.sockets().chain(of_ops.map(|path| ("ops.address", path))) {
             if !named.insert(path) {
                 self.misfit(&[key], &format!("the socket {path:?} is named twice"));
             }

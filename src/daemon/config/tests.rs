@@ -63,6 +63,9 @@ fn every_value_of_the_file_is_taken() {
         r#"workload_sockets = ["/a", "/b"]
         admin_socket = "/c"
         admin_group = "0"
+        http_socket = "/e"
+        authz_socket = "/f"
+        authz_group = "1"
         allow_unauthenticated_verifiers = true
         state_dir = "/d"
         host_root = "/proc/1/root"
@@ -104,7 +107,10 @@ fn every_value_of_the_file_is_taken() {
     let expected = Config {
         workload_sockets: vec!["/a".into(), "/b".into()],
         admin_socket: "/c".into(),
-        admin_group: Some(AdminGroup { name: "0".into(), gid: 0 }),
+        admin_group: Some(Group { name: "0".into(), gid: 0 }),
+        http_socket: "/e".into(),
+        authz_socket: "/f".into(),
+        authz_group: Some(Group { name: "1".into(), gid: 1 }),
         state_dir: "/d".into(),
         host_root: "/proc/1/root".into(),
         without_kernel: vec![Feature::PidfdInfo, Feature::PassRights],
@@ -359,7 +365,7 @@ fn a_home_too_deep_for_sockets_is_told() {
     let paths = Paths::below(&PathBuf::from(format!("/{}", "d".repeat(100))));
     let (config, _) = Config::parse(&named(""), Path::new("dayfly.toml"), &paths, Overrides::default());
     let problems = config.unwrap_err();
-    assert_eq!(problems.count(), 2, "{problems}");
+    assert_eq!(problems.count(), 4, "{problems}");
     assert!(problems.to_string().contains("dayfly.toml: workload_sockets: a socket's path can have"), "{problems}");
 }
 

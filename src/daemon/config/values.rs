@@ -10,7 +10,7 @@ use std::{
 
 use toml::de::DeValue;
 
-use super::{AdminGroup, OpsAddress, section::unlike};
+use super::{Group, OpsAddress, section::unlike};
 use crate::{
     daemon::units::{duration, duration_text, size, size_text},
     spiffe::TrustDomain,
@@ -189,17 +189,17 @@ pub(super) fn token_issuer(value: &DeValue<'_>) -> Result<Option<String>, String
 /// So that tokens stay short.
 const TOKEN_ISSUER_BYTES_MAX: usize = 512;
 
-pub(super) fn admin_group(value: &DeValue<'_>) -> Result<Option<AdminGroup>, String> {
+pub(super) fn group(value: &DeValue<'_>) -> Result<Option<Group>, String> {
     let name = text(value)?;
     if name.is_empty() {
         return Ok(None);
     }
     let group = match name.parse::<u32>() {
-        Ok(gid) => return Ok(Some(AdminGroup { name: name.to_owned(), gid })),
+        Ok(gid) => return Ok(Some(Group { name: name.to_owned(), gid })),
         Err(_) => nix::unistd::Group::from_name(name),
     };
     match group {
-        Ok(Some(group)) => Ok(Some(AdminGroup { name: group.name, gid: group.gid.as_raw() })),
+        Ok(Some(group)) => Ok(Some(Group { name: group.name, gid: group.gid.as_raw() })),
         Ok(None) => Err(format!("there is no group `{}` on this node", name.escape_debug())),
         Err(error) => Err(format!("the group `{}` could not be looked up: {error}", name.escape_debug())),
     }

@@ -109,7 +109,7 @@ pub(crate) fn look_first(config: &Config) -> anyhow::Result<()> {
         files::create_private_dir(&folder)?;
         files::check_writable(&folder)?;
     }
-    for path in config.workload_sockets.iter().chain([&config.admin_socket]) {
+    for (_, path) in config.sockets() {
         // One whose folder is not there yet is made later.
         if path.parent().is_some_and(Path::exists) {
             listener::check_path(path)?;

@@ -4,7 +4,7 @@ use super::{changes::owned, *};
 use crate::{
     authority::{self, AccessToken},
     issuance::{AccessAsked, Malformed, Ungranted},
-    oauth::{Thumbprint, access::Unverified},
+    oauth::{Thumbprint, access::Unverified, freshness::Refused, replay},
     registry::{Agent, AgentDraft, Catalog, Grant, GrantDraft, Item, State, Tool, ToolDraft},
 };
 
@@ -77,11 +77,38 @@ fn asked(client_id: &str, audience: &str, scope: &str) -> AccessAsked {
 }
 
 async fn get(scene: &Scene, asked: &AccessAsked) -> Result<AccessToken, Ungranted> {
-    scene.issuer.access(&scene.caller, asked, holder()).await
+    scene.issuer.access(&scene.caller, asked, holder(), || Ok(())).await
 }
 
 fn text(token: &AccessToken) -> &str {
     std::str::from_utf8(token.token.text.expose()).unwrap()
+}
+
+/// Whoever is refused has not used its proof, and a proof that is refused has nothing signed or taken from the rate.
+#[tokio::test(start_paused = true)]
+async fn the_proof_is_taken_when_all_else_is_granted_and_before_anything_is_signed() {
+    let Some(scene) = scene(1).await else { return };
+    let take = |asked: AccessAsked, outcome: Result<(), Refused>| {
+        let scene = &scene;
+        async move {
+            let mut taken = 0;
+            let token = scene.issuer.access(&scene.caller, &asked, holder(), || {
+                taken += 1;
+                outcome
+            });
+            (token.await.map(drop), taken)
+        }
+    };
+    let (refused, taken) = take(asked("", ORDERS, "delete"), Ok(())).await;
+    assert!(matches!(refused, Err(Ungranted::Scope)) && taken == 0);
+    let used = Refused::Replay(replay::Refused::Replayed);
+    let (refused, taken) = take(asked("", ORDERS, ""), Err(used.clone())).await;
+    assert!(matches!(refused, Err(Ungranted::Proof(why)) if why == used) && taken == 1);
+    assert!(records(&scene, "issued").is_empty());
+    let last = records(&scene, "refused").pop().unwrap();
+    assert_eq!(last["reasons"], serde_json::json!(["proof_replayed"]));
+    let (given, taken) = take(asked("", ORDERS, ""), Ok(())).await;
+    assert!(given.is_ok() && taken == 1, "the rate had one left");
 }
 
 #[tokio::test(start_paused = true)]
@@ -274,7 +301,7 @@ async fn a_token_ends_with_the_entry_and_with_its_key() {
     let Scene { issuer, caller, clock, .. } = &scene;
     tokio::time::advance(late.duration_since(clock.now()).unwrap()).await;
     scene.keyring.send_replace(keyring);
-    let token = issuer.access(caller, &asked("", ORDERS, "read"), holder()).await.unwrap();
+    let token = issuer.access(caller, &asked("", ORDERS, "read"), holder(), || Ok(())).await.unwrap();
     assert_eq!(token.token.not_after, end);
 }
 
@@ -305,10 +332,10 @@ async fn nothing_is_signed_without_a_key_or_a_name_or_while_the_daemon_rests() {
     drop(feed);
     let resting = CancellationToken::new();
     let issuer = Arc::into_inner(issuer).unwrap().rests_with(resting.clone());
-    issuer.access(&caller, &good, holder()).await.unwrap();
+    issuer.access(&caller, &good, holder(), || Ok(())).await.unwrap();
     resting.cancel();
     for asked in [good, asked("", BILLING, "")] {
-        let failed = issuer.access(&caller, &asked, holder()).await.unwrap_err();
+        let failed = issuer.access(&caller, &asked, holder(), || Ok(())).await.unwrap_err();
         assert!(matches!(failed, Ungranted::Failed(Error::Stopping)), "{failed:?}");
     }
 }

@@ -5,6 +5,7 @@
 //! before is the question of [`replay`](super::replay), and asked last.
 
 mod error;
+mod prover;
 mod window;
 
 use std::{
@@ -23,6 +24,7 @@ use crate::spiffe::{
 use super::{ProofKey, Thumbprint, TokenHash, target::Target};
 
 pub use error::Error;
+pub use prover::Prover;
 pub use window::{WINDOW_MAX, Window};
 
 /// The longest proof that is read, in bytes.

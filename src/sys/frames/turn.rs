@@ -32,6 +32,11 @@ impl Turn {
         }
     }
 
+    /// Of a client that speaks something else: bytes alone bound it.
+    pub(crate) fn unframed() -> Self {
+        Self { frame_left: usize::MAX, ..Self::new() }
+    }
+
     /// Begins the next one.
     pub(crate) fn begin(&mut self) {
         (self.bytes_left, self.frames_left, self.requests_left) = (BYTES_MAX, FRAMES_MAX, REQUESTS_MAX);

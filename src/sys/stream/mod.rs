@@ -48,20 +48,34 @@ pub(crate) enum Question {
 /// What a challenge showed.
 pub(crate) type Answer = Result<Option<Image>, Lack>;
 
-/// The two ends of one connection's proof: what HTTP/2 runs over, and what calls ask through.
-pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens, looks: Looks) -> (Stream, Line) {
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// With PINGs, which a running image answers.
+    Http2,
+    /// Without: who writes is seen, what runs is not.
+    Http1,
+}
+
+/// The two ends of one connection's proof: what HTTP runs over, and what calls ask through.
+pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens, looks: Looks, speech: Speech) -> (Stream, Line) {
+    let (inbound, turn) = match speech {
+        Speech::Http2 => (Inbound::new(), Turn::new()),
+        Speech::Http1 => (Inbound::unframed(), Turn::unframed()),
+    };
     let wire = Arc::new(Wire {
         socket: ManuallyDrop::new(socket),
         peer,
         lens,
         looks,
+        speech,
         asked: AtomicWaker::new(),
         state: Mutex::new(State {
-            inbound: Inbound::new(),
+            inbound,
             outbound: Outbound::default(),
             kept: Vec::new(),
             given: 0,
-            turn: Turn::new(),
+            turn,
             ended: false,
             fault: None,
             phase: Phase::Idle,
@@ -78,6 +92,7 @@ struct Wire {
     peer: Arc<Peer>,
     lens: Lens,
     looks: Looks,
+    speech: Speech,
     /// Wakes the connection's task when a challenge is asked for.
     asked: AtomicWaker,
     state: Mutex<State>,
@@ -142,8 +157,12 @@ impl Line {
 
     /// Puts a challenge and waits for its answer. The caller sets the deadline.
     ///
-    /// `None` when the connection ends first, or more than [`WAITERS_MAX`] wait already.
+    /// `None` when the connection ends first, or more than [`WAITERS_MAX`] wait already. Where there is no PING no
+    /// image is shown, and no writer.
     pub(crate) async fn challenge(&self, question: Question) -> Option<Answer> {
+        if self.0.speech == Speech::Http1 {
+            return (question == Question::Image).then_some(Err(Lack::Http1));
+        }
         let answer = {
             let mut state = self.0.state();
             state.waiters.retain(|(_, waiter)| !waiter.is_closed());

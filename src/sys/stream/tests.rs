@@ -37,8 +37,13 @@ async fn pair(kernel: Kernel) -> Pair {
     let socket = registered(listener.accept().await.unwrap()).unwrap();
     let peer = Arc::new(Peer::of(&socket, kernel).unwrap());
     let address = path.as_os_str().as_encoded_bytes().to_vec();
-    let (stream, line) =
-        guard(socket, peer, Lens::new("/".into(), vec![address]).unwrap(), AllLooks::default().of_user(0));
+    let (stream, line) = guard(
+        socket,
+        peer,
+        Lens::new("/".into(), vec![address]).unwrap(),
+        AllLooks::default().of_user(0),
+        Speech::Http2,
+    );
     Pair { client, stream, line, _dir: dir }
 }
 

@@ -1,0 +1,70 @@
+//! What the verifier is told of tools, agents and grants: the registry at one moment.
+
+use crate::{
+    oauth::{
+        access::{Claims, Keys},
+        target::Target,
+        verify::{AgentState, Registry, Resource, Revocation},
+    },
+    registry::{Scope, Snapshot, State},
+};
+
+/// The registry and the keys of one moment.
+pub(super) struct View<'a> {
+    issuer: &'a str,
+    keys: &'a Keys,
+    snapshot: &'a Snapshot,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(issuer: &'a str, keys: &'a Keys, snapshot: &'a Snapshot) -> Self {
+        Self { issuer, keys, snapshot }
+    }
+}
+
+impl Registry for View<'_> {
+    fn issuer(&self) -> &str {
+        self.issuer
+    }
+
+    fn keys(&self) -> &Keys {
+        self.keys
+    }
+
+    fn resource(&self, target: &Target, method: &str) -> Option<Resource<'_>> {
+        let (tool, path) = self.snapshot.catalog().tool_at(target)?;
+        Some(Resource {
+            tool: tool.spec.name.as_str(),
+            audience: &tool.spec.audience,
+            scope: tool.spec.scope_of(method, path).map(Scope::as_str),
+            takes_encoded_slash: tool.spec.encoded_slash,
+        })
+    }
+
+    fn agent(&self, name: &str) -> AgentState {
+        match self.snapshot.catalog().agent(name).map(|agent| agent.state) {
+            None => AgentState::Unknown,
+            Some(State::Active) => AgentState::Active,
+            Some(State::Suspended) => AgentState::Suspended,
+            Some(State::Retired) => AgentState::Retired,
+        }
+    }
+
+    fn revocation(&self, claims: &Claims) -> Option<Revocation> {
+        let catalog = self.snapshot.catalog();
+        let grant =
+            catalog.tool_of(&claims.audience).and_then(|tool| catalog.grant(&claims.client, tool.spec.name.as_str()));
+        // A scope that was taken from the grant meanwhile counts as a right that is gone.
+        let is_granted = |grant: &crate::registry::Grant| {
+            claims.scopes.iter().all(|scope| grant.spec.scopes.iter().any(|own| own.as_str() == scope.as_str()))
+        };
+        match grant {
+            Some(grant) if is_granted(grant) => None,
+            _ => Some(Revocation::Grant),
+        }
+    }
+
+    fn epoch(&self) -> u64 {
+        self.snapshot.revision()
+    }
+}

@@ -1,0 +1,97 @@
+//! Where agents get access tokens: one endpoint with two doors, over HTTP/1.1 and by gRPC.
+//!
+//! The caller is authenticated by attestation, so there is no client secret. What a token is bound to is the key of the
+//! proof that comes with the request (RFC 9449 §5).
+
+mod answer;
+mod calls;
+mod form;
+mod pages;
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use self::answer::{Code, Refusal};
+use super::pages::Pages;
+use crate::{
+    attest::Caller,
+    authority::AccessToken,
+    issuance::{AccessAsked, Issuer},
+    oauth::{
+        dpop::{Expected, Unproved},
+        freshness::{Freshness, Refused, Settings},
+        target::{self, Target},
+    },
+    sys::Clock,
+};
+
+pub(crate) use calls::token_service;
+
+/// The endpoint of one daemon.
+pub(crate) struct Endpoint {
+    issuer: Arc<Issuer>,
+    /// The `iss` of tokens.
+    name: String,
+    /// The URL that proofs are for, as metadata has it.
+    url: String,
+    target: Target,
+    freshness: Freshness,
+    clock: Clock,
+}
+
+/// What stands behind the issuer's name in the URLs of metadata.
+const TOKEN: &str = "/token";
+const KEYS: &str = "/jwks";
+
+impl Endpoint {
+    /// An endpoint that has seen no proof yet. `name` is the `iss` of tokens, an https URL without query; the secret is
+    /// 256 random bits of this process.
+    ///
+    /// # Errors
+    /// When `name` is no such URL.
+    pub(crate) fn new(
+        issuer: Arc<Issuer>,
+        name: String,
+        secret: &Zeroizing<[u8; 32]>,
+        settings: Settings,
+        clock: Clock,
+    ) -> Result<Self, target::Error> {
+        let url = format!("{name}{TOKEN}");
+        let (target, freshness) = (Target::parse_htu(&url)?, Freshness::new("token", secret, settings, clock.now()));
+        Ok(Self { issuer, name, url, target, freshness, clock })
+    }
+
+    /// The endpoint as pages.
+    pub(crate) fn pages(self: Arc<Self>) -> Arc<dyn Pages> {
+        Arc::new(pages::Token::new(self))
+    }
+
+    /// Issues a token that is bound to the key of the one proof.
+    async fn issue(&self, caller: &Caller, proofs: &[&[u8]], asked: &AccessAsked) -> Result<AccessToken, Refusal> {
+        let now = self.clock.now();
+        let expected =
+            Expected { method: "POST", target: &self.target, token: None, window: self.freshness.window(), now };
+        let refused = |refused: Refused| {
+            self.issuer.proof_refused(caller, refused.code());
+            Refusal::of_proof(&refused, || self.freshness.nonce(now))
+        };
+        let [proof] = proofs else {
+            self.issuer.proof_refused(caller, if proofs.is_empty() { "proof_missing" } else { "proof_several" });
+            return Err(Refusal::new(Code::InvalidProof, "exactly one DPoP header is needed, with a new proof"));
+        };
+        // What is no text is no proof either.
+        let proof =
+            Unproved::parse(str::from_utf8(proof).unwrap_or_default()).map_err(|error| refused(error.into()))?;
+        self.freshness.check(&proof, &expected).map_err(refused)?;
+        let proof = proof.prove().map_err(|error| refused(error.into()))?;
+        let spend = || self.freshness.spend(&proof, now);
+        Ok(self.issuer.access(caller, asked, proof.thumbprint(), spend).await?)
+    }
+
+    /// What a proof must carry now; `None` where none is asked for.
+    fn nonce(&self) -> Option<String> {
+        let now = self.clock.now();
+        self.freshness.wants_nonce(now).then(|| self.freshness.nonce(now))
+    }
+}

@@ -1,0 +1,150 @@
+//! The endpoint over HTTP/1.1, with what clients read before they come: metadata and keys (RFC 6749 §3.2, RFC 8414,
+//! RFC 7517).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::Full;
+use serde_json::json;
+
+use super::{
+    Endpoint, KEYS, TOKEN,
+    answer::{Code, Refusal},
+    form::Form,
+};
+use crate::{
+    api::pages::{Answer, Asked, Pages, words},
+    issuance::AccessAsked,
+    oauth::dpop::ALGORITHMS,
+};
+
+/// So long clients may keep keys and metadata, in seconds. A key is published long before it signs.
+const KEPT_SECONDS: &str = "max-age=3600";
+
+/// The pages of one endpoint.
+pub(super) struct Token {
+    endpoint: Arc<Endpoint>,
+    token_path: String,
+    keys_path: String,
+    metadata_paths: [String; 3],
+    metadata: Bytes,
+}
+
+impl Token {
+    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
+        let name = endpoint.name.as_str();
+        // The path of the issuer's name; for its host, any: a socket has none.
+        let path = name.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
+        let metadata = json!({
+            "issuer": name,
+            "token_endpoint": endpoint.url,
+            "jwks_uri": format!("{name}{KEYS}"),
+            "grant_types_supported": ["client_credentials"],
+            "token_endpoint_auth_methods_supported": ["none"],
+            "dpop_signing_alg_values_supported": ALGORITHMS.split(' ').collect::<Vec<_>>(),
+            // Without a page for people there is neither, and readers insist on both (RFC 8414 §2, OpenID Discovery §3).
+            "response_types_supported": [],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        });
+        Self {
+            token_path: format!("{path}{TOKEN}"),
+            keys_path: format!("{path}{KEYS}"),
+            metadata_paths: [
+                "/.well-known/oauth-authorization-server".to_owned(),
+                format!("/.well-known/oauth-authorization-server{path}"),
+                format!("{path}/.well-known/openid-configuration"),
+            ],
+            metadata: metadata.to_string().into(),
+            endpoint,
+        }
+    }
+
+    async fn token(&self, asked: Asked) -> Answer {
+        if asked.method != Method::POST {
+            return only(words(StatusCode::METHOD_NOT_ALLOWED, "only POST\n"), "POST");
+        }
+        match self.issue(&asked).await {
+            Ok(answer) => answer,
+            Err(refusal) => refused(refusal),
+        }
+    }
+
+    async fn issue(&self, asked: &Asked) -> Result<Answer, Refusal> {
+        let form = Form::read(&asked.headers, &asked.body)?;
+        match form.get("grant_type") {
+            Some("client_credentials") => {}
+            None => return Err(Refusal::new(Code::InvalidRequest, "grant_type is missing")),
+            Some(_) => return Err(Refusal::new(Code::UnsupportedGrantType, "the grant types are in the metadata")),
+        }
+        let has_secret = ["client_secret", "client_assertion"].into_iter().any(|name| form.get(name).is_some());
+        if has_secret || asked.headers.contains_key(header::AUTHORIZATION) {
+            let words = "no secret is needed here: send neither Authorization nor client_secret nor client_assertion";
+            return Err(Refusal::new(Code::InvalidRequest, words));
+        }
+        let targets = ["resource", "audience"].into_iter().filter_map(|name| form.get(name));
+        let (client, scope) = (form.get("client_id").unwrap_or_default(), form.get("scope").unwrap_or_default());
+        let wanted = AccessAsked::new(client, targets, scope, 0)?;
+        let proofs: Vec<&[u8]> = asked.headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect();
+        let token = self.endpoint.issue(&asked.caller, &proofs, &wanted).await?;
+        let body = json!({
+            "access_token": token.text(),
+            "token_type": "DPoP",
+            "expires_in": token.lifetime().as_secs(),
+            "scope": token.scope(),
+        });
+        Ok(document(StatusCode::OK, body.to_string(), "no-store"))
+    }
+}
+
+impl Pages for Token {
+    fn answer(&self, asked: Asked) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            let path = asked.uri.path();
+            if path == self.token_path {
+                return self.token(asked).await;
+            }
+            let body = if path == self.keys_path {
+                self.endpoint.issuer.present_keyring().access_keys()
+            } else if self.metadata_paths.iter().any(|known| known == path) {
+                self.metadata.clone()
+            } else {
+                return words(StatusCode::NOT_FOUND, "not found\n");
+            };
+            match asked.method {
+                Method::GET | Method::HEAD => document(StatusCode::OK, body, KEPT_SECONDS),
+                _ => only(words(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"), "GET, HEAD"),
+            }
+        })
+    }
+}
+
+fn only(mut answer: Answer, methods: &'static str) -> Answer {
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    answer
+}
+
+fn document(status: StatusCode, body: impl Into<Bytes>, kept: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers: &mut HeaderMap = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+fn refused(refusal: Refusal) -> Answer {
+    let Refusal { code, description, nonce, retry_after } = refusal;
+    let body = json!({ "error": code.name(), "error_description": description }).to_string();
+    let mut answer = document(StatusCode::from_u16(code.status()).unwrap_or(StatusCode::BAD_REQUEST), body, "no-store");
+    if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::try_from(nonce).ok()) {
+        answer.headers_mut().insert("dpop-nonce", nonce);
+    }
+    if let Some(after) = retry_after {
+        answer.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+    }
+    answer
+}

@@ -1,0 +1,38 @@
+//! Where access tokens are issued and where they are verified.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use zeroize::Zeroizing;
+
+use super::{config::Config, settings};
+use crate::{
+    api::{authz::Authz, token::Endpoint},
+    audit,
+    issuance::Issuer,
+    sys::{Clock, counters::Counters},
+};
+
+/// Both, for one process: neither knows a proof that was used before it.
+pub(super) struct Access {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) authz: Arc<Authz>,
+}
+
+impl Access {
+    pub(super) fn new(
+        config: &Config,
+        issuer: &Arc<Issuer>,
+        log: audit::Log,
+        clock: Clock,
+        counters: Arc<Counters>,
+    ) -> anyhow::Result<Self> {
+        let mut secret = Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(&mut *secret).map_err(|_| anyhow!("the system has no randomness"))?;
+        let (name, settings) = (config.token.issuer.clone(), settings::proofs(&config.token));
+        let endpoint = Endpoint::new(issuer.clone(), name.clone(), &secret, settings, clock.clone());
+        let endpoint = endpoint.with_context(|| format!("token.issuer {name:?} cannot be the beginning of a URL"))?;
+        let authz = Authz::new(issuer.clone(), name, &secret, settings, (log, clock, counters));
+        Ok(Self { endpoint: Arc::new(endpoint), authz: Arc::new(authz) })
+    }
+}

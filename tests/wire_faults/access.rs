@@ -1,0 +1,284 @@
+//! The HTTP doors of access tokens: what is said wrong there, and what was captured.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    time::SystemTime,
+};
+
+use dayfly::oauth::{TokenHash, dpop::Prover};
+
+use super::{
+    SOON,
+    common::{DAYFLY, Daemon, own_uid},
+};
+
+const AUDIENCE: &str = "https://tickets.example.org";
+const URL: &str = "https://tickets.example.org/api/items/7";
+const TOKEN: &str = "https://example.org/oauth/token";
+const FORM: &str = "grant_type=client_credentials&resource=https%3A%2F%2Ftickets.example.org";
+const FORM_HEAD: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+
+/// A daemon that knows an agent, which we are, and what it may read.
+fn agent() -> Daemon {
+    let daemon = Daemon::start("");
+    daemon.cli(&["agent", "add", "reporter", "--owner", "ada@example.org"]);
+    let scopes = ["--scope", "read=read", "--scope", "write=write"];
+    let routes = ["--route", "GET /items/*=read", "--route", "POST /items=write"];
+    let url = ["--url", "https://tickets.example.org/api"];
+    daemon.cli(&[&["tool", "add", "tickets", "--audience", AUDIENCE][..], &url, &scopes, &routes].concat());
+    daemon.cli(&["grant", "add", "reporter", "tickets", "--scope", "read"]);
+    daemon.entry("spiffe://example.org/reporter", &[&own_uid()], &["--agent", "reporter"]);
+    daemon
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        let is_it = |line: &&str| line.split_once(':').is_some_and(|(own, _)| own.eq_ignore_ascii_case(name));
+        Some(self.head.lines().find(is_it)?.split_once(':')?.1.trim())
+    }
+
+    fn error(&self) -> String {
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        assert!(body["error_description"].as_str().is_none_or(|words| !words.is_empty()));
+        body["error"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// Sends what a client would, and reads one answer.
+fn send(daemon: &Daemon, socket: &str, request: &[u8]) -> Answer {
+    let mut stream = UnixStream::connect(daemon.home().join(socket)).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    // Who is refused early does not take all of it.
+    stream.write_all(request).ok();
+    let (mut said, mut piece) = (Vec::new(), [0; 4_096]);
+    loop {
+        let text = String::from_utf8_lossy(&said).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+            let answer = Answer { status, head: head.to_owned(), body: body.to_owned() };
+            let length = answer.header("content-length").map_or(0, |length| length.parse::<usize>().unwrap());
+            if answer.body.len() >= length {
+                return answer;
+            }
+        }
+        match stream.read(&mut piece) {
+            Ok(count) if count > 0 => said.extend_from_slice(&piece[..count]),
+            ended => panic!("{ended:?} after {text}"),
+        }
+    }
+}
+
+fn get(daemon: &Daemon, path: &str) -> Answer {
+    send(daemon, "http.sock", format!("GET {path} HTTP/1.1\r\nHost: dayfly\r\n\r\n").as_bytes())
+}
+
+fn post(daemon: &Daemon, headers: &str, body: &str) -> Answer {
+    let length = body.len();
+    let request =
+        format!("POST /oauth/token HTTP/1.1\r\nHost: dayfly\r\nContent-Length: {length}\r\n{headers}\r\n{body}");
+    send(daemon, "http.sock", request.as_bytes())
+}
+
+fn verify(daemon: &Daemon, method: &str, url: &str, headers: &str) -> Answer {
+    let original = format!("X-Original-Method: {method}\r\nX-Original-URL: {url}\r\n");
+    let request = format!("GET /verify HTTP/1.1\r\nHost: dayfly\r\n{original}{headers}\r\n");
+    send(daemon, "authz.sock", request.as_bytes())
+}
+
+fn now() -> SystemTime {
+    #[expect(clippy::disallowed_methods, reason = "the daemon's own clock is the system's")]
+    SystemTime::now()
+}
+
+/// A proof for the token endpoint, with the nonce that it asks for.
+fn proof(daemon: &Daemon, prover: &Prover) -> String {
+    let without = prover.prove("POST", TOKEN, None, None, now()).unwrap();
+    let answer = post(daemon, &format!("{FORM_HEAD}DPoP: {without}\r\n"), FORM);
+    assert_eq!((answer.status, answer.error().as_str()), (400, "use_dpop_nonce"));
+    prover.prove("POST", TOKEN, None, answer.header("dpop-nonce"), now()).unwrap()
+}
+
+fn token(daemon: &Daemon, prover: &Prover) -> String {
+    let answer = post(daemon, &format!("{FORM_HEAD}DPoP: {}\r\n", proof(daemon, prover)), FORM);
+    let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((answer.status, body["token_type"].as_str(), body["scope"].as_str()), (200, Some("DPoP"), Some("read")));
+    assert_eq!((answer.header("cache-control"), body["expires_in"].as_u64()), (Some("no-store"), Some(900)));
+    body["access_token"].as_str().unwrap().to_owned()
+}
+
+/// The headers of a call.
+fn signed(prover: &Prover, token: &str, method: &str, url: &str, nonce: Option<&str>) -> String {
+    let proof = prover.prove(method, url, Some(TokenHash::of(token)), nonce, now()).unwrap();
+    format!("Authorization: DPoP {token}\r\nDPoP: {proof}\r\n")
+}
+
+/// The nonce that the door asks for.
+fn nonce(daemon: &Daemon, prover: &Prover, token: &str) -> String {
+    let asked = verify(daemon, "GET", URL, &signed(prover, token, "GET", URL, None));
+    assert_eq!(asked.status, 401);
+    assert!(asked.header("www-authenticate").unwrap().contains("use_dpop_nonce"), "{}", asked.head);
+    asked.header("dpop-nonce").unwrap().to_owned()
+}
+
+#[test]
+fn clients_find_the_endpoint_and_its_keys() {
+    let daemon = agent();
+    for path in [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/oauth",
+        "/oauth/.well-known/openid-configuration",
+    ] {
+        let answer = get(&daemon, path);
+        let said: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((answer.status, said["issuer"].as_str()), (200, Some("https://example.org/oauth")));
+        assert_eq!(
+            (said["token_endpoint"].as_str(), answer.header("cache-control")),
+            (Some(TOKEN), Some("max-age=3600"))
+        );
+    }
+    let keys: serde_json::Value = serde_json::from_str(&get(&daemon, "/oauth/jwks").body).unwrap();
+    assert!(keys["keys"][0]["kid"].as_str().unwrap().starts_with("dfly-"));
+    assert_eq!(get(&daemon, "/").status, 404);
+}
+
+#[test]
+fn what_is_asked_wrong_has_its_code_and_burns_nothing() {
+    let daemon = agent();
+    let prover = Prover::generate().unwrap();
+    let proof = proof(&daemon, &prover);
+    let good = format!("{FORM_HEAD}DPoP: {proof}\r\n");
+    for (headers, body, status, code) in [
+        ("Content-Type: application/json\r\n", "{}", 400, "invalid_request"),
+        (FORM_HEAD, "", 400, "invalid_request"),
+        (FORM_HEAD, "grant_type=client_credentials&grant_type=x", 400, "invalid_request"),
+        (FORM_HEAD, "grant_type=%zz", 400, "invalid_request"),
+        (FORM_HEAD, "grant_type=password", 400, "unsupported_grant_type"),
+        (FORM_HEAD, &format!("{FORM}&client_secret=x"), 400, "invalid_request"),
+        (&format!("{good}Authorization: Basic eDp5\r\n"), FORM, 400, "invalid_request"),
+        (&good, "grant_type=client_credentials", 400, "invalid_target"),
+        (&good, &format!("{FORM}&audience=https%3A%2F%2Fother.example.org"), 400, "invalid_target"),
+        (&good, &FORM.replace("tickets", "nowhere"), 400, "invalid_target"),
+        (&good, &format!("{FORM}&scope=%22"), 400, "invalid_scope"),
+        (&good, &format!("{FORM}&scope=write"), 400, "invalid_scope"),
+        (&good, &format!("{FORM}&client_id=somebody"), 401, "invalid_client"),
+        (FORM_HEAD, FORM, 400, "invalid_dpop_proof"),
+        (&format!("{good}DPoP: {proof}\r\n"), FORM, 400, "invalid_dpop_proof"),
+        (&format!("{FORM_HEAD}DPoP: x\r\n"), FORM, 400, "invalid_dpop_proof"),
+    ] {
+        let answer = post(&daemon, headers, body);
+        assert_eq!((answer.status, answer.error().as_str()), (status, code), "{headers}{body}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+    }
+    assert_eq!(get(&daemon, "/oauth/token").status, 405);
+    assert_eq!(post(&daemon, &good, FORM).status, 200, "the proof is as good as new");
+    let again = post(&daemon, &good, FORM);
+    assert_eq!((again.status, again.error().as_str()), (400, "invalid_dpop_proof"));
+    daemon.must_serve("all of it");
+}
+
+#[test]
+fn what_is_no_request_is_refused_and_others_are_served() {
+    let daemon = agent();
+    let many: String = (0..101).map(|number| format!("x-{number}: y\r\n")).collect();
+    let long = format!("x-long: {}\r\n", "y".repeat(40_000));
+    for (socket, request, status) in [
+        ("http.sock", "GET /oauth/jwks HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("http.sock", "GET /oauth/jwks HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), 400),
+        ("http.sock", format!("GET /oauth/jwks HTTP/1.1\r\nHost: a\r\n{many}\r\n"), 431),
+        ("http.sock", format!("GET /oauth/jwks HTTP/1.1\r\nHost: a\r\n{long}\r\n"), 431),
+        ("http.sock", "GARBAGE\r\n\r\n".to_owned(), 400),
+        ("authz.sock", "GET /verify HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("authz.sock", "GET /other HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 404),
+    ] {
+        let answer = send(&daemon, socket, request.as_bytes());
+        assert_eq!(answer.status, status, "{request:.80}: {}", answer.head);
+    }
+    for body in [64 << 10, (64 << 10) + 1, 1 << 20] {
+        let answer = post(&daemon, FORM_HEAD, &"a".repeat(body));
+        assert_eq!(answer.status, if body > 64 << 10 { 413 } else { 400 }, "{body}");
+    }
+    for url in ["/api/items/7", "https://tickets.example.org/api/../items", "ftp://tickets.example.org/"] {
+        assert_eq!(verify(&daemon, "GET", url, "").status, 400, "{url}");
+    }
+    let twice = format!("X-Original-URL: {URL}\r\n");
+    assert_eq!(verify(&daemon, "GET", URL, &twice).status, 400);
+    assert_eq!(verify(&daemon, "GET", "https://nowhere.example.org/", "").status, 403);
+    assert_eq!(verify(&daemon, "PUT", URL, "").status, 403, "no route");
+    daemon.must_serve("all of it");
+}
+
+#[test]
+fn a_token_is_good_for_its_agent_with_its_key_and_once() {
+    let daemon = agent();
+    let (prover, thief) = (Prover::generate().unwrap(), Prover::generate().unwrap());
+    let token = token(&daemon, &prover);
+    let nonce = nonce(&daemon, &prover, &token);
+    let call = |prover, method, url| signed(prover, &token, method, url, Some(&nonce));
+    let headers = call(&prover, "GET", URL);
+    let answer = verify(&daemon, "GET", &format!("{URL}?q=1"), &headers);
+    assert_eq!(
+        (answer.status, answer.header("x-dayfly-agent"), answer.header("x-dayfly-scopes")),
+        (200, Some("reporter"), Some("read"))
+    );
+    let fresh = || call(&prover, "GET", URL);
+    let refused = |reason: &str, status: u16, url: &str, headers: &str| {
+        let answer = verify(&daemon, "GET", url, headers);
+        assert_eq!((answer.status, answer.header("x-dayfly-agent")), (status, Some("")), "{reason}");
+        let refusals: Vec<_> = daemon.audit().into_iter().filter(|record| record["what"] == "request").collect();
+        assert_eq!(refusals.last().unwrap()["reasons"][0], reason);
+    };
+    refused("proof_replayed", 401, URL, &headers);
+    refused("proof_url", 401, &format!("{URL}8"), &fresh());
+    refused("key_mismatch", 401, URL, &call(&thief, "GET", URL));
+    refused("proof_missing", 401, URL, &format!("Authorization: DPoP {token}\r\n"));
+    refused("bearer", 401, URL, &format!("Authorization: Bearer {token}\r\n"));
+    refused("no_credentials", 401, URL, "");
+    let broken = token.replace(".eyJ", ".eyK");
+    refused("token_malformed", 401, URL, &fresh().replace(&token, &broken));
+    let posted = call(&prover, "POST", "https://tickets.example.org/api/items");
+    let answer = verify(&daemon, "POST", "https://tickets.example.org/api/items", &posted);
+    assert!(answer.status == 403 && answer.header("www-authenticate").unwrap().contains("insufficient_scope"));
+    // What is taken away is gone at once.
+    for (take, give, reason) in [
+        (&["agent", "suspend", "reporter"][..], &["agent", "resume", "reporter"][..], "agent_suspended"),
+        (
+            &["grant", "remove", "reporter/tickets"],
+            &["grant", "add", "reporter", "tickets", "--scope", "read"],
+            "revoked_grant",
+        ),
+    ] {
+        let headers = fresh();
+        daemon.cli(take);
+        refused(reason, 401, URL, &headers);
+        daemon.cli(give);
+        assert_eq!(verify(&daemon, "GET", URL, &headers).status, 200, "{reason}: what was refused burnt nothing");
+    }
+    let log = daemon.log() + &serde_json::to_string(&daemon.audit()).unwrap();
+    let (_, claims) = token.split_once('.').unwrap();
+    assert!(!log.contains(claims), "no token is in a log");
+}
+
+/// No running image can be asked over HTTP/1.1.
+#[test]
+fn selectors_of_the_image_give_nothing_over_http() {
+    let daemon = agent();
+    let entries: serde_json::Value = serde_json::from_str(&daemon.cli(&["entry", "list", "--output", "json"])).unwrap();
+    let id = entries.pointer("/entries/0/id").or(entries.pointer("/0/id")).unwrap().as_str().unwrap().to_owned();
+    daemon.cli(&["entry", "remove", &id]);
+    let path = std::env::current_exe().unwrap();
+    let path = format!("unix:path:{}", path.display());
+    daemon.entry("spiffe://example.org/reporter", &[&own_uid(), &path], &["--agent", "reporter"]);
+    let prover = Prover::generate().unwrap();
+    let answer = post(&daemon, &format!("{FORM_HEAD}DPoP: {}\r\n", proof(&daemon, &prover)), FORM);
+    assert_eq!((answer.status, answer.error().as_str()), (401, "invalid_client"));
+    // By gRPC it can.
+    daemon.entry("spiffe://example.org/cli", &[&own_uid(), &format!("unix:path:{DAYFLY}")], &["--agent", "reporter"]);
+    assert!(daemon.cli(&["token", "get", "--tool", "tickets"]).starts_with("eyJ0eXAiOiJhdCtqd3Qi"));
+}
