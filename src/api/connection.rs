@@ -36,7 +36,7 @@ use crate::{
 pub(crate) struct Terms {
     pub(crate) streams_max: u32,
     pub(crate) header_list_bytes_max: u32,
-    /// Until the first frame after the preface.
+    /// Until the first frame after the preface; over HTTP/1.1, until each request's head.
     pub(crate) preface: Duration,
     /// Until a request has come whole.
     pub(crate) request: Duration,
@@ -45,6 +45,13 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
+    /// The same for proxies, which keep connections and close them by themselves; nginx after a minute, if nothing else is
+    /// said. One that is closed under a request is a request that does not pass.
+    pub(crate) fn for_proxies(self) -> Self {
+        let least = Duration::from_secs(90);
+        Self { preface: self.preface.max(least), ..self }
+    }
+
     /// The same for admins, whose requests are few and may be large.
     pub(crate) fn for_admins(self) -> Self {
         let least = Duration::from_secs(10);

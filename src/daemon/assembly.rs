@@ -214,7 +214,9 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     }
     let listener = for_group(&mut sockets, &config.authz_socket, config.authz_group.as_ref(), kernel)?;
     let gate = Arc::new(Gate::new(gates.authz, looks.clone()));
-    doors.push(Door { listener, gate, service: service(Offers::Pages(access.authz.pages())) });
+    let service_of_proxies = service(Offers::Pages(access.authz.pages()));
+    let terms_of_proxies = service_of_proxies.terms.for_proxies();
+    doors.push(Door { listener, gate, service: Service { terms: terms_of_proxies, ..service_of_proxies } });
     let layout = settings::layout(&config).to_string();
     let (succession, visits) = replace::reception(config.state_dir.clone(), layout, kernel);
     let admin = admin_routes(Admin {

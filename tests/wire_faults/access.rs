@@ -260,6 +260,8 @@ fn a_token_is_good_for_its_agent_with_its_key_and_once() {
         daemon.cli(give);
         assert_eq!(verify(&daemon, "GET", URL, &headers).status, 200, "{reason}: what was refused burnt nothing");
     }
+    daemon.cli(&["agent", "remove", "reporter", "--cascade"]);
+    refused("agent_unknown", 401, URL, &fresh());
     let log = daemon.log() + &serde_json::to_string(&daemon.audit()).unwrap();
     let (_, claims) = token.split_once('.').unwrap();
     assert!(!log.contains(claims), "no token is in a log");
@@ -281,4 +283,17 @@ fn selectors_of_the_image_give_nothing_over_http() {
     // By gRPC it can.
     daemon.entry("spiffe://example.org/cli", &[&own_uid(), &format!("unix:path:{DAYFLY}")], &["--agent", "reporter"]);
     assert!(daemon.cli(&["token", "get", "--tool", "tickets"]).starts_with("eyJ0eXAiOiJhdCtqd3Qi"));
+}
+
+#[test]
+fn who_says_nothing_or_half_a_request_is_let_go() {
+    let daemon = Daemon::start("[limits]\npreface_seconds = 1\n");
+    for begin in ["", "GET /oauth/jwks HTTP/1.1\r\nHo", "GET /oauth/jwks HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let mut stream = UnixStream::connect(daemon.home().join("http.sock")).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(begin.as_bytes()).unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).unwrap();
+        assert_eq!(said.starts_with(b"HTTP/1.1 200"), begin.ends_with("\r\n\r\n"), "{begin}");
+    }
 }
