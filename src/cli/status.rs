@@ -113,6 +113,7 @@ fn show(print: &Printer, status: &StatusResponse, counters: bool) -> Result<(), 
         ("log level", status.log_level.clone()),
         ("sockets", status.workload_sockets.join("\n")),
         ("state", status.state_dir.clone()),
+        ("tokens", status.token_endpoint.clone()),
     ])?;
     print.line("")?;
     print.table(
@@ -174,6 +175,7 @@ fn document(status: &StatusResponse) -> serde_json::Value {
         })).collect::<Vec<_>>(),
         "workload_sockets": status.workload_sockets,
         "state_dir": status.state_dir,
+        "token_endpoint": status.token_endpoint,
         "log_level": status.log_level,
         "rss_bytes": status.rss_bytes,
         "audit_records": status.audit_records,

@@ -207,7 +207,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     let mut doors: Vec<Door> = listeners.into_iter().map(workload_door).collect();
     if kernel.has(Feature::PeerPidfd) {
         let listener = sockets.unix(&config.http_socket, 0o666, kernel)?;
-        let service = service(Offers::Pages(access.endpoint.pages()));
+        let service = service(Offers::Pages(access.endpoint.clone().pages()));
         doors.push(Door { listener, gate: gate.clone(), service });
     } else {
         tracing::warn!("http.sock is off: this kernel does not say who connected, and HTTP/1.1 has no way to ask");
@@ -224,7 +224,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
             uid: nix::unistd::geteuid().as_raw(),
             gid: config.admin_group.as_ref().map(|group| group.gid),
         },
-        about: about(&config, kernel, &clock),
+        about: about(&config, access.endpoint.url(), kernel, &clock),
         stand: stand.clone(),
         explain: explain(attestor.clone(), &desk, clock.clone()),
         desk,
@@ -283,11 +283,12 @@ fn for_group(sockets: &mut Sockets, path: &Path, group: Option<&Group>, kernel: 
     Ok(listener)
 }
 
-fn about(config: &Config, kernel: Kernel, clock: &Clock) -> About {
+fn about(config: &Config, token_endpoint: &str, kernel: Kernel, clock: &Clock) -> About {
     About {
         started_at: clock.now(),
         workload_sockets: config.workload_sockets.clone(),
         state_dir: config.state_dir.clone(),
+        token_endpoint: token_endpoint.to_owned(),
         kernel,
     }
 }

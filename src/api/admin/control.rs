@@ -26,6 +26,8 @@ pub(crate) struct About {
     pub(crate) started_at: SystemTime,
     pub(crate) workload_sockets: Vec<PathBuf>,
     pub(crate) state_dir: PathBuf,
+    /// The URL that proofs for access tokens are for.
+    pub(crate) token_endpoint: String,
     pub(crate) kernel: Kernel,
 }
 
@@ -124,6 +126,7 @@ impl control_server::Control for Control {
             counters,
             workload_sockets: self.about.workload_sockets.iter().map(|path| path.display().to_string()).collect(),
             state_dir: self.about.state_dir.display().to_string(),
+            token_endpoint: self.about.token_endpoint.clone(),
             log_level: (self.log.present)().into(),
             rss_bytes: memory::resident_bytes().unwrap_or_default(),
             audit_records: standing.audit_records,

@@ -62,6 +62,11 @@ impl Endpoint {
         Ok(Self { issuer, name, url, target, freshness, clock })
     }
 
+    /// The URL that proofs are for.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The endpoint as pages.
     pub(crate) fn pages(self: Arc<Self>) -> Arc<dyn Pages> {
         Arc::new(pages::Token::new(self))

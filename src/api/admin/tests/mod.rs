@@ -65,6 +65,7 @@ impl House {
             started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             workload_sockets: vec!["/run/dayfly/workload.sock".into()],
             state_dir: "/var/lib/dayfly".into(),
+            token_endpoint: String::new(),
             kernel: Kernel::probe(&[]).unwrap(),
         };
         let invited = Arc::default();
