@@ -70,6 +70,7 @@ pub(super) async fn serve(stream: Stream, caller: Arc<Caller>, drive: Drive, pag
         .header_read_timeout(preface)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
+        .half_close(true)
         .auto_date_header(false);
     let requests = service_fn(move |request| {
         let door = door.clone();
@@ -153,7 +154,7 @@ fn answered(status: StatusCode) -> &'static str {
 }
 
 /// The connection ends after it.
-fn closing(mut answer: Answer) -> Answer {
+pub(super) fn closing(mut answer: Answer) -> Answer {
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer
 }

@@ -25,8 +25,8 @@ const ADMIN: Share = Share { connections: 64, streams: 256, answer_bytes: 64 << 
 
 /// Proxies at once, which ask for all of their clients.
 const AUTHZ: Share = Share { connections: 4_096, streams: 16_384, answer_bytes: 64 << 20 };
-/// More than a processor verifies.
-const AUTHZ_REQUESTS_PER_SECOND: u32 = 1_000_000;
+/// More than a processor verifies: who comes without a token must not have others turned away.
+const AUTHZ_PER_SECOND: u32 = 1_000_000;
 
 /// What each kind of doors admits.
 pub(super) struct Gates {
@@ -64,7 +64,8 @@ pub(super) fn gates(config: &Config, descriptors: u64) -> Gates {
         turns: size(config.runtime.worker_threads).saturating_add(1),
     };
     let same = |share| GateLimits { user: share, root: share, all: share, ..workload };
-    let authz = GateLimits { requests_per_second: AUTHZ_REQUESTS_PER_SECOND, ..same(AUTHZ) };
+    let per_second = AUTHZ_PER_SECOND;
+    let authz = GateLimits { connects_per_second: per_second, requests_per_second: per_second, ..same(AUTHZ) };
     Gates { workload, admin: same(ADMIN), authz }
 }
 

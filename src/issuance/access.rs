@@ -208,6 +208,9 @@ impl Issuer {
         let snapshot = self.registry().borrow().clone();
         let attested = self.attest(caller, &snapshot).await?;
         let granted = self.granted(&attested, &snapshot);
+        if !self.holds(caller, &attested).await? {
+            return Err(Error::Attest(attest::Error::Unsteady));
+        }
         let catalog = snapshot.catalog();
         let mut names: Vec<&Label> = Vec::new();
         for name in granted.given.iter().filter_map(|entry| entry.spec.agent.as_ref()) {

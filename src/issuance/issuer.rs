@@ -248,7 +248,7 @@ impl Issuer {
     }
 
     /// Whether nothing is signed any more.
-    pub(super) fn is_resting(&self) -> bool {
+    pub(crate) fn is_resting(&self) -> bool {
         self.resting.is_cancelled()
     }
 

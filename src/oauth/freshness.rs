@@ -21,6 +21,16 @@ use super::{
 /// When a caller may try again for whom there was no room.
 pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// By so much two callers may differ who have looked at the clock in another order than they come here. What was
+/// forgotten in that time is not taken again.
+const STEP_MIN: Duration = Duration::from_secs(5);
+
+/// That a proof was checked, and as of which time that nobody has set back since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    epoch: u64,
+}
+
 /// How proofs are taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -133,13 +143,14 @@ impl Freshness {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub fn check(&self, proof: &Unproved<'_>, expected: &Expected<'_>) -> Result<(), Refused> {
+    pub fn check(&self, proof: &Unproved<'_>, expected: &Expected<'_>) -> Result<Checked, Refused> {
         let now = expected.now;
         proof.check(&Expected { window: self.settings.window, ..*expected })?;
+        let epoch = self.observe(now).epoch;
         match proof.nonce() {
-            _ if !self.wants_nonce(now) => Ok(()),
+            _ if !self.wants_nonce(now) => Ok(Checked { epoch }),
             None => Err(Refused::NonceMissing),
-            Some(nonce) if self.nonces.is_fresh(nonce, self.observe(now).epoch, now) => Ok(()),
+            Some(nonce) if self.nonces.is_fresh(nonce, epoch, now) => Ok(Checked { epoch }),
             Some(_) => Err(Refused::NonceStale),
         }
     }
@@ -147,10 +158,15 @@ impl Freshness {
     /// Remembers a proof that has passed every other check, unless it was used before.
     ///
     /// # Errors
-    /// [`Refused::Replay`].
-    pub fn spend(&self, proof: &Proof, now: SystemTime) -> Result<(), Refused> {
+    /// [`Refused::Replay`]; [`Refused::NonceStale`] where the clock was set back since it was checked: what was used
+    /// before that is forgotten.
+    pub fn spend(&self, proof: &Proof, checked: Checked, now: SystemTime) -> Result<(), Refused> {
         let end = self.settings.window.end(proof.issued_at());
-        Ok(self.observe(now).replay.insert(&proof.thumbprint(), proof.token_id(), end, now)?)
+        let mut state = self.observe(now);
+        if state.epoch != checked.epoch {
+            return Err(Refused::NonceStale);
+        }
+        Ok(state.replay.insert(&proof.thumbprint(), proof.token_id(), end, now)?)
     }
 
     /// All of it, for a place that has nothing else to check between.
@@ -158,9 +174,9 @@ impl Freshness {
     /// # Errors
     /// See [`Refused`].
     pub fn take(&self, proof: Unproved<'_>, expected: &Expected<'_>) -> Result<Proof, Refused> {
-        self.check(&proof, expected)?;
+        let checked = self.check(&proof, expected)?;
         let proof = proof.prove()?;
-        self.spend(&proof, expected.now).map(|()| proof)
+        self.spend(&proof, checked, expected.now).map(|()| proof)
     }
 
     /// How many used proofs are remembered.
@@ -177,7 +193,7 @@ impl Freshness {
     fn observe(&self, now: SystemTime) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         let window = self.settings.window;
-        if now + window.ahead_max.min(dpop::WINDOW_MAX) < state.latest {
+        if now + window.ahead_max.min(dpop::WINDOW_MAX).max(STEP_MIN) < state.latest {
             state.replay.clear();
             state.epoch += 1;
             // Until then a proof of the time that was seen could be good again.
@@ -289,6 +305,35 @@ mod tests {
         }
         let after = ahead + seconds(66);
         assert_eq!(world.take(&world.proof(after, None), after), Ok(()));
+    }
+
+    #[test]
+    fn what_was_checked_before_the_clock_was_set_back_is_not_spent_after() {
+        let world = World::new(Settings::default());
+        let begun = now() + seconds(66);
+        let text = world.proof(begun, None);
+        let spend = |checked, at| {
+            let proof = Unproved::parse(&text).unwrap().prove().unwrap();
+            world.freshness.spend(&proof, checked, at)
+        };
+        let expected =
+            Expected { method: "GET", target: &world.target, token: None, window: Window::default(), now: begun };
+        let checked = world.freshness.check(&Unproved::parse(&text).unwrap(), &expected).unwrap();
+        assert_eq!(spend(checked, begun), Ok(()));
+        // Another request forgets everything.
+        world.freshness.nonce(begun - seconds(6));
+        assert_eq!(spend(checked, begun), Err(Refused::NonceStale));
+    }
+
+    #[test]
+    fn callers_in_another_order_than_their_looks_at_the_clock_are_no_step() {
+        let window = Window { ahead_max: Duration::ZERO, ..Window::default() };
+        let world = World::new(Settings { window, ..Settings::default() });
+        let begun = now() + seconds(66);
+        let used = world.proof(begun, None);
+        assert_eq!(world.take(&used, begun + Duration::from_millis(2)), Ok(()));
+        assert_eq!(world.take(&used, begun), Err(Refused::Replay(replay::Refused::Replayed)));
+        assert!(!world.freshness.wants_nonce(begun));
     }
 
     #[test]

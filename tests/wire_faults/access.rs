@@ -164,6 +164,7 @@ fn what_is_asked_wrong_has_its_code_and_burns_nothing() {
         (&format!("{good}Authorization: Basic eDp5\r\n"), FORM, 400, "invalid_request"),
         (&good, "grant_type=client_credentials", 400, "invalid_target"),
         (&good, &format!("{FORM}&audience=https%3A%2F%2Fother.example.org"), 400, "invalid_target"),
+        (&good, &format!("{FORM}&resource=https%3A%2F%2Ftickets.example.org"), 400, "invalid_target"),
         (&good, &FORM.replace("tickets", "nowhere"), 400, "invalid_target"),
         (&good, &format!("{FORM}&scope=%22"), 400, "invalid_scope"),
         (&good, &format!("{FORM}&scope=write"), 400, "invalid_scope"),
@@ -204,7 +205,12 @@ fn what_is_no_request_is_refused_and_others_are_served() {
         let answer = post(&daemon, FORM_HEAD, &"a".repeat(body));
         assert_eq!(answer.status, if body > 64 << 10 { 413 } else { 400 }, "{body}");
     }
-    for url in ["/api/items/7", "https://tickets.example.org/api/../items", "ftp://tickets.example.org/"] {
+    for url in [
+        "/api/items/7",
+        "https://tickets.example.org/api/items/..%3B/x",
+        "https://tickets.example.org/api/../items",
+        "ftp://tickets.example.org/",
+    ] {
         assert_eq!(verify(&daemon, "GET", url, "").status, 400, "{url}");
     }
     let twice = format!("X-Original-URL: {URL}\r\n");

@@ -49,8 +49,12 @@ impl Authz {
         Arc::new(pages::Verify(self))
     }
 
-    /// Judges a request that a proxy was sent. A refusal is counted and recorded. `None` while there are no keys.
+    /// Judges a request that a proxy was sent. A refusal is counted and recorded. `None` while there are no keys, and when
+    /// another process takes this one's place: it knows what is used and taken away from then on.
     fn verify(&self, asker: &audit::Caller, request: &Request<'_>) -> Option<Result<Verified, Refusal>> {
+        if self.issuer.is_resting() {
+            return None;
+        }
         let keyring = self.issuer.present_keyring();
         let snapshot = self.issuer.present_registry();
         let view = View::new(&self.name, keyring.access()?.bundle(), &snapshot);

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::Authz;
 use crate::{
-    api::pages::{Answer, Asked, Pages, words},
+    api::pages::{Answer, Asked, Pages, closing, words},
     audit,
     oauth::{challenge::Challenge, target::Target, verify::Request},
 };
@@ -52,7 +52,7 @@ impl Verify {
         let peer = asked.caller.peer();
         let asker = audit::Caller { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), exe: None };
         match self.0.verify(&asker, &request) {
-            None => told(words(StatusCode::SERVICE_UNAVAILABLE, "there are no keys\n"), "", ""),
+            None => closing(told(words(StatusCode::SERVICE_UNAVAILABLE, "not now\n"), "", "")),
             Some(Ok(verified)) => told(words(StatusCode::OK, ""), verified.agent(), &verified.scopes().to_string()),
             Some(Err(refusal)) => challenged(refusal.challenge),
         }

@@ -75,10 +75,10 @@ impl Registry for View<'_> {
     }
 }
 
-/// The second in which a moment lies, as tokens have it.
+/// The second in which a moment lies, as tokens have it. Rounded up, no agent could use a token in its first second.
 fn whole_seconds(moment: SystemTime) -> SystemTime {
-    SystemTime::UNIX_EPOCH
-        + Duration::from_secs(moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs())
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! A form as the token endpoint takes it (RFC 6749 §3.2, Appendix B): each name once.
+//! A form as the token endpoint takes it (RFC 6749 §3.2, Appendix B): each name once, but for those that RFC 8707 and
+//! RFC 8693 let repeat.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,13 @@ const NAMES_MAX: usize = 32;
 
 /// The parameters of one request. Those without a value count as left out (RFC 6749 §3.2).
 #[derive(Debug, Default)]
-pub(super) struct Form(BTreeMap<String, String>);
+pub(super) struct Form {
+    once: BTreeMap<String, String>,
+    targets: Vec<String>,
+}
+
+/// What a token is to be good for. They may be repeated, and mean the same.
+const TARGETS: [&str; 2] = ["resource", "audience"];
 
 /// Why a body is no form. It says nothing of what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +40,7 @@ impl Form {
         if kinds.next().is_some() || !kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
             return Err(FormError::Kind);
         }
-        let mut all = BTreeMap::new();
+        let mut form = Self::default();
         let pairs = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
         for (number, pair) in pairs.enumerate() {
             if number >= NAMES_MAX {
@@ -43,16 +50,24 @@ impl Form {
                 Some(at) => (pair.get(..at).unwrap_or_default(), pair.get(at + 1..).unwrap_or_default()),
                 None => (pair, &[][..]),
             };
-            if all.insert(decode(name)?, decode(value)?).is_some() {
+            let (name, value) = (decode(name)?, decode(value)?);
+            if TARGETS.contains(&name.as_str()) {
+                form.targets.push(value);
+            } else if form.once.insert(name, value).is_some() {
                 return Err(FormError::Twice);
             }
         }
-        Ok(Self(all))
+        Ok(form)
+    }
+
+    /// Each `resource` and `audience`.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &str> {
+        self.targets.iter().map(String::as_str)
     }
 
     /// A parameter that has a value.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.once.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 }
 
@@ -97,6 +112,8 @@ mod tests {
             assert_eq!((form.get("empty"), form.get("bare"), form.get("none")), (None, None, None));
         }
         assert_eq!(read(FORM, "").unwrap().get(""), None);
+        let form = read(FORM, "resource=a&audience=b&resource=a").unwrap();
+        assert_eq!(form.targets().collect::<Vec<_>>(), ["a", "b", "a"]);
     }
 
     #[test]

@@ -88,9 +88,10 @@ impl Endpoint {
         // What is no text is no proof either.
         let proof =
             Unproved::parse(str::from_utf8(proof).unwrap_or_default()).map_err(|error| refused(error.into()))?;
-        self.freshness.check(&proof, &expected).map_err(refused)?;
+        let checked = self.freshness.check(&proof, &expected).map_err(refused)?;
         let proof = proof.prove().map_err(|error| refused(error.into()))?;
-        let spend = || self.freshness.spend(&proof, now);
+        // To attest a caller may take a while.
+        let spend = || self.freshness.spend(&proof, checked, self.clock.now());
         Ok(self.issuer.access(caller, asked, proof.thumbprint(), spend).await?)
     }
 

@@ -84,9 +84,8 @@ impl Token {
             let words = "no secret is needed here: send neither Authorization nor client_secret nor client_assertion";
             return Err(Refusal::new(Code::InvalidRequest, words));
         }
-        let targets = ["resource", "audience"].into_iter().filter_map(|name| form.get(name));
         let (client, scope) = (form.get("client_id").unwrap_or_default(), form.get("scope").unwrap_or_default());
-        let wanted = AccessAsked::new(client, targets, scope, 0)?;
+        let wanted = AccessAsked::new(client, form.targets(), scope, 0)?;
         let proofs: Vec<&[u8]> = asked.headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect();
         let token = self.endpoint.issue(&asked.caller, &proofs, &wanted).await?;
         let body = json!({

@@ -38,9 +38,9 @@ async fn rotate(layout: Layout) {
         Layout::SelfSigned => assert!((22..=50).contains(&issuers.len()), "{} authorities", issuers.len()),
     }
     assert!(key_files(dir.path()).len() <= 12, "{:?}", key_files(dir.path()));
-    assert_whole(dir.path(), &store).await;
     stop.cancel();
     task.await.unwrap();
+    assert_whole(dir.path(), &store).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,9 +145,9 @@ async fn rows_of_two_prepared_authorities_are_used_one_after_the_other() {
     let task = tokio::spawn(owner.run(stop.clone()));
     tokio::time::sleep(600 * HOUR).await;
     assert!(is_believed(&sign(&keyring, clock.now()), keyring.borrow().bundle(), clock.now()));
-    assert_whole(dir.path(), &store).await;
     stop.cancel();
     task.await.unwrap();
+    assert_whole(dir.path(), &store).await;
 }
 
 /// Authorities of these lifetimes, in a fresh folder, and how many were made so far.

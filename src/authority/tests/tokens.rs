@@ -57,9 +57,9 @@ async fn rotation_of_token_keys_is_noticed_by_nobody() {
     }
     signers.dedup();
     assert!((18..=22).contains(&signers.len()), "{} keys", signers.len());
-    assert_whole(dir.path(), &store).await;
     stop.cancel();
     task.await.unwrap();
+    assert_whole(dir.path(), &store).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,9 +111,9 @@ async fn without_its_switch_there_is_no_key_for_wit() {
     let kinds: Vec<_> = store.load().await.unwrap().authorities.iter().map(|row| row.kind).collect();
     assert!(!kinds.contains(&AuthorityKind::Wit), "{kinds:?}");
     assert!(count >= 4);
-    assert_whole(dir.path(), &store).await;
     stop.cancel();
     task.await.unwrap();
+    assert_whole(dir.path(), &store).await;
 }
 
 #[tokio::test(start_paused = true)]

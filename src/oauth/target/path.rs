@@ -52,6 +52,8 @@ fn plain(byte: u8) -> Result<(), Error> {
 fn encoded(byte: u8, written: &mut String) -> Result<(), Error> {
     match byte {
         b'\\' => return Err(Error::Backslash),
+        // Proxies decode it before they pass it on.
+        b';' => return Err(Error::Semicolon),
         _ if byte.is_ascii_control() => return Err(Error::Control),
         _ if is_unreserved(byte) => written.push(char::from(byte)),
         _ => {

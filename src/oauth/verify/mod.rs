@@ -220,7 +220,7 @@ impl Verifier {
             }
         }
         let window = self.freshness.window();
-        self.freshness.check(&proof, &Expected { method, target, token: Some(hash), window, now })?;
+        let checked = self.freshness.check(&proof, &Expected { method, target, token: Some(hash), window, now })?;
         let claims = match (known, unverified) {
             (Some(claims), _) => claims,
             (None, Some(unverified)) => self.learn(hash, unverified, registry)?,
@@ -237,7 +237,7 @@ impl Verifier {
         if !claims.scopes.contains(scope) {
             return Err(Reason::Scope(scope.to_owned()));
         }
-        self.freshness.spend(&proof, now)?;
+        self.freshness.spend(&proof, checked, now)?;
         Ok(Verified { claims, tool: resource.tool.to_owned(), scope: scope.to_owned() })
     }
 
