@@ -13,15 +13,19 @@ use super::{
     common::{DAYFLY, Daemon, own_uid},
 };
 
-const AUDIENCE: &str = "https://tickets.example.org";
-const URL: &str = "https://tickets.example.org/api/items/7";
+pub(super) const AUDIENCE: &str = "https://tickets.example.org";
+pub(super) const URL: &str = "https://tickets.example.org/api/items/7";
 const TOKEN: &str = "https://example.org/oauth/token";
 const FORM: &str = "grant_type=client_credentials&resource=https%3A%2F%2Ftickets.example.org";
 const FORM_HEAD: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 /// A daemon that knows an agent, which we are, and what it may read.
 fn agent() -> Daemon {
-    let daemon = Daemon::start("");
+    agent_of("")
+}
+
+pub(super) fn agent_of(config: &str) -> Daemon {
+    let daemon = Daemon::start(config);
     daemon.cli(&["agent", "add", "reporter", "--owner", "ada@example.org"]);
     let scopes = ["--scope", "read=read", "--scope", "write=write"];
     let routes = ["--route", "GET /items/*=read", "--route", "POST /items=write"];
@@ -32,14 +36,14 @@ fn agent() -> Daemon {
     daemon
 }
 
-struct Answer {
-    status: u16,
-    head: String,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
     body: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         let is_it = |line: &&str| line.split_once(':').is_some_and(|(own, _)| own.eq_ignore_ascii_case(name));
         Some(self.head.lines().find(is_it)?.split_once(':')?.1.trim())
     }
@@ -86,13 +90,13 @@ fn post(daemon: &Daemon, headers: &str, body: &str) -> Answer {
     send(daemon, "http.sock", request.as_bytes())
 }
 
-fn verify(daemon: &Daemon, method: &str, url: &str, headers: &str) -> Answer {
+pub(super) fn verify(daemon: &Daemon, method: &str, url: &str, headers: &str) -> Answer {
     let original = format!("X-Original-Method: {method}\r\nX-Original-URL: {url}\r\n");
     let request = format!("GET /verify HTTP/1.1\r\nHost: dayfly\r\n{original}{headers}\r\n");
     send(daemon, "authz.sock", request.as_bytes())
 }
 
-fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     #[expect(clippy::disallowed_methods, reason = "the daemon's own clock is the system's")]
     SystemTime::now()
 }

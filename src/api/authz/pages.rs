@@ -47,8 +47,15 @@ impl Verify {
             Err(error) => return bad(format!("{URL}: {error}\n")),
         };
         let all = |name: &HeaderName| asked.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
-        let (authorization, proofs) = (all(&header::AUTHORIZATION), all(&HeaderName::from_static("dpop")));
-        let request = Request { method, target: &target, authorization: &authorization, proofs: &proofs };
+        let named = |name| all(&HeaderName::from_static(name));
+        let request = Request {
+            authorization: &all(&header::AUTHORIZATION),
+            proofs: &named("dpop"),
+            workload_tokens: &named("workload-identity-token"),
+            workload_proofs: &named("workload-proof-token"),
+            transaction_tokens: &named("txn-token"),
+            ..Request::new(method, &target)
+        };
         let peer = asked.caller.peer();
         let asker = audit::Caller { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), exe: None };
         match self.0.verify(&asker, &request) {

@@ -4,11 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     oauth::{
-        access::{Claims, Keys},
+        Scopes,
+        access::Keys,
         target::Target,
-        verify::{AgentState, Registry, Resource, Revocation},
+        verify::{Accepts, AgentState, Credential, Registry, Resource, Revocation},
     },
     registry::{Scope, Snapshot, State},
+    spiffe::{Id, jwt, wit},
 };
 
 /// The registry and the keys of one moment.
@@ -16,11 +18,18 @@ pub(super) struct View<'a> {
     issuer: &'a str,
     keys: &'a Keys,
     snapshot: &'a Snapshot,
+    wit_keys: Option<&'a wit::Bundle>,
+    jwt_keys: Option<&'a jwt::Bundle>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(issuer: &'a str, keys: &'a Keys, snapshot: &'a Snapshot) -> Self {
-        Self { issuer, keys, snapshot }
+        Self { issuer, keys, snapshot, wit_keys: None, jwt_keys: None }
+    }
+
+    /// With the keys that verify SVIDs.
+    pub(super) fn with_svids(self, wit_keys: Option<&'a wit::Bundle>, jwt_keys: Option<&'a jwt::Bundle>) -> Self {
+        Self { wit_keys, jwt_keys, ..self }
     }
 }
 
@@ -35,11 +44,13 @@ impl Registry for View<'_> {
 
     fn resource(&self, target: &Target, method: &str) -> Option<Resource<'_>> {
         let (tool, path) = self.snapshot.catalog().tool_at(target)?;
+        let accepts = Accepts { wit: tool.spec.accepts.wit, jwt_svid: tool.spec.accepts.jwt_svid };
         Some(Resource {
             tool: tool.spec.name.as_str(),
             audience: &tool.spec.audience,
             scope: tool.spec.scope_of(method, path).map(Scope::as_str),
             takes_encoded_slash: tool.spec.encoded_slash,
+            accepts,
         })
     }
 
@@ -52,17 +63,17 @@ impl Registry for View<'_> {
         }
     }
 
-    fn revocation(&self, claims: &Claims) -> Option<Revocation> {
-        let catalog = self.snapshot.catalog();
+    fn revocation(&self, credential: &Credential) -> Option<Revocation> {
+        let (catalog, agent, issued_at) = (self.snapshot.catalog(), credential.agent(), credential.issued_at());
         // Of another agent, which had this name before.
-        if catalog.agent(&claims.client).is_some_and(|agent| claims.issued_at < whole_seconds(agent.created_at)) {
+        if catalog.agent(agent).is_some_and(|agent| issued_at < whole_seconds(agent.created_at)) {
             return Some(Revocation::Agent);
         }
         let grant =
-            catalog.tool_of(&claims.audience).and_then(|tool| catalog.grant(&claims.client, tool.spec.name.as_str()));
+            catalog.tool_of(credential.audience()).and_then(|tool| catalog.grant(agent, tool.spec.name.as_str()));
         // A scope that was taken from the grant meanwhile counts as a right that is gone.
         let is_granted = |grant: &crate::registry::Grant| {
-            claims.scopes.iter().all(|scope| grant.spec.scopes.iter().any(|own| own.as_str() == scope.as_str()))
+            credential.scopes().iter().all(|scope| grant.spec.scopes.iter().any(|own| own.as_str() == scope.as_str()))
         };
         match grant {
             Some(grant) if is_granted(grant) => None,
@@ -72,6 +83,22 @@ impl Registry for View<'_> {
 
     fn epoch(&self) -> u64 {
         self.snapshot.revision()
+    }
+
+    fn agent_of(&self, id: &Id, now: SystemTime) -> Option<&str> {
+        self.snapshot.agent_of(id, now).map(|agent| agent.as_str())
+    }
+
+    fn granted(&self, agent: &str, tool: &str) -> Option<Scopes> {
+        self.snapshot.catalog().grant(agent, tool).map(|grant| grant.spec.scopes.iter().cloned().collect())
+    }
+
+    fn wit_keys(&self) -> Option<&wit::Bundle> {
+        self.wit_keys
+    }
+
+    fn jwt_keys(&self) -> Option<&jwt::Bundle> {
+        self.jwt_keys
     }
 }
 
@@ -89,7 +116,7 @@ mod tests {
     use crate::{
         oauth::{
             Thumbprint,
-            access::{Subject, TokenId},
+            access::{Claims, Subject, TokenId},
         },
         registry::{Agent, AgentDraft, Catalog, Grant, GrantDraft, Item, Tool, ToolDraft},
         spiffe::{Id, TrustDomain},
@@ -129,7 +156,8 @@ mod tests {
             issued_at: BEGIN + issued_at,
             expires_at: BEGIN + issued_at + seconds(300),
         };
-        View::new("", &Keys::new(TrustDomain::parse("example.org").unwrap(), []).unwrap(), snapshot).revocation(&claims)
+        View::new("", &Keys::new(TrustDomain::parse("example.org").unwrap(), []).unwrap(), snapshot)
+            .revocation(&Credential::access(claims.into()))
     }
 
     #[test]
