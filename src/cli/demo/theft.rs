@@ -122,8 +122,8 @@ async fn register(stage: &Stage, admin: &mut Admin, uid: u32, url: &str) -> Resu
 fn captured(log: &Path) -> Option<(String, String)> {
     let text = fs::read_to_string(log).ok().filter(|text| text.len() <= READ_MAX)?;
     let last = |name: &str| {
-        let lines = text.lines().filter_map(|line| line.split_once(": "));
-        lines.filter(|(own, _)| *own == name).next_back().map(|(_, value)| value.to_owned())
+        let mut lines = text.lines().filter_map(|line| line.split_once(": "));
+        lines.rfind(|(own, _)| *own == name).map(|(_, value)| value.to_owned())
     };
     Some((last("authorization")?, last("dpop")?))
 }
