@@ -248,8 +248,8 @@ impl OneKind for Agent {
 
     fn view(&self) -> Value {
         // Every field by name: one that the API gets later must be shown too.
-        let Self { name, owner, purpose, environment, data_class, review_by, state, created_by, created_at, revision } =
-            self;
+        let Self { name, owner, purpose, environment, data_class, review_by, state, created_by, created_at, .. } = self;
+        let Self { revision, revoked_before, .. } = self;
         json!({
             "name": name,
             "owner": owner,
@@ -261,6 +261,7 @@ impl OneKind for Agent {
             "created_by": created_by,
             "created_at": created_at,
             "revision": revision,
+            "revoked_before": revoked_before,
         })
     }
 
@@ -274,6 +275,7 @@ impl OneKind for Agent {
             ("data class", self.data_class.clone()),
             ("review by", time_or(self.review_by, "")),
             ("created", format!("{} by uid {}", moment::text(self.created_at), self.created_by)),
+            ("revoked", time_or(self.revoked_before, "")),
             ("revision", self.revision.to_string()),
         ]
     }

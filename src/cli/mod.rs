@@ -26,6 +26,7 @@ mod moment;
 mod paging;
 mod print;
 mod replace;
+mod revoke;
 mod service;
 mod shown;
 mod status;
@@ -98,6 +99,9 @@ enum Verb {
     /// Access tokens of this process's agent, each bound to a key
     #[command(subcommand)]
     Token(token::TokenVerb),
+    /// Take back access tokens that are out: one, those of a key, those of an agent
+    #[command(subcommand)]
+    Revoke(revoke::RevokeVerb),
     /// Bundles of foreign trust domains: whom the callers of entries that federate with them believe
     #[command(subcommand)]
     Bundle(bundle::BundleVerb),
@@ -157,6 +161,7 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Tool(tool) => wait(tool::run(context, tool)),
         Verb::Token(token) => wait(token::run(context, token)),
         Verb::Grant(grant) => wait(grant::run(context, grant)),
+        Verb::Revoke(revoke) => wait(revoke::run(context, revoke)),
         Verb::Bundle(bundle) => wait(bundle::run(context, bundle)),
         Verb::Apply(apply) => wait(apply::run(context, apply)),
         Verb::Explain(explain) => wait(explain::run(context, explain)),

@@ -33,7 +33,7 @@ use crate::{
         desk::{self, Desk},
         foreign,
     },
-    registry::{Catalog, Snapshot},
+    registry::{Catalog, Revocations, Snapshot, next_second},
     store::{Behind, Store},
     sys::{
         Clock, chain,
@@ -145,10 +145,16 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     for (id, problem) in &orphans {
         tracing::error!(%id, %problem, "an agent, tool or grant in the database is left out");
     }
+    let mut revocations = Revocations::of(loaded.revoked);
+    if loaded.revoked_left_out > 0 {
+        // Which tokens they were is not known: none from before counts.
+        revocations = revocations.not_known_before(next_second(clock.now()));
+    }
     let present = Snapshot::build(loaded.registry_revision, loaded.entries.into_iter().map(Arc::new));
-    let present = present.with_catalog(catalog);
+    let present = present.with_catalog(catalog).with_revocations(revocations);
     let domain = config.trust_domain.clone();
     let (desk, clerk) = desk::open(domain, present, store.clone(), log.clone(), clock.clone(), counters.clone());
+    let desk = desk.judges_tokens(config.token.issuer.clone(), owner.keyring());
     let foreign::Opened { office, registrar, left_out: bundles_unread } = foreign::open(
         loaded.bundles,
         desk.registry(),
@@ -185,6 +191,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         clock: clock.clone(),
         left_out: loaded.left_out,
         items_left_out: loaded.items_left_out + orphans.len(),
+        revoked_left_out: loaded.revoked_left_out,
         bundles_left_out: loaded.bundles_left_out + bundles_unread,
         sockets: listeners.iter().map(|one| one.place().clone()).collect(),
     });

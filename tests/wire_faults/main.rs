@@ -19,6 +19,8 @@ mod groups;
 mod headers;
 mod hung;
 mod registered;
+mod replayed;
+mod revoked;
 mod start;
 mod state;
 mod tokens;

@@ -100,7 +100,7 @@ impl catalog_server::Catalog for Catalog {
     }
 }
 
-fn agent(request: pb::AgentName) -> Result<Label, Status> {
+pub(super) fn agent(request: pb::AgentName) -> Result<Label, Status> {
     match items::id(&pb::ItemId { kind: pb::ItemKind::Agent.into(), name: request.name })? {
         ItemId::Agent(name) => Ok(name),
         _ => Err(status::panicked()),

@@ -25,6 +25,7 @@ pub(super) fn encode(item: &Item) -> pb::Item {
                 created_by: agent.created_by,
                 created_at: unix_seconds(agent.created_at),
                 revision: agent.revision,
+                revoked_before: unix_seconds(agent.revoked_before),
             })
         }
         Item::Tool(tool) => {
@@ -39,6 +40,7 @@ pub(super) fn encode(item: &Item) -> pb::Item {
                 routes: routes.collect(),
                 encoded_slash: said.encoded_slash,
                 revision: tool.revision,
+                created_at: unix_seconds(tool.created_at),
             })
         }
         Item::Grant(grant) => {
@@ -51,6 +53,7 @@ pub(super) fn encode(item: &Item) -> pb::Item {
                 ttl_max_seconds: said.ttl_max_seconds,
                 rate_per_minute: said.rate_per_minute,
                 revision: grant.revision,
+                created_at: unix_seconds(grant.created_at),
             })
         }
     };

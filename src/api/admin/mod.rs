@@ -1,4 +1,4 @@
-//! The admin socket: entries, agents, tools and grants, foreign bundles, and the daemon itself. It asks who is calling, translates, and decides nothing.
+//! The admin socket: entries, agents, tools and grants, revocations, foreign bundles, and the daemon itself. It asks who is calling, translates, and decides nothing.
 
 mod bundles;
 mod catalog;
@@ -7,6 +7,7 @@ mod entries;
 mod item_list;
 mod items;
 mod list;
+mod revocations;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -39,7 +40,7 @@ use crate::{
     },
     pb::admin::{
         bundles_server::BundlesServer, catalog_server::CatalogServer, control_server::ControlServer,
-        entries_server::EntriesServer,
+        entries_server::EntriesServer, revocations_server::RevocationsServer,
     },
     sys::{
         counters::Counters,
@@ -105,17 +106,19 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
     let (foreign, counts) = (office.foreign(), counters.clone());
     let control = control::Control { about, desk: desk.clone(), foreign, stand, explain, log, heirs, counters: counts };
     let catalog = catalog::Catalog::new(desk.clone());
+    let revocations = revocations::Revocations::new(desk.clone());
     let entries = entries::Entries::new(desk, counters, stopping);
     let mut routes = Routes::builder();
     add_standard(
         &mut routes,
-        &["dayfly.v1.Entries", "dayfly.v1.Catalog", "dayfly.v1.Bundles", "dayfly.v1.Control"],
+        &["dayfly.v1.Entries", "dayfly.v1.Catalog", "dayfly.v1.Revocations", "dayfly.v1.Bundles", "dayfly.v1.Control"],
         &health,
         gate.clone(),
     );
     let gate = InterceptorLayer::new(gate);
     routes.add_service(gate.layer(EntriesServer::new(entries).max_decoding_message_size(MESSAGE_BYTES_MAX)));
     routes.add_service(gate.layer(CatalogServer::new(catalog)));
+    routes.add_service(gate.layer(RevocationsServer::new(revocations)));
     routes.add_service(gate.layer(BundlesServer::new(bundles::Bundles::new(office))));
     routes.add_service(gate.layer(ControlServer::new(control)));
     routes.routes().prepare()

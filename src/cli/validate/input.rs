@@ -39,7 +39,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 ///
 /// # Errors
 /// As [`read`]; when it is not text, or the token itself stands in the place of a file.
-pub(super) fn token(path: &Path) -> Result<Zeroizing<String>, Failure> {
+pub(crate) fn token(path: &Path) -> Result<Zeroizing<String>, Failure> {
     if is_token(&path.to_string_lossy()) {
         return Err(Failure::new(Exit::Usage, "a token on the command line can be read by every user of this machine")
             .hint("give it on stdin or in a file, and ask for a new one if this machine has other users"));
