@@ -20,6 +20,7 @@ mod headers;
 mod hung;
 mod registered;
 mod replayed;
+mod reread;
 mod revoked;
 mod start;
 mod state;

@@ -3,6 +3,7 @@
 //! A [`Config`] that exists is a right one: each value in its range, and all of them fit together. The shipped
 //! `packaging/dayfly.toml` names every key with its default.
 
+mod difference;
 mod problems;
 mod read;
 mod section;
@@ -12,6 +13,7 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+pub(crate) use difference::{Effect, differences};
 pub use problems::Problems;
 pub use read::Overrides;
 
