@@ -208,6 +208,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
     let access = Access::new(&config, &issuer, log.clone(), clock.clone(), counters.clone())?;
     let tokens = access.endpoint.clone();
+    let alive = issuer.alive().clone();
     let routes = workload_routes(issuer, tokens, config.wit.enabled, message_bytes_max, &reporter);
     let workload = service(Offers::Calls { routes, is_admin: false });
     let workload_gate = Arc::new(Gate::new(gates.workload, looks.clone()));
@@ -238,6 +239,8 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         explain: explain(attestor.clone(), &desk, clock.clone()),
         desk,
         office,
+        alive,
+        clock: clock.clone(),
         log: log_switch(telemetry.clone()),
         succession,
         counters: counters.clone(),

@@ -218,6 +218,7 @@ impl Issuer {
                 taken.into_iter().for_each(Taken::issued);
                 let of_templates: Vec<_> = granted.withheld.iter().filter(|each| each.why.is_of_template()).collect();
                 self.withheld(caller, &attested, WHAT, &of_templates);
+                self.alive().add(&token, self.clock().now());
                 return Ok(token);
             }
         }

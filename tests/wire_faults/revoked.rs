@@ -54,6 +54,16 @@ fn what_is_taken_back_is_refused_from_the_answer_on() {
     let (prover, other) = (Prover::generate().unwrap(), Prover::generate().unwrap());
     let (first, second, third) = (token(&daemon, &prover), token(&daemon, &prover), token(&daemon, &other));
     assert_eq!(call(&daemon, &prover, &first), 200, "and its verdict is known");
+    // What is alive is shown, and can be taken back by what is shown.
+    let alive = || {
+        let shown: serde_json::Value =
+            serde_json::from_str(&daemon.cli(&["agent", "show", "reporter", "--output", "json"])).unwrap();
+        let text = |token: &serde_json::Value, name: &str| token[name].as_str().unwrap().to_owned();
+        let tokens = shown["tokens"].as_array().unwrap().iter();
+        tokens.map(|token| (text(token, "jti"), text(token, "jkt"))).collect::<Vec<_>>()
+    };
+    let of = |token: &str, prover: &Prover| (jti(token), prover.thumbprint().to_string());
+    assert_eq!(alive(), [of(&third, &other), of(&second, &prover), of(&first, &prover)]);
     let output = revoke_whole(&daemon, &first);
     assert!(output.status.success(), "{output:?}");
     must_be_refused(&daemon, &prover, &first, "revoked_token");
@@ -62,6 +72,7 @@ fn what_is_taken_back_is_refused_from_the_answer_on() {
         daemon.cli(&["revoke", "token", &jti(&second)]);
     }
     must_be_refused(&daemon, &prover, &second, "revoked_token");
+    assert_eq!(alive(), [of(&third, &other)]);
     // A key: its tokens, and new ones.
     let jkt = other.thumbprint().to_string();
     daemon.cli(&["revoke", "key", &jkt]);

@@ -34,7 +34,7 @@ pub(crate) use control::{About, Invite, LogSwitch, Succession, Uninvited};
 use super::{standard::add_standard, status};
 use crate::{
     issuance::{
-        Explain, Stand,
+        Alive, Explain, Stand,
         desk::{Author, Desk},
         foreign::Office,
     },
@@ -43,6 +43,7 @@ use crate::{
         entries_server::EntriesServer, revocations_server::RevocationsServer,
     },
     sys::{
+        Clock,
         counters::Counters,
         peer::{Fault, Peer},
     },
@@ -76,6 +77,9 @@ pub(crate) struct Admin {
     pub(crate) rights: Rights,
     pub(crate) desk: Desk,
     pub(crate) office: Office,
+    /// Access tokens that are out.
+    pub(crate) alive: Arc<Alive>,
+    pub(crate) clock: Clock,
     pub(crate) about: About,
     pub(crate) stand: Stand,
     pub(crate) explain: Explain,
@@ -89,7 +93,21 @@ pub(crate) struct Admin {
 
 /// All services of the admin socket, behind one gate.
 pub(crate) fn admin_routes(admin: Admin) -> Routes {
-    let Admin { rights, desk, office, about, stand, explain, log, succession, counters, stopping, health } = admin;
+    let Admin {
+        rights,
+        desk,
+        office,
+        alive,
+        clock,
+        about,
+        stand,
+        explain,
+        log,
+        succession,
+        counters,
+        stopping,
+        health,
+    } = admin;
     let (doorkeeper, counts) = (desk.clone(), counters.clone());
     let gate = move |request: Request<()>| {
         let caller = caller(&request)?;
@@ -105,7 +123,7 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
     let heirs = control::Heirs { rights, succession };
     let (foreign, counts) = (office.foreign(), counters.clone());
     let control = control::Control { about, desk: desk.clone(), foreign, stand, explain, log, heirs, counters: counts };
-    let catalog = catalog::Catalog::new(desk.clone());
+    let catalog = catalog::Catalog::new(desk.clone(), alive, clock);
     let revocations = revocations::Revocations::new(desk.clone());
     let entries = entries::Entries::new(desk, counters, stopping);
     let mut routes = Routes::builder();
