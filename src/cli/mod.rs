@@ -18,6 +18,7 @@ mod explain;
 mod failure;
 mod fetch;
 mod grant;
+mod http;
 mod identity;
 mod items;
 mod link;
@@ -105,6 +106,11 @@ enum Verb {
     /// Take back access tokens that are out: one, those of a key, those of an agent
     #[command(subcommand)]
     Revoke(revoke::RevokeVerb),
+    /// Call a tool: a token and a proof for this one request, a nonce where one is asked for
+    ///
+    /// The token is for the tool whose base URL the URL has. The exit code is 0 if the answer is a success, 3 if it is 401
+    /// or 403, and 1 for any other; its body goes to stdout in each case. Redirections are not followed.
+    Http(Box<http::Http>),
     /// Bundles of foreign trust domains: whom the callers of entries that federate with them believe
     #[command(subcommand)]
     Bundle(bundle::BundleVerb),
@@ -163,6 +169,7 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Agent(agent) => wait(agent::run(context, agent)),
         Verb::Tool(tool) => wait(tool::run(context, tool)),
         Verb::Token(token) => wait(token::run(context, token)),
+        Verb::Http(http) => wait(http::run(context, *http)),
         Verb::Grant(grant) => wait(grant::run(context, grant)),
         Verb::Revoke(revoke) => wait(revoke::run(context, revoke)),
         Verb::Bundle(bundle) => wait(bundle::run(context, bundle)),

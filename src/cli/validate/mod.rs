@@ -11,13 +11,16 @@ mod verdict;
 mod wit;
 mod x509;
 
-pub(crate) use input::token;
-
 use std::time::Duration;
 
 use clap::Subcommand;
 
 use super::{context::Context, failure::Failure};
+
+pub(super) use self::{
+    input::{certificates, read, token},
+    verdict::claims,
+};
 
 /// What can be validated.
 #[derive(Debug, Subcommand)]
