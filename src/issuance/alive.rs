@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Mutex, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use crate::{
@@ -17,6 +17,8 @@ use crate::{
 pub(crate) const PER_AGENT_MAX: usize = 1_000;
 /// The most tokens that are known.
 pub(crate) const TOTAL_MAX: usize = 100_000;
+/// Where there is no room, how long it is until all are looked at again: it takes a millisecond or two.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A token that was issued and has not ended.
 #[derive(Clone, Debug)]
@@ -48,6 +50,8 @@ pub(crate) struct Alive {
 struct State {
     agents: HashMap<Label, Tokens>,
     total: usize,
+    /// When all were looked at last.
+    looked_at: Option<SystemTime>,
     /// Of agents of which nothing is kept, when the last of what was left out ends.
     left_out_until: Option<SystemTime>,
 }
@@ -122,11 +126,15 @@ impl Alive {
 }
 
 impl State {
-    /// What has ended.
+    /// What has ended, unless that was looked for a moment ago.
     fn forget(&mut self, now: SystemTime) {
+        if self.looked_at.and_then(|then| now.duration_since(then).ok()).is_some_and(|since| since < LOOK_EVERY) {
+            return;
+        }
+        self.looked_at = Some(now);
         self.agents.retain(|_, tokens| {
             tokens.all.retain(|token| token.claims.expires_at > now);
-            !tokens.all.is_empty()
+            !tokens.all.is_empty() || tokens.left_out_until.is_some_and(|end| end > now)
         });
         self.total = self.agents.values().map(|tokens| tokens.all.len()).sum();
     }
@@ -217,9 +225,12 @@ mod tests {
             alive.keep(label(&format!("a{number}")), token(number, "a", end), at(1));
         }
         assert_eq!(held(&alive), (3, 3));
+        alive.keep(label("a6"), token(6, "a", 60), at(1) + Duration::from_millis(900));
+        assert_eq!(held(&alive), (3, 3));
         assert!(alive.of("a4", &Snapshot::empty(), at(39)).is_incomplete);
         alive.keep(label("a5"), token(5, "a", 50), at(25));
         assert_eq!(held(&alive), (2, 2), "two had ended");
-        assert!(!alive.of("a4", &Snapshot::empty(), at(40)).is_incomplete);
+        let is_incomplete = |now| alive.of("a4", &Snapshot::empty(), at(now)).is_incomplete;
+        assert!(is_incomplete(59) && !is_incomplete(60));
     }
 }

@@ -16,6 +16,7 @@ mod common;
 mod bundles;
 mod chance;
 mod disk;
+mod dying;
 mod first_start;
 mod losses;
 mod proof;

@@ -1,6 +1,6 @@
 //! kill -9, while tokens and keys are revoked.
 
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     chance::Chance,
@@ -9,6 +9,7 @@ use super::{
         messages::{Admin, Named, Nothing, Revoked, RevokedAsked, RevokedPage},
         rounds,
     },
+    dying::die_at_work,
     proof::audit_must_verify,
 };
 
@@ -121,16 +122,7 @@ fn a_kill_at_any_moment_loses_no_revocation_that_was_acknowledged() {
         let found = all(&daemon);
         writers.iter_mut().for_each(|writer| writer.reconcile(&found));
         let moment = chance.moment(Duration::from_millis(300));
-        thread::scope(|scope| {
-            let daemon = &daemon;
-            let at_work: Vec<_> =
-                writers.iter_mut().map(|writer| scope.spawn(move || writer.write_until_it_dies(daemon))).collect();
-            thread::sleep(moment);
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(daemon.pid()), nix::sys::signal::Signal::SIGKILL)
-                .unwrap();
-            at_work.into_iter().for_each(|writer| writer.join().unwrap());
-        });
-        daemon.kill();
+        die_at_work(&mut daemon, &mut writers, moment, Writer::write_until_it_dies);
     }
     let daemon = Daemon::start_in(folder.path(), &[]);
     let found = all(&daemon);
