@@ -21,6 +21,7 @@ mod hung;
 mod registered;
 mod replayed;
 mod reread;
+mod resource;
 mod revoked;
 mod start;
 mod state;
