@@ -32,6 +32,7 @@ impl Access {
         let (name, settings) = (config.token.issuer.clone(), settings::proofs(&config.token));
         let endpoint = Endpoint::new(issuer.clone(), name.clone(), &secret, settings, clock.clone());
         let endpoint = endpoint.with_context(|| format!("token.issuer {name:?} cannot be the beginning of a URL"))?;
+        let settings = settings::proofs_at_doors(config);
         let authz = Authz::new(issuer.clone(), name, &secret, settings, (log, clock, counters));
         Ok(Self { endpoint: Arc::new(endpoint), authz: Arc::new(authz) })
     }
