@@ -25,6 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             "ValidateJWTSVIDRequest",
             "IssueTokenRequest",
             "IssueTokenResponse",
+            "ExchangeTokenRequest",
+            "ExchangeTokenResponse",
         ])
         .compile_fds(descriptors)?;
     Ok(())

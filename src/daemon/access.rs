@@ -18,7 +18,7 @@ pub(super) struct Access {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) authz: Arc<Authz>,
     /// Whose users an agent may act for.
-    #[expect(dead_code, reason = "for the token endpoint")]
+    #[expect(dead_code, reason = "for a configuration that is read again")]
     pub(super) user_issuers: Pinned,
 }
 
@@ -34,7 +34,8 @@ impl Access {
         aws_lc_rs::rand::fill(&mut *secret).map_err(|_| anyhow!("the system has no randomness"))?;
         let user_issuers = Pinned::open(&config.token.user_issuers)?;
         let (name, settings) = (config.token.issuer.clone(), settings::proofs(&config.token));
-        let endpoint = Endpoint::new(issuer.clone(), name.clone(), &secret, settings, clock.clone());
+        let endpoint =
+            Endpoint::new(issuer.clone(), name.clone(), &secret, settings, user_issuers.watched(), clock.clone());
         let endpoint = endpoint.with_context(|| format!("token.issuer {name:?} cannot be the beginning of a URL"))?;
         let authz = Authz::new(issuer.clone(), name, &secret, settings, (log, clock, counters));
         Ok(Self { endpoint: Arc::new(endpoint), authz: Arc::new(authz), user_issuers })

@@ -41,7 +41,6 @@ impl Pinned {
     }
 
     /// Who is believed, now and after each change.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the token endpoint"))]
     pub(crate) fn watched(&self) -> watch::Receiver<Arc<Issuers>> {
         self.0.subscribe()
     }

@@ -13,6 +13,7 @@ mod token_hash;
 pub mod access;
 pub mod challenge;
 pub mod dpop;
+pub mod exchange;
 pub mod freshness;
 pub mod issuer;
 pub mod nonce;

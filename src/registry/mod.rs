@@ -28,6 +28,7 @@ mod selector;
 mod selectors;
 mod shards;
 mod snapshot;
+mod standing;
 mod taken;
 mod template;
 mod tool;

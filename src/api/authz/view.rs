@@ -1,7 +1,5 @@
 //! What the verifier is told of tools, agents and grants: the registry at one moment.
 
-use std::time::{Duration, SystemTime};
-
 use crate::{
     oauth::{
         access::{Claims, Keys},
@@ -53,21 +51,7 @@ impl Registry for View<'_> {
     }
 
     fn revocation(&self, claims: &Claims) -> Option<Revocation> {
-        let catalog = self.snapshot.catalog();
-        // Of another agent, which had this name before.
-        if catalog.agent(&claims.client).is_some_and(|agent| claims.issued_at < whole_seconds(agent.created_at)) {
-            return Some(Revocation::Agent);
-        }
-        let grant =
-            catalog.tool_of(&claims.audience).and_then(|tool| catalog.grant(&claims.client, tool.spec.name.as_str()));
-        // A scope that was taken from the grant meanwhile counts as a right that is gone.
-        let is_granted = |grant: &crate::registry::Grant| {
-            claims.scopes.iter().all(|scope| grant.spec.scopes.iter().any(|own| own.as_str() == scope.as_str()))
-        };
-        match grant {
-            Some(grant) if is_granted(grant) => None,
-            _ => Some(Revocation::Grant),
-        }
+        self.snapshot.revocation(claims)
     }
 
     fn epoch(&self) -> u64 {
@@ -75,15 +59,11 @@ impl Registry for View<'_> {
     }
 }
 
-/// The second in which a moment lies, as tokens have it. Rounded up, no agent could use a token in its first second.
-fn whole_seconds(moment: SystemTime) -> SystemTime {
-    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::{

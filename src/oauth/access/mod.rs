@@ -21,6 +21,7 @@ pub use brand::{CONSTANT_PREFIX, KEY_ID_BRAND, KEY_ID_BYTES_MAX, is_key_id, key_
 pub use issue::{Draft, DraftError, issue};
 pub use read::Unverified;
 pub use subject::{ACTORS_MAX, Actor, Subject};
+pub(in crate::oauth) use subject::{actors, is_in, is_text};
 
 /// The longest token that is made or read, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 2_048;
