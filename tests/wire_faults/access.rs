@@ -1,5 +1,7 @@
 //! The HTTP doors of access tokens: what is said wrong there, and what was captured.
 
+mod exchange;
+
 use std::{
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
@@ -21,7 +23,12 @@ const FORM_HEAD: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 /// A daemon that knows an agent, which we are, and what it may read.
 fn agent() -> Daemon {
-    let daemon = Daemon::start("");
+    agent_with("")
+}
+
+/// The same with these lines of configuration.
+fn agent_with(config: &str) -> Daemon {
+    let daemon = Daemon::start(config);
     daemon.cli(&["agent", "add", "reporter", "--owner", "ada@example.org"]);
     let scopes = ["--scope", "read=read", "--scope", "write=write"];
     let routes = ["--route", "GET /items/*=read", "--route", "POST /items=write"];
