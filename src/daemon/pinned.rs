@@ -79,6 +79,7 @@ pub(crate) fn read(issuers: &[PinnedIssuer]) -> Result<Issuers, Error> {
                 reason => tracing::warn!(issuer = %name, key = key.index, %reason, "a key of an issuer is not used"),
             }
         }
+        tracing::info!(issuer = %name, keys = issuer.keys(), "the tokens of an issuer are believed");
         Ok(issuer)
     });
     Ok(Issuers::new(issuers.collect::<Result<Vec<_>, Error>>()?)?)

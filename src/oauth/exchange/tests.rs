@@ -146,7 +146,8 @@ fn each_way_in_which_a_users_token_is_wrong_is_refused_by_its_code() {
     let two = format!(r#"{{"jkt":"{}","x5t#S256":"AA"}}"#, world.holder);
     let long = format!(r#""{}""#, "a".repeat(513));
     let deep = chain(ACTORS_MAX);
-    let rows: &[(&[(&str, &str)], Error, &str)] = &[
+    type Row<'a> = (&'a [(&'a str, &'a str)], Error, &'a str);
+    let rows: &[Row<'_>] = &[
         (&[("iss", "")], Error::Claim("iss"), "subject_claim"),
         (&[("iss", "1")], Error::Claim("iss"), "subject_claim"),
         (&[("iss", r#""https://login.test/realms/two""#)], Error::Issuer, "subject_issuer"),

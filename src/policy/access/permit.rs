@@ -17,7 +17,7 @@ use crate::{
 #[must_use = "a permit is spent by signing"]
 pub(crate) struct Permit {
     id: Id,
-    subject: Subject,
+    subject: Box<Subject>,
     session: Option<String>,
     parent: Option<String>,
     agent: Label,
@@ -33,7 +33,7 @@ impl Permit {
     pub(super) fn new(request: &Request<'_>, right: Right<'_>, ttl: Duration) -> Self {
         let (id, parent) = (request.entry.spiffe_id(), request.parent.map(|parent| parent.token));
         Self {
-            subject: parent.map_or_else(|| Subject::Agent(id.clone()), |parent| parent.subject(id)),
+            subject: Box::new(parent.map_or_else(|| Subject::Agent(id.clone()), |parent| parent.subject(id))),
             session: parent.and_then(|parent| parent.session()).map(str::to_owned),
             parent: parent.and_then(Parent::token_id),
             id: id.clone(),

@@ -285,8 +285,11 @@ fn is_within(permit: &Permit, request: &Request<'_>, max: Option<Duration>) {
 #[test]
 fn what_is_exchanged_is_never_more_than_the_subject_nor_the_grant() {
     let names = ["read", "list", "write"];
-    let subsets =
-        || (0..8_u32).map(|bits| (0..3).filter(|at| bits >> at & 1 == 1).map(|at| names[at]).collect::<Vec<_>>());
+    let subsets = || {
+        (0..8_u32).map(|bits| {
+            (0..3).filter(|at| bits >> at & 1 == 1).filter_map(|at| names.get(at).copied()).collect::<Vec<_>>()
+        })
+    };
     let lengths = [Duration::from_millis(999), Duration::from_secs(1), 7 * MINUTE, 120 * MINUTE];
     let (tool, entry, agent) = (tool(), entry("crew", |_| {}), agent(State::Active));
     let (mut permitted, mut refused) = (0_u32, 0_u32);

@@ -78,8 +78,8 @@ async fn a_token_of_ours_is_exchanged_by_whom_it_was_given_to_and_while_it_stand
         asked("", ORDERS, "read").for_token(Parent::of_own(claims))
     };
     assert!(get(&scene, &of(|_| {})).await.is_ok());
-    type Is = fn(&Ungranted) -> bool;
-    let rows: [(fn(&mut Claims), Is, &str); 6] = [
+    type Row = (fn(&mut Claims), fn(&Ungranted) -> bool, &'static str);
+    let rows: [Row; 6] = [
         (|it| it.client = "night".into(), |it| matches!(it, Ungranted::Subject), "subject_other_agent"),
         (
             |it| it.subject = Subject::Agent(Id::parse("spiffe://example.org/crew/b").unwrap()),
