@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "WITSVIDResponse",
             "ValidateJWTSVIDRequest",
             "IssueTokenRequest",
+            "RevokeTokenRequest",
             "IssueTokenResponse",
             "ExchangeTokenRequest",
             "ExchangeTokenResponse",

@@ -4,7 +4,10 @@
 //! They succeed each other as those for SVIDs do, are never the same, and are a type of their own: no bundle of SPIFFE's
 //! can have one.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Algorithm, Error, Keyring,
@@ -36,6 +39,8 @@ pub(crate) struct AccessToken {
     pub(crate) agent: Label,
     /// Where.
     pub(crate) tool: Label,
+    /// The tool's name in the token.
+    pub(crate) audience: Arc<str>,
     /// For what; sorted, at least one.
     pub(crate) scopes: Vec<Scope>,
     /// With which key.
@@ -107,6 +112,7 @@ impl Keyring {
         let token = Token::new(permit.id().clone(), text, serial, (begin, end), &keys.active);
         let (agent, tool, scopes) = (permit.agent().clone(), permit.tool().clone(), permit.scopes().to_vec());
         let (subject, parent) = (permit.subject().clone(), permit.parent().map(str::to_owned));
-        Ok(AccessToken { token, subject, parent, agent, tool, scopes, holder })
+        let audience = permit.audience().into();
+        Ok(AccessToken { token, subject, parent, agent, tool, audience, scopes, holder })
     }
 }

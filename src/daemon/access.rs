@@ -18,7 +18,6 @@ pub(super) struct Access {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) authz: Arc<Authz>,
     /// Whose users an agent may act for.
-    #[expect(dead_code, reason = "for a configuration that is read again")]
     pub(super) user_issuers: Pinned,
 }
 
@@ -37,6 +36,7 @@ impl Access {
         let endpoint =
             Endpoint::new(issuer.clone(), name.clone(), &secret, settings, user_issuers.watched(), clock.clone());
         let endpoint = endpoint.with_context(|| format!("token.issuer {name:?} cannot be the beginning of a URL"))?;
+        let settings = settings::proofs_at_doors(config);
         let authz = Authz::new(issuer.clone(), name, &secret, settings, (log, clock, counters));
         Ok(Self { endpoint: Arc::new(endpoint), authz: Arc::new(authz), user_issuers })
     }

@@ -45,19 +45,14 @@ impl Pinned {
         self.0.subscribe()
     }
 
-    /// Reads the keys of these again, and believes them alone from then on. After an error nothing has changed.
-    ///
-    /// # Errors
-    /// The first file that is not as it must be.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for a configuration that is read again"))]
-    pub(crate) fn set(&self, issuers: &[PinnedIssuer]) -> Result<(), Error> {
-        let issuers = Arc::new(read(issuers)?);
+    /// Believes these alone from now on.
+    pub(super) fn set(&self, issuers: Issuers) {
+        let issuers = Arc::new(issuers);
         self.0.send_if_modified(|present| {
             let is_new = **present != *issuers;
             *present = issuers;
             is_new
         });
-        Ok(())
     }
 }
 
@@ -115,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_set_is_taken_and_a_bad_one_changes_nothing() {
+    fn a_rotated_set_is_taken_and_a_bad_one_is_none() {
         let home = Scratch::new();
         let (one, other) = (Key::new("", Algorithm::Es256), Key::new("", Algorithm::Es384));
         let issuers = [pinned("https://a.test", home.path().join("a.json"))];
@@ -124,17 +119,17 @@ mod tests {
         let mut watched = believed.watched();
         let first = watched.borrow_and_update().clone();
         assert!(first.get("https://a.test").is_some());
-        believed.set(&issuers).unwrap();
+        believed.set(read(&issuers).unwrap());
         assert!(!watched.has_changed().unwrap(), "the same again is no change");
         fs::write(&issuers[0].jwks, set(&other)).unwrap();
-        believed.set(&issuers).unwrap();
+        believed.set(read(&issuers).unwrap());
         assert!(watched.has_changed().unwrap());
         let second = watched.borrow_and_update().clone();
         assert_ne!(first, second);
         fs::write(&issuers[0].jwks, "{}").unwrap();
-        assert!(matches!(believed.set(&issuers), Err(Error::Keys { source: JwksError::NoKeys, .. })));
+        assert!(matches!(read(&issuers), Err(Error::Keys { source: JwksError::NoKeys, .. })));
         assert!(!watched.has_changed().unwrap() && **watched.borrow() == *second);
-        believed.set(&[]).unwrap();
+        believed.set(Issuers::default());
         assert!(watched.borrow().is_empty());
     }
 

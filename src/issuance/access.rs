@@ -24,7 +24,7 @@ use crate::{
         self,
         access::{Exchanged, Judgement, Permit, Rate, Reason, Request, judge},
     },
-    registry::{Agent, Given, Grant, Granted, Label, Scope, Snapshot, Tool},
+    registry::{Agent, Given, Grant, Granted, Label, RevokedId, Scope, Snapshot, Tool},
     spiffe::Id,
 };
 
@@ -32,6 +32,10 @@ use crate::{
 const AUDIENCE_SHOWN: usize = 128;
 /// An agent, and each tool that it may use with the grant that says so.
 pub(crate) type Described = (Arc<Agent>, Vec<(Arc<Tool>, Arc<Grant>)>);
+
+/// So long a caller is kept waiting for the second in which its token would be good. It is longer where the clock was set
+/// back or the disk was slow.
+const GOOD_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Their kind, in records and counters.
 const WHAT: &str = "access-token";
@@ -82,6 +86,15 @@ pub(crate) enum Ungranted {
     /// With these scopes the token would be longer than one may be.
     #[error("the token would have {bytes} bytes, which are too many")]
     TooLong { bytes: usize },
+    /// The key of the proof was revoked.
+    #[error("the proof's key was revoked: make a new key")]
+    Key,
+    /// What a token would say is of a time before which nothing is good.
+    #[error("no token that is issued now would be good")]
+    NotYet {
+        /// When one is.
+        again_in: Duration,
+    },
     /// The grant's rate leaves none now.
     #[error("the grant's rate is reached")]
     Rate {
@@ -153,6 +166,17 @@ impl<'s> Facts<'s> {
             revocation: own.and_then(|claims| snapshot.revocation(claims)),
         }
     }
+
+    /// From which second on tokens that rest on them count.
+    fn tokens_from(&self) -> SystemTime {
+        let Self { agent, tool, grant } = self;
+        let times = [
+            agent.map(|agent| agent.tokens_from()),
+            tool.map(|tool| tool.tokens_from()),
+            grant.map(|grant| grant.tokens_from()),
+        ];
+        times.into_iter().flatten().max().unwrap_or(SystemTime::UNIX_EPOCH)
+    }
 }
 
 /// A judgement, with the token of the grant's rate that goes with a permit.
@@ -186,6 +210,10 @@ impl Issuer {
             if self.is_resting() {
                 return Err(Error::Stopping.into());
             }
+            if snapshot.revocations().has(&RevokedId::Key(holder)) {
+                self.refused(caller, &attested, WHAT, ["key_revoked"], None);
+                return Err(Ungranted::Key);
+            }
             let granted = self.granted(&attested, &snapshot);
             let judged = self.judge_access(&granted.given, &snapshot, asked);
             let (permit, entry, agent, taken) = match judged {
@@ -199,6 +227,7 @@ impl Issuer {
                     return Err(self.refuse_access(caller, &attested, asked, &granted, reasons));
                 }
             };
+            self.wait_for_good_tokens(caller, &attested, &Facts::of(&snapshot, agent.as_str(), asked)).await?;
             if let Some(accept) = accept.take() {
                 accept().map_err(|refused| {
                     self.refused(caller, &attested, WHAT, [refused.code()], None);
@@ -210,10 +239,12 @@ impl Issuer {
             if self.holds(caller, &attested).await?
                 && self.gives_still(&attested, &snapshot)
                 && self.grants_still(agent, &snapshot, asked)
+                && !self.present_registry().revocations().has(&RevokedId::Key(holder))
             {
                 taken.into_iter().for_each(Taken::issued);
                 let of_templates: Vec<_> = granted.withheld.iter().filter(|each| each.why.is_of_template()).collect();
                 self.withheld(caller, &attested, WHAT, &of_templates);
+                self.alive().add(&token, self.clock().now());
                 return Ok(token);
             }
         }
@@ -291,6 +322,29 @@ impl Issuer {
         let now = self.registry().borrow().clone();
         let facts = |snapshot| Facts::of(snapshot, agent.as_str(), asked);
         Arc::ptr_eq(&now, then) || facts(&now) == facts(then)
+    }
+
+    /// Waits for the second from which on the agent's tokens for the tool count: after everything of the agent was
+    /// revoked, and after one of the three was made again in the second in which another one of its name went.
+    async fn wait_for_good_tokens(
+        &self,
+        caller: &Caller,
+        attested: &Attested,
+        facts: &Facts<'_>,
+    ) -> Result<(), Ungranted> {
+        let from = facts.tokens_from();
+        let left = |now| from.duration_since(now).unwrap_or_default();
+        let now = self.clock().now();
+        if left(now) <= GOOD_WAIT_MAX {
+            self.clock().sleep_between(now, from).await;
+        }
+        match left(self.clock().now()) {
+            Duration::ZERO => Ok(()),
+            again_in => {
+                self.refused(caller, attested, WHAT, ["not_yet"], Some(format!("in {} s", again_in.as_secs())));
+                Err(Ungranted::NotYet { again_in })
+            }
+        }
     }
 
     /// Has it signed and recorded.

@@ -19,5 +19,6 @@ mod disk;
 mod first_start;
 mod losses;
 mod proof;
+mod revocations;
 mod rounds;
 mod writer;

@@ -122,6 +122,11 @@ impl From<Ungranted> for Refusal {
             Ungranted::Subject => return Self::subject(),
             Ungranted::Target => Code::InvalidTarget,
             Ungranted::Scope | Ungranted::TooLong { .. } => Code::InvalidScope,
+            // What must change is the proof, whose key it is: no other code makes a client look there.
+            Ungranted::Key => Code::InvalidProof,
+            Ungranted::NotYet { again_in } => {
+                return Self::later(Code::Unavailable, error.to_string(), *again_in);
+            }
             Ungranted::Rate { again_in } => return Self::later(Code::SlowDown, error.to_string(), *again_in),
             Ungranted::Proof(refused) => return Self::of_proof(refused, String::new),
             // The operator's log has the cause.

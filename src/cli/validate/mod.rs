@@ -11,6 +11,8 @@ mod verdict;
 mod wit;
 mod x509;
 
+pub(crate) use input::token;
+
 use std::time::Duration;
 
 use clap::Subcommand;

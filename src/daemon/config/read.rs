@@ -155,6 +155,7 @@ impl Reading {
         self.jwt(root.table("jwt"), config);
         self.wit(root.table("wit"), config);
         self.token(root.table("token"), config);
+        self.authz(root.table("authz"), config);
         self.authority(root.table("authority"), config);
         self.audit(root.table("audit"), config);
         self.ops(root.table("ops"), config);
@@ -225,6 +226,16 @@ impl Reading {
             }
         }
         pinned
+    }
+
+    fn authz(&mut self, mut section: Section<'_>, config: &mut Config) {
+        let authz = &mut config.authz;
+        section.read("replay_entries_max", &mut authz.replay_entries_max, values::number(REPLAY_ENTRIES));
+        let per_key = values::number_or_auto(REPLAY_ENTRIES);
+        section.read("replay_entries_per_key_max", &mut authz.replay_entries_per_key_max, per_key);
+        let nonces = [("token", None), ("off", Some(Nonce::Off)), ("require", Some(Nonce::Require))];
+        section.read("replay_nonce", &mut authz.replay_nonce, values::word(&nonces));
+        section.finish(&mut self.findings);
     }
 
     fn authority(&mut self, mut section: Section<'_>, config: &mut Config) {
@@ -326,6 +337,10 @@ impl Reading {
                 self.misfit(&["token.user_issuer", "token.issuer", "jwt.issuer"], &words);
             }
         }
+        if config.authz.entries_per_key_max() > config.authz.replay_entries_max {
+            let keys = ["authz.replay_entries_per_key_max", "authz.replay_entries_max"];
+            self.misfit(&keys, "cannot be more than authz.replay_entries_max");
+        }
         // A key signs until five sixths of its life; what it signs just before must still have room.
         for (key, longest) in [("jwt.ttl_max", jwt.ttl_max), ("wit.ttl_max", wit.ttl_max)] {
             if authority.token_key_ttl < longest.saturating_mul(6) {
@@ -418,6 +433,8 @@ const PROOF_AGE_MAX: Duration = Duration::from_secs(300);
 const TTL_MIN: Duration = Duration::from_secs(2);
 /// So long a private key that nobody holds any more may stay in memory.
 const GIVEN_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// At 24 to 32 bytes each.
+const REPLAY_ENTRIES: std::ops::RangeInclusive<u32> = 1..=64_000_000;
 const SEGMENT_MIN: u64 = 64 << 10;
 const AUDIT_BYTES_MIN: u64 = 1 << 10;
 const COUNT: std::ops::RangeInclusive<u32> = 1..=1_000_000;

@@ -79,6 +79,7 @@ fn every_value_of_the_file_is_taken() {
         jwt = { ttl = "1m", ttl_max = "2m", issuer = "https://issuer.example.org", leeway = "0s" }
         wit = { enabled = true, ttl = "3m", ttl_max = "4m" }
         token = { issuer = "https://as.example.org:8443/a/b", nonce = "require", proof_age_max = "2m", proof_ahead_max = "0s", user_issuer = [{ issuer = "https://login.test/", jwks = "/g" }] }
+        authz = { replay_entries_max = 100, replay_entries_per_key_max = 7, replay_nonce = "require" }
         audit = { durability = "strict", segment_bytes = 1048576, total_bytes = "64MiB", refusals_per_uid_minute = 5, bytes_per_uid_minute = "1MiB" }
         ops = { address = "0.0.0.0:9464", allow_remote = true }
         log = { level = "trace", format = "json" }
@@ -136,6 +137,11 @@ fn every_value_of_the_file_is_taken() {
                 name: IssuerName::parse("https://login.test/").unwrap(),
                 jwks: "/g".into(),
             }],
+        },
+        authz: Authz {
+            replay_entries_max: 100,
+            replay_entries_per_key_max: Some(7),
+            replay_nonce: Some(Nonce::Require),
         },
         authority: Authority {
             layout: Layout::SelfSigned,
@@ -213,6 +219,25 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("[token]\nissuer = \"https://a.test/%41\"", 3, "token.issuer: must have a plain path"),
     ("[token]\nissuer = 1", 3, "token.issuer: must be a text, not a number"),
     ("[jwt]\nissuer = \"https://example.org/oauth\"", 3, "token.issuer: cannot be jwt.issuer"),
+    ("[authz]\nreplay_entries_max = 0", 3, "authz.replay_entries_max: must be from 1 to 64000000, not 0"),
+    ("[authz]\nreplay_entries_max = 64000001", 3, "authz.replay_entries_max: must be from 1 to 64000000, not 64000001"),
+    ("[authz]\nreplay_entries_max = \"many\"", 3, "authz.replay_entries_max: must be a whole number, not a text"),
+    (
+        "[authz]\nreplay_entries_max = 10\nreplay_entries_per_key_max = 11",
+        4,
+        "authz.replay_entries_per_key_max: cannot be more than authz.replay_entries_max",
+    ),
+    (
+        "[authz]\nreplay_entries_per_key_max = \"some\"",
+        3,
+        "authz.replay_entries_per_key_max: must be a whole number or \"auto\", not a text",
+    ),
+    (
+        "[authz]\nreplay_nonce = \"on\"",
+        3,
+        "authz.replay_nonce: must be \"token\" or \"off\" or \"require\", not \"on\"",
+    ),
+    ("[authz]\nreplay_entries = 1", 3, "unknown key `authz.replay_entries`"),
     ("[token]\nnonce = true", 3, "token.nonce: must be a text, not true or false"),
     ("[token]\nnonce = \"on\"", 3, "token.nonce: must be \"off\" or \"require\", not \"on\""),
     ("[token]\nproof_age_max = \"0s\"", 3, "token.proof_age_max: must be from 1s to 5m, not 0s"),

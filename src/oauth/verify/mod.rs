@@ -101,6 +101,8 @@ pub enum Revocation {
     Agent,
     /// Its agent's right to the tool.
     Grant,
+    /// The entry by which its caller was the agent.
+    Entry,
     /// The session that it belongs to.
     Session,
 }

@@ -35,20 +35,27 @@ fn domain() -> TrustDomain {
 
 fn agent(state: State) -> Agent {
     let draft = AgentDraft { name: "crew".into(), owner: "ops@example.org".into(), ..AgentDraft::default() };
-    Agent { spec: draft.check().unwrap(), state, created_by: 0, created_at: SystemTime::UNIX_EPOCH, revision: 1 }
+    Agent {
+        spec: draft.check().unwrap(),
+        state,
+        created_by: 0,
+        created_at: SystemTime::UNIX_EPOCH,
+        revoked_before: SystemTime::UNIX_EPOCH,
+        revision: 1,
+    }
 }
 
 fn tool() -> Tool {
     let scopes = SCOPES.map(|(name, band)| (name.to_owned(), band.to_string())).into();
     let audience = "https://orders.example.org".into();
     let draft = ToolDraft { name: "orders".into(), audience, scopes, ..ToolDraft::default() };
-    Tool { spec: draft.check().unwrap(), revision: 1 }
+    Tool { spec: draft.check().unwrap(), created_at: SystemTime::UNIX_EPOCH, revision: 1 }
 }
 
 fn right(agent: &str, tool: &str, scopes: Vec<String>, ttl_max: Option<Duration>) -> Grant {
     let ttl_max_seconds = ttl_max.map_or(0, |ttl| ttl.as_secs());
     let draft = GrantDraft { agent: agent.into(), tool: tool.into(), scopes, ttl_max_seconds, ..GrantDraft::default() };
-    Grant { spec: draft.check().unwrap(), revision: 1 }
+    Grant { spec: draft.check().unwrap(), created_at: SystemTime::UNIX_EPOCH, revision: 1 }
 }
 
 /// What an entry of this agent gives.
