@@ -103,14 +103,14 @@ enum Verb {
     /// Access tokens of this process's agent, each bound to a key
     #[command(subcommand)]
     Token(token::TokenVerb),
+    /// Take back access tokens that are out: one, those of a key, those of an agent
+    #[command(subcommand)]
+    Revoke(revoke::RevokeVerb),
     /// Call a tool: a token and a proof for this one request, a nonce where one is asked for
     ///
     /// The token is for the tool whose base URL the URL has. The exit code is 0 if the answer is a success, 3 if it is 401
     /// or 403, and 1 for any other; its body goes to stdout in each case. Redirections are not followed.
     Http(Box<http::Http>),
-    /// Take back access tokens that are out: one, those of a key, those of an agent
-    #[command(subcommand)]
-    Revoke(revoke::RevokeVerb),
     /// Bundles of foreign trust domains: whom the callers of entries that federate with them believe
     #[command(subcommand)]
     Bundle(bundle::BundleVerb),

@@ -14,8 +14,8 @@ use super::{
 
 /// The last reason for which a request was refused at the door.
 fn last_reason(daemon: &Daemon) -> String {
-    let refusals = daemon.audit().into_iter().filter(|record| record["what"] == "request");
-    refusals.last().unwrap()["reasons"][0].as_str().unwrap().to_owned()
+    let last = daemon.audit().into_iter().rfind(|record| record["what"] == "request");
+    last.unwrap()["reasons"][0].as_str().unwrap().to_owned()
 }
 
 /// A call with this token, with the nonce that the door asks for after a start.

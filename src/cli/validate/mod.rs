@@ -11,8 +11,6 @@ mod verdict;
 mod wit;
 mod x509;
 
-pub(crate) use input::token;
-
 use std::time::Duration;
 
 use clap::Subcommand;

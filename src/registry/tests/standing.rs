@@ -231,11 +231,11 @@ fn there_are_never_more_revocations_than_the_most() {
     let here = whole(FIRST).with_revocations(full);
     for (one_more, words) in [
         (
-            tokens(Revocations::TOKENS_MAX + 1).last().unwrap(),
+            tokens(Revocations::TOKENS_MAX + 1).next_back().unwrap(),
             "there would be more than 100000 revoked tokens, which is the most",
         ),
         (
-            keys(Revocations::KEYS_MAX + 1).last().unwrap(),
+            keys(Revocations::KEYS_MAX + 1).next_back().unwrap(),
             "there would be more than 100000 revoked keys, which is the most",
         ),
     ] {
@@ -244,7 +244,7 @@ fn there_are_never_more_revocations_than_the_most() {
         assert_eq!(error.to_string(), words);
     }
     // What is there already is no more than before, and what goes makes room.
-    let (again, key) = (tokens(1).next().unwrap(), keys(Revocations::KEYS_MAX + 1).last().unwrap());
+    let (again, key) = (tokens(1).next().unwrap(), keys(Revocations::KEYS_MAX + 1).next_back().unwrap());
     here.apply(2, &[Change::Revoke(again)]).unwrap();
     here.apply(2, &[Change::Revoke(key), Change::Restore(keys(1).next().unwrap().id)]).unwrap();
 }

@@ -5,10 +5,14 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
 use data_encoding::BASE64URL_NOPAD;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::common::Folder;
+use crate::common::{Folder, eventually};
 
 const US: &str = "https://example.org/oauth";
 const LOGIN: &str = "https://login.test";
@@ -69,7 +73,10 @@ fn exchange(daemon: &Daemon, prover: &Prover, token: &str, more: &str) -> Answer
 
 fn claims(answer: &Answer) -> Value {
     let body: Value = serde_json::from_str(&answer.body).unwrap();
-    let token = body["access_token"].as_str().unwrap_or_else(|| panic!("{}", answer.body));
+    claims_of(body["access_token"].as_str().unwrap_or_else(|| panic!("{}", answer.body)))
+}
+
+fn claims_of(token: &str) -> Value {
     let claims = BASE64URL_NOPAD.decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap();
     serde_json::from_slice(&claims).unwrap()
 }
@@ -245,6 +252,12 @@ fn a_deputy_is_not_confused() {
     let answer = post(&daemon, &format!("{FORM_HEAD}DPoP: {}\r\n", proof(&daemon, &prover)), &body);
     assert_eq!((answer.status, answer.error().as_str()), (400, "invalid_target"));
     assert_eq!(exchange(&daemon, &prover, &own, "").status, 200);
+    let id = claims_of(&own)["jti"].as_str().unwrap().to_owned();
+    daemon.cli(&["revoke", "token", &id]);
+    let answer = exchange(&daemon, &prover, &own, "");
+    assert_eq!((answer.status, answer.error().as_str()), (400, "invalid_request"));
+    assert_eq!(reasons(&daemon), json!(["subject_revoked"]));
+    let own = token(&daemon, &prover);
     daemon.cli(&["agent", "suspend", "reporter"]);
     let answer = exchange(&daemon, &prover, &own, "");
     assert_eq!((answer.status, answer.error().as_str()), (400, "unauthorized_client"));
@@ -294,8 +307,7 @@ fn by_grpc_it_is_the_same_and_the_token_is_not_in_the_arguments() {
     let done = exchange(file);
     assert!(done.status.success(), "{done:?}");
     let token = String::from_utf8(done.stdout).unwrap();
-    let claims = BASE64URL_NOPAD.decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let claims = claims_of(&token);
     assert_eq!((&claims["sub"], &claims["act"]["sub"]), (&"ada".into(), &"spiffe://example.org/reporter".into()));
     let headers = daemon.cli(&["token", "header", "GET", URL, "--subject-token-file", file]);
     assert!(headers.starts_with("Authorization: DPoP eyJ"), "{headers}");
@@ -309,6 +321,32 @@ fn by_grpc_it_is_the_same_and_the_token_is_not_in_the_arguments() {
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(words.contains("a token on the command line can be read"), "{words}");
     assert!(refused.status.code() == Some(2) && !words.contains("eyJ"), "{words}");
+}
+
+#[test]
+fn keys_that_the_issuer_has_changed_count_after_a_sighup_and_bad_ones_never() {
+    let (login, prover) = (Login::new(), Prover::generate().unwrap());
+    let daemon = deputy(&login);
+    let next = Login { key: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(), folder: Folder::new() };
+    let (file, events) = (login.folder.path().join("jwks"), || {
+        let all = daemon.audit();
+        all.iter().filter_map(|record| record["event"].as_str()).filter(|event| event.starts_with("config")).count()
+    });
+    let reread = |bytes: &str| {
+        let before = events();
+        std::fs::write(&file, bytes).unwrap();
+        kill(Pid::from_raw(daemon.pid()), Signal::SIGHUP).unwrap();
+        eventually("it is read", || events() > before);
+    };
+    let status = |login: &Login| exchange(&daemon, &prover, &login.token(json!({})), "").status;
+    assert_eq!((status(&login), status(&next)), (200, 400));
+    reread("{}");
+    assert_eq!((status(&login), status(&next)), (200, 400), "what is no key set changes nothing");
+    reread(&next.jwks());
+    assert_eq!((status(&login), status(&next)), (400, 200));
+    std::fs::write(daemon.home().join("dayfly.toml"), "").unwrap();
+    reread("");
+    assert_eq!((status(&login), status(&next)), (400, 400), "nobody is pinned any more");
 }
 
 #[test]
