@@ -169,7 +169,7 @@ impl<'s> Facts<'s> {
 
     /// From which second on tokens that rest on them count.
     fn tokens_from(&self) -> SystemTime {
-        let Self { agent, tool, grant } = self;
+        let Self { agent, tool, grant, revocation: _ } = self;
         let times = [
             agent.map(|agent| agent.tokens_from()),
             tool.map(|tool| tool.tokens_from()),
