@@ -26,6 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             "IssueTokenRequest",
             "RevokeTokenRequest",
             "IssueTokenResponse",
+            "ExchangeTokenRequest",
+            "ExchangeTokenResponse",
         ])
         .compile_fds(descriptors)?;
     Ok(())

@@ -22,8 +22,11 @@ use crate::{
         foreign::{self, DOCUMENT_BYTES_MAX},
     },
     oauth::{
-        access::{self, Draft as TokenDraft},
+        Scope, Thumbprint,
+        access::{self, Draft as TokenDraft, DraftError},
         dpop::{PROOF_BYTES_MAX, TOKEN_ID_BYTES, Unproved},
+        exchange::{Believed, Expected, Parent, TokenType},
+        issuer::{self, Issuer, IssuerName, Issuers},
         target::{Base, Route, Target, URL_BYTES_MAX},
     },
     pb,
@@ -241,6 +244,49 @@ pub fn access(bytes: &[u8]) -> bool {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let judged = unverified.verify("https://example.org/oauth", &keys);
     judged.is_ok_and(|claims| claims.check("https://api.example.org", now).is_ok())
+}
+
+/// A token that is to be exchanged: one of ours as in [`access`], or one of a user whose issuer, `https://login.test`, has
+/// the same key under the `kid` `fuzz`. What is read can be written as the subject of a token. Answers whether it is good.
+#[must_use]
+pub fn subject(bytes: &[u8]) -> bool {
+    let Ok(token) = str::from_utf8(bytes) else { return false };
+    let key = Jwk::parse(RFC_7515_A_3).expect("a good key");
+    let set = String::from_utf8_lossy(RFC_7515_A_3).replacen('{', r#"{"kid":"fuzz","#, 1);
+    let name = IssuerName::parse("https://login.test").expect("a good name");
+    let (issuer, _) = Issuer::read(name, format!(r#"{{"keys":[{set}]}}"#).as_bytes()).expect("one key");
+    let trust_domain = TrustDomain::parse("example.org").expect("a good name");
+    let keys = access::Keys::new(trust_domain.clone(), [("dfly-fuzz".to_owned(), key)]).expect("one key");
+    let believed = Believed { keys: &keys, issuers: &Issuers::new([issuer]).expect("one issuer") };
+    let holder = Thumbprint::parse("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I").expect("a good name");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let expected = Expected { issuer: "https://example.org/oauth", trust_domain: &trust_domain, holder, now };
+    let read = Parent::read(token, TokenType::Jwt, &believed, &expected);
+    let Ok(parent) = read else { return false };
+    check_compact(token);
+    assert!(token.len() <= issuer::TOKEN_BYTES_MAX && parent.expires_at() > now);
+    let (agent, scopes) = (Id::parse("spiffe://example.org/crew").expect("a good name"), [Scope::parse("a"); 1]);
+    let subject = parent.subject(&agent);
+    assert!(subject.agent().is_in(&trust_domain) || parent.own().is_some());
+    let draft = TokenDraft {
+        issuer: "https://example.org/oauth",
+        subject: &subject,
+        audience: "https://api.example.org",
+        client: "crew",
+        scopes: &scopes.into_iter().collect::<Result<_, _>>().expect("a good scope"),
+        key: holder,
+        session: parent.session(),
+        token_id: access::TokenId([0; 16]),
+        expires_at: now + Duration::from_secs(60),
+    };
+    match access::issue(&draft, &Unsigned, now) {
+        Ok(again) => {
+            let again = access::Unverified::parse(&again).expect("what is written can be read");
+            assert_eq!(again.unverified_claims().subject, subject);
+        }
+        Err(error) => assert!(matches!(error, DraftError::TooLong(_)), "{error}"),
+    }
+    true
 }
 
 /// Who signs nothing.
@@ -573,6 +619,11 @@ mod tests {
     #[test]
     fn the_corpus_of_access_tokens_runs() {
         run("access", super::access);
+    }
+
+    #[test]
+    fn the_corpus_of_subject_tokens_runs() {
+        run("subject", super::subject);
     }
 
     #[test]

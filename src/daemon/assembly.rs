@@ -268,6 +268,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         workload: workload_gate,
         authz: authz_gate,
         admin: admin_gate,
+        user_issuers: access.user_issuers,
         telemetry: telemetry.clone(),
         descriptors,
     };

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use super::{
     bound::record,
     config::{Config, Effect, Problems, differences},
+    pinned::{self, Pinned},
     settings,
     telemetry::Telemetry,
 };
-use crate::{api::limits::Gate, audit};
+use crate::{api::limits::Gate, audit, oauth::issuer::Issuers, sys::chain};
 
 /// What of a running daemon can be changed.
 pub(super) struct Adjustable {
     pub(super) workload: Arc<Gate>,
     pub(super) authz: Arc<Gate>,
     pub(super) admin: Arc<Gate>,
+    pub(super) user_issuers: Pinned,
     pub(super) telemetry: Option<Telemetry>,
     /// The limit that it was started with.
     pub(super) descriptors: u64,
@@ -34,12 +36,20 @@ impl Adjustable {
                 return record(log, "config_refused", format!("{} problems", problems.count()));
             }
         };
+        // Their files may say something else where the configuration says the same.
+        let user_issuers = match pinned::read(&new.token.user_issuers) {
+            Ok(user_issuers) => user_issuers,
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "the configuration was read again: nothing is changed");
+                return record(log, "config_refused", "the keys of an issuer".to_owned());
+            }
+        };
         let named = |wanted| {
             let all = differences(running, &new).into_iter().filter(|(_, effect)| *effect == wanted);
             all.map(|(name, _)| name).collect::<Vec<_>>().join(" ")
         };
         let (now, restart) = (named(Effect::Now), named(Effect::Restart));
-        self.change(running, &new);
+        self.change(running, &new, user_issuers);
         tracing::info!(changed = now, "the configuration was read again");
         if !restart.is_empty() {
             tracing::warn!(settings = restart, "other values of these settings need a restart; the old ones stay");
@@ -48,7 +58,7 @@ impl Adjustable {
     }
 
     /// Each part is told; what it goes by is kept in `running`, so that the next reading is compared with that.
-    fn change(&self, running: &mut Config, new: &Config) {
+    fn change(&self, running: &mut Config, new: &Config, user_issuers: Issuers) {
         // Only where the file says otherwise than before: somebody may have set it for now by `dayfly log`.
         if let Some(telemetry) = self.telemetry.as_ref().filter(|_| running.log.level != new.log.level) {
             telemetry.set_level(new.log.level);
@@ -72,6 +82,7 @@ impl Adjustable {
         self.workload.change_limits(gates.workload);
         self.authz.change_limits(gates.authz);
         self.admin.change_limits(gates.admin);
-        // User issuers belong here: tell the endpoint, and take them over into `running`.
+        self.user_issuers.set(user_issuers);
+        running.token.user_issuers.clone_from(&new.token.user_issuers);
     }
 }

@@ -11,14 +11,20 @@ use std::{
 use super::{Error, Issuer, ROUNDS_MAX, credential::Credentials, rates::Taken};
 use crate::{
     attest::{self, Attested, Caller},
-    audit::AccessIssued,
+    audit::{AccessIssued, Delegation},
     authority::{self, AccessToken, AuthorityId},
-    oauth::{SCOPES_MAX, Thumbprint, freshness},
+    oauth::{
+        SCOPES_MAX, Thumbprint,
+        access::{Claims, Subject},
+        exchange::Parent,
+        freshness,
+        verify::Revocation,
+    },
     policy::{
         self,
-        access::{Judgement, Permit, Rate, Reason, Request, judge},
+        access::{Exchanged, Judgement, Permit, Rate, Reason, Request, judge},
     },
-    registry::{Agent, Catalog, Given, Grant, Granted, Label, RevokedId, Scope, Snapshot, Tool},
+    registry::{Agent, Given, Grant, Granted, Label, RevokedId, Scope, Snapshot, Tool},
     spiffe::Id,
 };
 
@@ -44,6 +50,8 @@ pub(crate) struct AccessAsked {
     /// None is all that is granted.
     scopes: Vec<Scope>,
     ttl: Option<Duration>,
+    /// From which token it is to be made, if from any.
+    parent: Option<Parent>,
 }
 
 /// What is wrong with the form of a request.
@@ -72,6 +80,9 @@ pub(crate) enum Ungranted {
     /// Of what is asked for nothing is granted.
     #[error("none of the scopes that are asked for is granted")]
     Scope,
+    /// The token that it presents for another is not good, or not its own to present.
+    #[error("the subject token is refused")]
+    Subject,
     /// With these scopes the token would be longer than one may be.
     #[error("the token would have {bytes} bytes, which are too many")]
     TooLong { bytes: usize },
@@ -122,7 +133,13 @@ impl AccessAsked {
             audience: (*audience).to_owned(),
             scopes: scopes.map_err(|error| Malformed::Scope(error.to_string()))?,
             ttl: (ttl_seconds > 0).then(|| Duration::from_secs(ttl_seconds)),
+            parent: None,
         })
+    }
+
+    /// The same, in exchange for this token (RFC 8693).
+    pub(crate) fn for_token(self, parent: Parent) -> Self {
+        Self { parent: Some(parent), ..self }
     }
 }
 
@@ -132,18 +149,27 @@ struct Facts<'s> {
     agent: Option<&'s Arc<Agent>>,
     tool: Option<&'s Arc<Tool>>,
     grant: Option<&'s Arc<Grant>>,
+    /// Of the token that is exchanged, where that is one of ours.
+    revocation: Option<Revocation>,
 }
 
 impl<'s> Facts<'s> {
-    fn of(catalog: &'s Catalog, agent: &str, asked: &AccessAsked) -> Self {
+    fn of(snapshot: &'s Snapshot, agent: &str, asked: &AccessAsked) -> Self {
+        let catalog = snapshot.catalog();
         let tool = catalog.tool_of(&asked.audience);
         let grant = tool.and_then(|tool| catalog.grant(agent, tool.spec.name.as_str()));
-        Self { agent: catalog.agent(agent), tool, grant }
+        let own = asked.parent.as_ref().and_then(Parent::own);
+        Self {
+            agent: catalog.agent(agent),
+            tool,
+            grant,
+            revocation: own.and_then(|claims| snapshot.revocation(claims)),
+        }
     }
 
     /// From which second on tokens that rest on them count.
     fn tokens_from(&self) -> SystemTime {
-        let Self { agent, tool, grant } = self;
+        let Self { agent, tool, grant, revocation: _ } = self;
         let times = [
             agent.map(|agent| agent.tokens_from()),
             tool.map(|tool| tool.tokens_from()),
@@ -201,7 +227,7 @@ impl Issuer {
                     return Err(self.refuse_access(caller, &attested, asked, &granted, reasons));
                 }
             };
-            self.wait_for_good_tokens(caller, &attested, &Facts::of(snapshot.catalog(), agent.as_str(), asked)).await?;
+            self.wait_for_good_tokens(caller, &attested, &Facts::of(&snapshot, agent.as_str(), asked)).await?;
             if let Some(accept) = accept.take() {
                 accept().map_err(|refused| {
                     self.refused(caller, &attested, WHAT, [refused.code()], None);
@@ -229,6 +255,11 @@ impl Issuer {
     pub(crate) fn proof_refused(&self, caller: &Caller, code: &'static str) {
         self.counters().refused(code);
         self.record_refusal(caller, None, WHAT, &[code], None).ok();
+    }
+
+    /// A token came to be exchanged that is not taken, whoever presents it.
+    pub(crate) fn subject_refused(&self, caller: &Caller, code: &'static str) {
+        self.proof_refused(caller, code);
     }
 
     /// The agents that a caller is, in the order of its entries, each with the tools that it may use.
@@ -266,7 +297,7 @@ impl Issuer {
         asked: &AccessAsked,
     ) -> Result<Judged<'s>, Vec<Reason>> {
         let (entry, agent) = find(given, asked)?;
-        let Facts { agent: Some(known), tool, grant } = Facts::of(snapshot.catalog(), agent.as_str(), asked) else {
+        let Facts { agent: Some(known), tool, grant, revocation } = Facts::of(snapshot, agent.as_str(), asked) else {
             return Err(vec![Reason::NoAgent]);
         };
         let now = self.clock().now();
@@ -280,6 +311,7 @@ impl Issuer {
             scopes: &asked.scopes,
             ttl: asked.ttl,
             rate,
+            parent: asked.parent.as_ref().map(|token| Exchanged { token, revocation }),
         };
         let judgement = judge(&request, self.trust_domain(), now);
         Ok(Judged { entry, agent, judgement, taken: taken.ok().flatten() })
@@ -288,7 +320,7 @@ impl Issuer {
     /// Whether the registry as it is now says the same of the agent and what it asked for.
     pub(super) fn grants_still(&self, agent: &Label, then: &Arc<Snapshot>, asked: &AccessAsked) -> bool {
         let now = self.registry().borrow().clone();
-        let facts = |snapshot| Facts::of(Snapshot::catalog(snapshot), agent.as_str(), asked);
+        let facts = |snapshot| Facts::of(snapshot, agent.as_str(), asked);
         Arc::ptr_eq(&now, then) || facts(&now) == facts(then)
     }
 
@@ -372,15 +404,27 @@ fn find<'s>(given: &'s [Given], asked: &AccessAsked) -> Result<(&'s Given, &'s L
     if of_agents.peek().is_none() {
         return Err(vec![Reason::NoAgent]);
     }
-    let found = match &asked.client_id {
-        Some(name) => of_agents.find(|(_, agent)| agent.as_str() == name),
-        None => of_agents.next(),
+    // A token of ours is exchanged by whom it was given to, if the caller is that.
+    let own = asked.parent.as_ref().and_then(Parent::own);
+    let is_holder = |entry: &Given, agent: &Label, own: &Claims| {
+        agent.as_str() == own.client && entry.spiffe_id() == own.subject.agent()
+    };
+    let found = match (&asked.client_id, own) {
+        (Some(name), None) => of_agents.find(|(_, agent)| agent.as_str() == name),
+        (None, None) => of_agents.next(),
+        (name, Some(own)) => {
+            let all = of_agents.filter(|(_, agent)| name.as_ref().is_none_or(|name| agent.as_str() == name));
+            let all: Vec<_> = all.collect();
+            let holder = all.iter().find(|(entry, agent)| is_holder(entry, agent, own));
+            holder.or(all.first()).copied()
+        }
     };
     found.ok_or_else(|| vec![Reason::NotItsAgent])
 }
 
 impl Ungranted {
-    /// The answer that goes with the most telling of these reasons: who asks, for what, what there, how often.
+    /// The answer that goes with the most telling of these reasons: who asks, by what token, for what, what there, how
+    /// often.
     fn of(reasons: &[Reason]) -> Self {
         let answers = reasons.iter().map(|reason| match reason {
             Reason::NoAgent
@@ -389,11 +433,27 @@ impl Ungranted {
             | Reason::ForeignTrustDomain { .. }
             | Reason::NoLifetime { .. } => (0, Self::NoAgent),
             Reason::AgentSuspended(_) | Reason::AgentRetired(_) => (1, Self::Inactive),
-            Reason::UnknownTool | Reason::NoGrant { .. } => (2, Self::Target),
-            Reason::ScopeNotGranted { .. } => (3, Self::Scope),
-            Reason::RateReached { again_in, .. } => (4, Self::Rate { again_in: *again_in }),
+            Reason::SubjectExpired { .. }
+            | Reason::SubjectRevoked(_)
+            | Reason::SubjectMayAct
+            | Reason::SubjectOtherAgent => (2, Self::Subject),
+            Reason::UnknownTool | Reason::NoGrant { .. } | Reason::SubjectOtherAudience => (3, Self::Target),
+            Reason::ScopeNotGranted { .. } | Reason::SubjectScope => (4, Self::Scope),
+            Reason::RateReached { again_in, .. } => (5, Self::Rate { again_in: *again_in }),
         });
         answers.min_by_key(|(rank, _)| *rank).map_or(Self::NoAgent, |(_, answer)| answer)
+    }
+}
+
+/// Who acts for a user, where there is one.
+fn delegation(subject: &Subject) -> Option<Delegation> {
+    match subject {
+        Subject::Agent(_) => None,
+        Subject::User { name, issuer, agent, earlier } => Some(Delegation {
+            subject: name.clone(),
+            subject_issuer: issuer.clone(),
+            actors: std::iter::once(agent.to_string()).chain(earlier.iter().map(|actor| actor.name.clone())).collect(),
+        }),
     }
 }
 
@@ -425,6 +485,8 @@ impl Credentials for AccessToken {
             scopes: self.scopes.iter().map(Scope::to_string).collect(),
             jkt: self.holder.to_string(),
             lifetime_seconds: self.lifetime().as_secs(),
+            delegation: delegation(&self.subject),
+            parent_jti: self.parent.clone(),
         })
     }
 }

@@ -1,5 +1,7 @@
 //! The HTTP doors of access tokens: what is said wrong there, and what was captured.
 
+mod exchange;
+
 use std::{
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,

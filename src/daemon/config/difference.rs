@@ -61,6 +61,7 @@ const KEYS: &[Key] = keys! {
     Restart "token.nonce" token.nonce;
     Restart "token.proof_age_max" token.proof_age_max;
     Restart "token.proof_ahead_max" token.proof_ahead_max;
+    Now "token.user_issuer" token.user_issuers;
     Restart "authz.replay_entries_max" authz.replay_entries_max;
     Restart "authz.replay_entries_per_key_max" authz.replay_entries_per_key_max;
     Restart "authz.replay_nonce" authz.replay_nonce;

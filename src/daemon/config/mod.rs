@@ -16,8 +16,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 pub(crate) use difference::{Effect, differences};
 pub use problems::Problems;
 pub use read::Overrides;
+pub(in crate::daemon) use read::read_bounded;
 
-use crate::{daemon::Paths, spiffe::TrustDomain, sys::kernel::Feature};
+use crate::{daemon::Paths, oauth::issuer::IssuerName, spiffe::TrustDomain, sys::kernel::Feature};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +124,17 @@ pub struct Token {
     pub proof_age_max: Duration,
     /// How far in our future a proof may be, at most a minute.
     pub proof_ahead_max: Duration,
+    /// Whose users an agent may act for; each of a name of its own, none of them us.
+    pub user_issuers: Vec<PinnedIssuer>,
+}
+
+/// An issuer whose tokens are believed, and where its keys stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinnedIssuer {
+    /// The `iss` of its tokens.
+    pub name: IssuerName,
+    /// A file with its JWK Set; an absolute path. It is read at the start.
+    pub jwks: PathBuf,
 }
 
 /// The verification of access tokens for proxies and services.
@@ -326,6 +338,7 @@ impl Config {
             nonce: Nonce::Off,
             proof_age_max: Duration::from_secs(60),
             proof_ahead_max: Duration::from_secs(5),
+            user_issuers: Vec::new(),
         };
         Self {
             trust_domain,

@@ -1,5 +1,7 @@
 //! Access tokens for this process, which is an agent as far as its entries say so.
 
+mod exchange;
+
 use super::{changes::owned, *};
 use crate::{
     authority::{self, AccessToken},
