@@ -14,6 +14,7 @@ pub mod access;
 pub mod challenge;
 pub mod dpop;
 pub mod freshness;
+pub mod metadata;
 pub mod nonce;
 pub mod replay;
 pub mod target;

@@ -14,13 +14,13 @@ use super::{
 };
 
 const AUDIENCE: &str = "https://tickets.example.org";
-const URL: &str = "https://tickets.example.org/api/items/7";
+pub(super) const URL: &str = "https://tickets.example.org/api/items/7";
 const TOKEN: &str = "https://example.org/oauth/token";
 const FORM: &str = "grant_type=client_credentials&resource=https%3A%2F%2Ftickets.example.org";
 const FORM_HEAD: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 /// A daemon that knows an agent, which we are, and what it may read.
-fn agent() -> Daemon {
+pub(super) fn agent() -> Daemon {
     let daemon = Daemon::start("");
     daemon.cli(&["agent", "add", "reporter", "--owner", "ada@example.org"]);
     let scopes = ["--scope", "read=read", "--scope", "write=write"];
@@ -32,14 +32,14 @@ fn agent() -> Daemon {
     daemon
 }
 
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     head: String,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         let is_it = |line: &&str| line.split_once(':').is_some_and(|(own, _)| own.eq_ignore_ascii_case(name));
         Some(self.head.lines().find(is_it)?.split_once(':')?.1.trim())
     }
@@ -86,13 +86,13 @@ fn post(daemon: &Daemon, headers: &str, body: &str) -> Answer {
     send(daemon, "http.sock", request.as_bytes())
 }
 
-fn verify(daemon: &Daemon, method: &str, url: &str, headers: &str) -> Answer {
+pub(super) fn verify(daemon: &Daemon, method: &str, url: &str, headers: &str) -> Answer {
     let original = format!("X-Original-Method: {method}\r\nX-Original-URL: {url}\r\n");
     let request = format!("GET /verify HTTP/1.1\r\nHost: dayfly\r\n{original}{headers}\r\n");
     send(daemon, "authz.sock", request.as_bytes())
 }
 
-fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     #[expect(clippy::disallowed_methods, reason = "the daemon's own clock is the system's")]
     SystemTime::now()
 }
@@ -105,7 +105,7 @@ fn proof(daemon: &Daemon, prover: &Prover) -> String {
     prover.prove("POST", TOKEN, None, answer.header("dpop-nonce"), now()).unwrap()
 }
 
-fn token(daemon: &Daemon, prover: &Prover) -> String {
+pub(super) fn token(daemon: &Daemon, prover: &Prover) -> String {
     let answer = post(daemon, &format!("{FORM_HEAD}DPoP: {}\r\n", proof(daemon, prover)), FORM);
     let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!((answer.status, body["token_type"].as_str(), body["scope"].as_str()), (200, Some("DPoP"), Some("read")));
@@ -114,13 +114,13 @@ fn token(daemon: &Daemon, prover: &Prover) -> String {
 }
 
 /// The headers of a call.
-fn signed(prover: &Prover, token: &str, method: &str, url: &str, nonce: Option<&str>) -> String {
+pub(super) fn signed(prover: &Prover, token: &str, method: &str, url: &str, nonce: Option<&str>) -> String {
     let proof = prover.prove(method, url, Some(TokenHash::of(token)), nonce, now()).unwrap();
     format!("Authorization: DPoP {token}\r\nDPoP: {proof}\r\n")
 }
 
 /// The nonce that the door asks for.
-fn nonce(daemon: &Daemon, prover: &Prover, token: &str) -> String {
+pub(super) fn nonce(daemon: &Daemon, prover: &Prover, token: &str) -> String {
     let asked = verify(daemon, "GET", URL, &signed(prover, token, "GET", URL, None));
     assert_eq!(asked.status, 401);
     assert!(asked.header("www-authenticate").unwrap().contains("use_dpop_nonce"), "{}", asked.head);
