@@ -64,7 +64,7 @@ fn a_tool_behind_envoy_is_called_by_its_agent_alone() {
     let _server = stage.start(0, &format!("exec {}", recipe.lines("as envoy").concat()), Signal::SIGTERM);
 
     let lines = registered.lines("as reporter");
-    stage.run(CLIENT, &lines[..1]);
+    stage.run(CLIENT, lines.get(..1).unwrap());
     {
         // The README's call, with nothing but the nonce.
         let call = Call { stage: &stage, line: lines.get(1).unwrap().clone() };
@@ -208,6 +208,7 @@ fn refuses_the_rest(client: &Client<'_>, spoken: &str) {
     let line = |headers: &str, at: usize| format!("{}\n", headers.lines().nth(at).unwrap());
     let (bare, proof) = (line(&other, 0), line(&other, 1));
     let token = bare.trim().strip_prefix("Authorization: DPoP ").unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the daemon's own clock is the system's")]
     let now = SystemTime::now();
     let thief = Prover::generate().unwrap();
     let forged = thief.prove("GET", ITEM, Some(TokenHash::of(token)), Some(&client.nonce), now).unwrap();
