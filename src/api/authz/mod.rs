@@ -8,6 +8,9 @@ mod refused;
 mod request;
 mod view;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) use self::envoy::sent as sent_by_envoy;
+
 use std::sync::Arc;
 
 use serde_json::json;
