@@ -73,22 +73,27 @@ fn answer_ping(client: &mut Client) -> [u8; 17] {
     frame
 }
 
+/// Puts a challenge that the client answers.
+async fn ask_for_image(mut client: Client, stream: &Stream, line: &Line) -> (Option<Answer>, Client) {
+    let answering = tokio::task::spawn_blocking(move || {
+        answer_ping(&mut client);
+        client
+    });
+    let answer = tokio::select! {
+        answer = line.challenge(Question::Image) => answer,
+        () = drive(stream) => None,
+    };
+    (answer, answering.await.unwrap())
+}
+
 #[tokio::test]
 async fn the_running_image_answers_for_itself() {
     for kernel in [kernel(), Kernel::probe(&Feature::ALL).unwrap()] {
         let Pair { mut client, mut stream, line, _dir } = pair(kernel).await;
         client.write_all(PREFACE).unwrap();
         write(&mut stream, SETTINGS).await;
-        let answering = tokio::task::spawn_blocking(move || {
-            answer_ping(&mut client);
-            client
-        });
-        let answer = tokio::select! {
-            answer = line.challenge(Question::Image) => answer,
-            () = drive(&stream) => None,
-        };
+        let (answer, _client) = ask_for_image(client, &stream, &line).await;
         assert!(matches!(answer, Some(Ok(Some(_)))), "{answer:?}");
-        answering.await.unwrap();
     }
 }
 
@@ -200,16 +205,8 @@ async fn what_begins_as_http2_is_challenged_as_that() {
         client.write_all(&PREFACE[split..]).unwrap();
         assert_eq!(told.await, Some(Speech::Http2), "{split}");
         write(&mut stream, SETTINGS).await;
-        let answering = tokio::task::spawn_blocking(move || {
-            answer_ping(&mut client);
-            client
-        });
-        let answer = tokio::select! {
-            answer = line.challenge(Question::Image) => answer,
-            () = drive(&stream) => None,
-        };
+        let (answer, _client) = ask_for_image(client, &stream, &line).await;
         assert!(matches!(answer, Some(Ok(Some(_)))), "{split}: {answer:?}");
-        let _client = answering.await.unwrap();
         let mut storage = [0; 256];
         let mut buf = hyper::rt::ReadBuf::new(&mut storage);
         while buf.filled().len() < PREFACE.len() {
