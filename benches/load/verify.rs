@@ -206,7 +206,8 @@ impl Registry for Known {
     }
 
     fn resource(&self, _: &Target, _: &str, _: Option<&str>) -> Option<Resource<'_>> {
-        Some(Resource { tool: "tickets", audience: AUDIENCE, scope: Some("read"), takes_encoded_slash: false })
+        let (takes_encoded_slash, tells_metadata) = (false, true);
+        Some(Resource { tool: "tickets", audience: AUDIENCE, scope: Some("read"), takes_encoded_slash, tells_metadata })
     }
 
     fn agent(&self, _: &str) -> AgentState {

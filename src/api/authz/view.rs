@@ -53,6 +53,7 @@ impl Registry for View<'_> {
             audience: &tool.spec.audience,
             scope: tool.spec.scope_of(method, path).map(Scope::as_str),
             takes_encoded_slash: tool.spec.encoded_slash,
+            tells_metadata: true,
         })
     }
 

@@ -54,7 +54,7 @@ impl Registry for Known {
         let path = Base::parse(AUDIENCE).unwrap().relative(target)?.to_owned();
         let scope = find(self.routes.iter().map(|(route, scope)| (route, scope.as_str())), method, &path);
         let takes_encoded_slash = self.takes_encoded_slash;
-        Some(Resource { tool: "items", audience: AUDIENCE, scope, takes_encoded_slash })
+        Some(Resource { tool: "items", audience: AUDIENCE, scope, takes_encoded_slash, tells_metadata: true })
     }
 
     fn agent(&self, name: &str) -> AgentState {

@@ -80,6 +80,8 @@ pub struct Resource<'a> {
     pub scope: Option<&'a str>,
     /// Whether its URLs may have a slash within a segment.
     pub takes_encoded_slash: bool,
+    /// Whether its metadata can be had where [`metadata::url`] says, so that challenges name it.
+    pub tells_metadata: bool,
 }
 
 /// What has become of an agent.
@@ -198,7 +200,8 @@ impl Verifier {
     ) -> Result<Verified, Refusal> {
         let resource = registry.resource(request.target, request.method, request.tool);
         self.judge(request, resource, registry, now).map_err(|reason| {
-            let metadata = resource.and_then(|resource| metadata::url(resource.audience, request.target));
+            let metadata = resource.filter(|resource| resource.tells_metadata);
+            let metadata = metadata.and_then(|resource| metadata::url(resource.audience, request.target));
             let challenge = reason.challenge(|| self.freshness.nonce(now)).with_metadata(metadata);
             Refusal { reason, challenge }
         })
