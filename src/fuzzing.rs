@@ -15,7 +15,7 @@ use prost::Message as _;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
-    api::{List, amendment, entry_id, new_draft, order},
+    api::{List, amendment, authz::sent_by_envoy, entry_id, new_draft, order},
     daemon::replace::Message,
     issuance::{
         AUDIENCE_BYTES_MAX, Audiences, Question, Wanted,
@@ -210,6 +210,27 @@ pub fn proof(bytes: &[u8]) -> bool {
         assert_eq!(proof.thumbprint(), key);
         assert!(TOKEN_ID_BYTES.contains(&proof.token_id().len()));
     }
+    true
+}
+
+/// What Envoy asks about a request: no part of its URL is read as a part of another, and no line of a header is lost.
+/// Answers whether it is a request.
+#[must_use]
+pub fn check(bytes: &[u8]) -> bool {
+    let Ok(asked) = pb::envoy::service::auth::v3::CheckRequest::decode(bytes) else { return false };
+    let attributes = asked.attributes.unwrap_or_default();
+    let Ok(sent) = sent_by_envoy(&attributes) else { return false };
+    let Ok(target) = sent.target() else { return false };
+    let http = attributes.request.as_ref().and_then(|request| request.http.as_ref()).expect("it was read");
+    let alone = |url: String| Target::parse(&url).expect("a part of what was read");
+    assert_eq!(target.origin(), alone(format!("{}://{}", http.scheme, http.host)).origin(), "the host is the host");
+    assert_eq!(target.path(), alone(format!("https://a.example{}", http.path)).path(), "the path is the path");
+    let request = sent.request(&target);
+    let lines = http.header_map.iter().flat_map(|map| &map.headers).map(|line| line.key.as_str());
+    let names: Vec<_> = lines.chain(http.headers.keys().map(String::as_str)).collect();
+    let count = |wanted: &str| names.iter().filter(|name| name.eq_ignore_ascii_case(wanted)).count();
+    assert_eq!((request.authorization.len(), request.proofs.len()), (count("authorization"), count("dpop")));
+    assert!(request.method.bytes().all(|byte| byte.is_ascii_graphic()) && !request.method.is_empty());
     true
 }
 
@@ -614,6 +635,11 @@ mod tests {
     #[test]
     fn the_corpus_of_proofs_runs() {
         run("proof", super::proof);
+    }
+
+    #[test]
+    fn the_corpus_of_checks_runs() {
+        run("check", super::check);
     }
 
     #[test]

@@ -153,6 +153,11 @@ pub(crate) fn stopping() -> Status {
     Status::new(Code::Unavailable, "daemon is stopping; try again")
 }
 
+/// There is nothing to judge by, or another process takes this one's place.
+pub(crate) fn not_now() -> Status {
+    Status::new(Code::Unavailable, "the daemon cannot judge requests now; try again")
+}
+
 /// Something does not work here. The caller hears of which class it is, and a number to name it by; the cause was
 /// logged where it was met, and is logged once more beside that number for whoever looks for it.
 fn fault(class: &str, cause: &dyn std::error::Error) -> Status {

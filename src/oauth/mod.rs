@@ -16,6 +16,7 @@ pub mod dpop;
 pub mod exchange;
 pub mod freshness;
 pub mod issuer;
+pub mod metadata;
 pub mod nonce;
 pub mod replay;
 pub mod target;

@@ -188,7 +188,13 @@ fn what_is_asked_wrong_has_its_code_and_burns_nothing() {
         assert_eq!((answer.status, answer.error().as_str()), (status, code), "{headers}{body}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
     }
-    assert_eq!(get(&daemon, "/oauth/token").status, 405);
+    for (path, allow) in [("/oauth/token", "POST"), ("/oauth/jwks", "GET, HEAD")] {
+        let method = if allow == "POST" { "GET" } else { "PUT" };
+        let answer = send(&daemon, "http.sock", format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)));
+        assert_eq!((answer.error().as_str(), answer.header("cache-control")), ("invalid_request", Some("no-store")));
+        assert!(answer.body.contains("error_description"), "{}", answer.body);
+    }
     assert_eq!(post(&daemon, &good, FORM).status, 200, "the proof is as good as new");
     let again = post(&daemon, &good, FORM);
     assert_eq!((again.status, again.error().as_str()), (400, "invalid_dpop_proof"));
@@ -208,13 +214,28 @@ fn what_is_no_request_is_refused_and_others_are_served() {
         ("http.sock", "GARBAGE\r\n\r\n".to_owned(), 400),
         ("authz.sock", "GET /verify HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
         ("authz.sock", "GET /other HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 404),
+        ("authz.sock", "GET /verify HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), 400),
+        (
+            "authz.sock",
+            format!("POST /verify HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n{}", "y".repeat(70_000)),
+            413,
+        ),
+        ("authz.sock", "POST /metadata HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 405),
+        ("authz.sock", "GET /metadata HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
     ] {
         let answer = send(&daemon, socket, request.as_bytes());
         assert_eq!(answer.status, status, "{request:.80}: {}", answer.head);
+        // What is no request at all is hyper's to refuse.
+        let is_ours = answer.header("cache-control") == Some("no-store");
+        assert_eq!(is_ours, status != 431 && !request.starts_with("GARBAGE"), "{request:.80}: {}", answer.head);
+        let is_told = (answer.header("x-dayfly-agent"), answer.header("x-dayfly-scopes")) == (Some(""), Some(""));
+        assert_eq!(is_told, socket == "authz.sock" && is_ours, "{request:.80}: {}", answer.head);
     }
     for body in [64 << 10, (64 << 10) + 1, 1 << 20] {
         let answer = post(&daemon, FORM_HEAD, &"a".repeat(body));
         assert_eq!(answer.status, if body > 64 << 10 { 413 } else { 400 }, "{body}");
+        assert_eq!(answer.error(), "invalid_request");
+        assert!(answer.body.contains("error_description"), "{}", answer.body);
     }
     for url in [
         "/api/items/7",
@@ -310,6 +331,50 @@ fn selectors_of_the_image_give_nothing_over_http() {
     // By gRPC it can.
     daemon.entry("spiffe://example.org/cli", &[&own_uid(), &format!("unix:path:{DAYFLY}")], &["--agent", "reporter"]);
     assert!(daemon.cli(&["token", "get", "--tool", "tickets"]).starts_with("eyJ0eXAiOiJhdCtqd3Qi"));
+}
+
+/// RFC 9728: what a tool needs, where its challenges say.
+#[test]
+fn a_tool_says_what_it_needs() {
+    let daemon = agent();
+    let route = ["--scope", "read=read", "--route", "GET /=read"];
+    let tool = |name: &str, audience: &str, url: &str| {
+        daemon.cli(&[&["tool", "add", name, "--audience", audience, "--url", url][..], &route].concat());
+    };
+    tool("mcp", "https://mcp.example.org/mcp", "https://mcp.example.org/mcp");
+    tool("slash", "https://slash.example.org/", "https://slash.example.org/v1");
+    tool("elsewhere", "https://elsewhere.example.org", "https://here.example.org");
+    let ask = |url: &str| {
+        let request = format!("GET /metadata HTTP/1.1\r\nHost: a\r\nX-Original-URL: {url}\r\n\r\n");
+        send(&daemon, "authz.sock", request.as_bytes())
+    };
+    for (at, audience) in [
+        ("https://tickets.example.org/api/items/7", Some("https://tickets.example.org")),
+        ("https://mcp.example.org/mcp", Some("https://mcp.example.org/mcp")),
+        ("https://slash.example.org/v1", Some("https://slash.example.org/")),
+        ("https://here.example.org/", None),
+    ] {
+        let challenge = verify(&daemon, "GET", at, "").header("www-authenticate").unwrap().to_owned();
+        let url = challenge.split_once("resource_metadata=\"").map(|(_, rest)| rest.trim_end_matches('"').to_owned());
+        assert_eq!(url.is_some(), audience.is_some(), "{challenge}");
+        let Some(url) = url else { continue };
+        let answer = ask(&url);
+        let said: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((answer.status, said["resource"].as_str()), (200, audience), "{url}");
+        assert_eq!(said["authorization_servers"], serde_json::json!(["https://example.org/oauth"]));
+        assert!(said["scopes_supported"].as_array().unwrap().contains(&"read".into()));
+        assert_eq!(said["bearer_methods_supported"], serde_json::json!([]));
+        assert_eq!(said["dpop_bound_access_tokens_required"], true);
+        assert_eq!(said["dpop_signing_alg_values_supported"][0], "ES256");
+    }
+    for (url, status) in [
+        ("https://nowhere.example.org/.well-known/oauth-protected-resource", 404),
+        ("https://tickets.example.org/.well-known/oauth-protected-resource/api", 404),
+        ("https://tickets.example.org/api/items/7", 404),
+        ("/.well-known/oauth-protected-resource", 400),
+    ] {
+        assert_eq!(ask(url).status, status, "{url}");
+    }
 }
 
 #[test]

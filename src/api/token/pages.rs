@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use super::{
@@ -15,13 +14,10 @@ use super::{
     form::Form,
 };
 use crate::{
-    api::pages::{Answer, Asked, Pages, words},
+    api::pages::{Answer, Asked, KEPT_SECONDS, Pages, document, only, words},
     issuance::AccessAsked,
     oauth::{dpop::ALGORITHMS, exchange::TokenType},
 };
-
-/// So long clients may keep keys and metadata, in seconds. A key is published long before it signs.
-const KEPT_SECONDS: &str = "max-age=3600";
 
 /// The grants (RFC 6749 §4.4, RFC 8693 §2.1).
 const CLIENT_CREDENTIALS: &str = "client_credentials";
@@ -68,7 +64,7 @@ impl Token {
 
     async fn token(&self, asked: Asked) -> Answer {
         if asked.method != Method::POST {
-            return only(words(StatusCode::METHOD_NOT_ALLOWED, "only POST\n"), "POST");
+            return only(self.refuse(StatusCode::METHOD_NOT_ALLOWED, "the token endpoint takes only POST"), "POST");
         }
         match self.issue(&asked).await {
             Ok(answer) => answer,
@@ -145,27 +141,23 @@ impl Pages for Token {
             } else {
                 return words(StatusCode::NOT_FOUND, "not found\n");
             };
+            // A key is published long before it signs.
             match asked.method {
                 Method::GET | Method::HEAD => document(StatusCode::OK, body, KEPT_SECONDS),
-                _ => only(words(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"), "GET, HEAD"),
+                _ => only(self.refuse(StatusCode::METHOD_NOT_ALLOWED, "this page takes only GET"), "GET, HEAD"),
             }
         })
     }
-}
 
-fn only(mut answer: Answer, methods: &'static str) -> Answer {
-    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-    answer
-}
-
-fn document(status: StatusCode, body: impl Into<Bytes>, kept: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    let headers: &mut HeaderMap = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
+    /// As the endpoint tells its errors (RFC 6749 §5.2), which has no code of its own for these.
+    fn refuse(&self, status: StatusCode, why: &str) -> Answer {
+        let code = match status {
+            StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
+            StatusCode::INTERNAL_SERVER_ERROR => "server_error",
+            _ => "invalid_request",
+        };
+        document(status, json!({ "error": code, "error_description": why }).to_string(), "no-store")
+    }
 }
 
 fn refused(refusal: Refusal) -> Answer {
