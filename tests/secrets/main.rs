@@ -6,6 +6,7 @@
 mod common;
 
 mod needles;
+mod scanner;
 
 use std::{
     fs,

@@ -4,7 +4,14 @@
 //! server and each of its clients is a user of its own, so this takes root. `tests/run` installs the servers and says
 //! where they are; one that is not there is not run. Another issuing authority comes meanwhile; in a full run it is one
 //! that is in the bundles itself.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -63,6 +63,43 @@ fn a_tool_behind_nginx_is_called_by_its_agent_alone() {
         with(&[("-H @-", "-H @- -H 'X-Dayfly-Agent: admin' -H 'X-Dayfly-Scopes: write'")]),
         "200 reporter: read\n"
     );
+    // What stands in a token is shown, and what makes it one is not.
+    let shown = stage.run(
+        CLIENT,
+        &["dayfly token get --tool tickets > reporter/token && dayfly token inspect reporter/token".to_owned()],
+    );
+    let token = fs::read_to_string(stage.path().join("reporter/token")).unwrap();
+    for word in ["access token of a Dayfly daemon", "reporter", "https://tickets.example.org", "read", "until"] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+    assert!(!shown.contains(token.trim().rsplit('.').next().unwrap()), "{shown}");
+    let shown = stage.run(CLIENT, &["dayfly token inspect --output json < reporter/token".to_owned()]);
+    let document: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&document["header"]["typ"], &document["claims"]["client_id"]), (&"at+jwt".into(), &"reporter".into()));
+    // All of it in one command.
+    let one = recipe.lines("as reporter, in one").concat();
+    let one = |more: &str| {
+        let line = format!("{one} --connect 127.0.0.1:{port} {more}");
+        let output = stage.shell(CLIENT, &line).output().unwrap();
+        (output.status.code(), words(&output))
+    };
+    assert_eq!(one(""), (Some(0), "reporter: read\n".to_owned()));
+    let (code, said) = one("--output json -H 'X-Dayfly-Agent: admin'");
+    let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &document["status"], &document["body"]), (Some(0), &200.into(), &"reporter: read\n".into()));
+    for (more, expected, word) in [
+        ("--scope write", 3, "not granted"),
+        ("--tool nothing", 5, "no grant"),
+        ("-H 'DPoP: x'", 2, "made by the command itself"),
+        ("-d @/nowhere", 5, "no file"),
+    ] {
+        let (code, said) = one(more);
+        assert!(code == Some(expected) && said.contains(word), "{more}: {code:?} {said}");
+    }
+    // Who is believed for one who is not: the system's certificates do not have that of this trust domain.
+    let line = format!("dayfly http GET https://tickets.example.org/api/items/7 --connect 127.0.0.1:{port}");
+    let output = stage.shell(CLIENT, &line).output().unwrap();
+    assert!(output.status.code() == Some(1) && words(&output).contains("certificate"), "{}", words(&output));
     // Another path than the proof is for, no route for the method or the path, a scope that was not granted.
     let (line, item) = (call.line.replace(with_nonce.0, &with_nonce.1), "https://tickets.example.org/api/items/7");
     let (header, curl) = line.split_once(" | ").unwrap();

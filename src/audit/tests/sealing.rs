@@ -166,3 +166,22 @@ async fn a_running_log_is_signed_a_while_after_a_record_and_never_when_nothing_h
     state.open().close();
     assert_eq!(kinds(&state.log())["checkpoint"], before + 2, "a start and a stop with nothing between");
 }
+
+#[test]
+fn a_checkpoint_that_calls_its_key_so_as_the_first_ones_did_is_believed() {
+    let state = State::written(20);
+    let text = fs::read_to_string(segment::path(&state.log(), 1)).unwrap();
+    let text = text.lines().rfind(|line| line.contains("\"kind\":\"checkpoint\"")).unwrap();
+    let (read, from, to) = (chain::read(text.as_bytes()).unwrap(), text.find("\"kind\""), text.rfind(",\"prev\""));
+    let body = text.get(from.unwrap()..to.unwrap()).unwrap();
+    let told = |body: &str| {
+        let mut line = Vec::new();
+        chain::seal(&mut line, &read.after, SystemTime::UNIX_EPOCH, body.as_bytes());
+        let line = chain::read(line.strip_suffix(b"\n").unwrap_or(&line)).unwrap();
+        seal::Seal::checkpoint(&line, 1, 0).map(|found| found.fingerprint())
+    };
+    let earlier = body.replace("\"public_key\":", "\"key\":");
+    assert_ne!(earlier, body);
+    assert_eq!(told(&earlier), Some(state.kept().unwrap().fingerprint()));
+    assert_eq!(told(&body.replace("\"public_key\":", "\"other\":")), None);
+}

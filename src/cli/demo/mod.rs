@@ -1,11 +1,14 @@
 //! `dayfly demo`: the whole story with real processes, in a throw-away folder.
 //!
 //! Two workloads prove who they are by what they run and as whom, take short-lived certificates, and talk over mutual
-//! TLS; a third process, which nobody registered, is refused. Every step is checked, and what does not hold fails.
+//! TLS; a third process, which nobody registered, is refused. An agent calls a tool with an access token, and a thief
+//! finds that in the tool's log for nothing. Every step is checked, and what does not hold fails.
 
 mod role;
 mod stage;
+mod theft;
 mod tls;
+mod tool;
 
 use std::{fmt, time::Instant};
 
@@ -59,7 +62,7 @@ pub(crate) async fn run(context: &Context, demo: Demo) -> Result<(), Failure> {
 
 async fn story(stage: &mut Stage, teller: &mut Teller<'_>) -> Result<(), Failure> {
     teller.step(format_args!(
-        "a throw-away folder, {}, with three programs: orders, ledger, stranger",
+        "a throw-away folder, {}, with five programs: orders, ledger, stranger, tickets, reporter",
         stage.dir().display()
     ))?;
     let mut admin = stage.start_daemon(TRUST_DOMAIN).await?;
@@ -94,6 +97,7 @@ async fn story(stage: &mut Stage, teller: &mut Teller<'_>) -> Result<(), Failure
     teller.step("orders and ledger talk over TLS 1.3, each sure who the other is")?;
 
     refusal(stage, &mut admin, teller).await?;
+    let _tickets = theft::chapter(stage, &mut admin, teller, uid.as_raw()).await?;
 
     let second = identity(stage, &mut orders, Part::Orders).await?;
     let Event::WentOn { lines } = after_renewals(stage, &mut orders).await? else {

@@ -1,4 +1,5 @@
-//! What the demo's processes do: `orders` and `ledger` take their identities and talk, `stranger` is refused.
+//! What the demo's processes do: `orders` and `ledger` take their identities and talk, `stranger` is refused, `tickets` is a
+//! tool. `reporter`, an agent, is the ordinary program.
 //!
 //! Each tells what happens in lines of JSON on stdout, and ends when its stdin does: so none outlives the demo.
 
@@ -28,15 +29,21 @@ use crate::{
     sys::Clock,
 };
 
-use super::tls::Party;
+use super::{tls::Party, tool};
 
 /// `demo-role`
 #[derive(Debug, Args)]
 pub(crate) struct Role {
     part: Part,
     /// The workload socket.
+    #[arg(long, required_unless_present = "authz")]
+    socket: Option<PathBuf>,
+    /// Where a tool has requests judged.
+    #[arg(long, requires = "log")]
+    authz: Option<PathBuf>,
+    /// The tool's log.
     #[arg(long)]
-    socket: PathBuf,
+    log: Option<PathBuf>,
     /// Whom to talk to.
     #[arg(long)]
     peer: Option<Id>,
@@ -54,6 +61,14 @@ pub(super) enum Part {
     Ledger,
     /// Is nobody.
     Stranger,
+    /// Is a tool.
+    Tickets,
+    /// Is an agent.
+    Reporter,
+}
+
+impl Part {
+    pub(super) const ALL: [Self; 5] = [Self::Orders, Self::Ledger, Self::Stranger, Self::Tickets, Self::Reporter];
 }
 
 /// What a process of the demo tells.
@@ -81,6 +96,8 @@ impl Part {
             Self::Orders => "orders",
             Self::Ledger => "ledger",
             Self::Stranger => "stranger",
+            Self::Tickets => "tickets",
+            Self::Reporter => "reporter",
         }
     }
 }
@@ -99,7 +116,11 @@ pub(crate) async fn play(role: Role) -> Result<(), Failure> {
 }
 
 async fn act(print: &Printer, role: Role) -> Result<(), Failure> {
-    let Role { part, socket, peer, port } = role;
+    let Role { part, socket, peer, port, authz, log } = role;
+    if let (Some(authz), Some(log)) = (authz, log) {
+        return tool::serve(print, &authz, &log).await;
+    }
+    let Some(socket) = socket else { return Err(Failure::new(crate::cli::exit::Exit::Usage, "no socket")) };
     let mut client = link::workload(&socket).await?;
     let mut stream = match client.fetch_x509svid(X509svidRequest {}).await {
         Ok(response) => response.into_inner(),

@@ -5,7 +5,7 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
     time::Duration,
 };
 
@@ -67,7 +67,7 @@ impl Stage {
     fn programs(&self) -> io::Result<()> {
         let own = own_program()?;
         fs::create_dir(self.dir.join("bin"))?;
-        for part in [Part::Orders, Part::Ledger, Part::Stranger] {
+        for part in Part::ALL {
             fs::copy(&own, self.program(part))?;
         }
         Ok(())
@@ -128,12 +128,13 @@ impl Stage {
     /// When it cannot be started.
     pub(super) fn start(&mut self, part: Part, more: &[&str]) -> Result<Actor, Failure> {
         let program = self.program(part);
-        let cannot = |error: io::Error| {
-            Failure::because(format_args!("{} could not be started", program.display()), &error)
-                .hint("TMPDIR may name a folder from which programs can be run")
-        };
+        let cannot = |error: io::Error| not_started(&program, &error);
         let mut command = Command::new(&program);
-        command.args(["demo-role", part.name(), "--socket"]).arg(Paths::below(&self.dir).workload_socket).args(more);
+        command.args(["demo-role", part.name()]);
+        if part != Part::Tickets {
+            command.arg("--socket").arg(Paths::below(&self.dir).workload_socket);
+        }
+        command.args(more);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = spawn(command).map_err(cannot)?;
         let stdout = child.stdout.take().ok_or_else(|| cannot(io::ErrorKind::BrokenPipe.into()))?;
@@ -141,6 +142,20 @@ impl Stage {
         let actor = Actor { part, pid: child.id().unwrap_or_default(), lines, _stdin: child.stdin.take() };
         self.cast.push(child);
         Ok(actor)
+    }
+
+    /// Runs a verb of the ordinary program as somebody, to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not end in time.
+    pub(super) async fn call(&self, part: Part, verb: &[&str]) -> Result<Output, Failure> {
+        let program = self.program(part);
+        let mut command = own_group(Command::new(&program));
+        command.args(verb).arg("--socket").arg(Paths::below(&self.dir).workload_socket).stdin(Stdio::null());
+        match tokio::time::timeout(EVENT_WAIT, command.output()).await {
+            Ok(output) => output.map_err(|error| not_started(&program, &error)),
+            Err(_) => Err(self.silent(&format!("{} did not end in time", part.name()))),
+        }
     }
 
     /// Ends every process and removes the folder.
@@ -185,11 +200,20 @@ impl Actor {
     }
 }
 
-fn spawn(mut command: Command) -> io::Result<Child> {
-    // A group of their own: a ^C at the terminal is for the demo, which ends them in order.
+fn spawn(command: Command) -> io::Result<Child> {
+    own_group(command).spawn()
+}
+
+/// A group of their own: a ^C at the terminal is for the demo, which ends them in order.
+fn own_group(mut command: Command) -> Command {
     command.process_group(0).kill_on_drop(true);
     command.env_remove("DAYFLY_HOME").env_remove("DAYFLY_ADMIN_SOCKET").env_remove(ENDPOINT_VARIABLE);
-    command.spawn()
+    command
+}
+
+fn not_started(program: &Path, error: &io::Error) -> Failure {
+    Failure::because(format_args!("{} could not be started", program.display()), error)
+        .hint("TMPDIR may name a folder from which programs can be run")
 }
 
 /// The image that runs, even if its name was replaced by a newer build meanwhile.

@@ -22,7 +22,7 @@ pub(super) const INPUT_BYTES_MAX: usize = crate::spiffe::document::DOCUMENT_BYTE
 ///
 /// # Errors
 /// When it cannot be read, or is longer than [`INPUT_BYTES_MAX`].
-pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if path.as_os_str() == "-" {
         return all(io::stdin().lock(), "stdin");
     }
@@ -39,7 +39,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 ///
 /// # Errors
 /// As [`read`]; when it is not text, or the token itself stands in the place of a file.
-pub(super) fn token(path: &Path) -> Result<Zeroizing<String>, Failure> {
+pub(crate) fn token(path: &Path) -> Result<Zeroizing<String>, Failure> {
     if is_token(&path.to_string_lossy()) {
         return Err(Failure::new(Exit::Usage, "a token on the command line can be read by every user of this machine")
             .hint("give it on stdin or in a file, and ask for a new one if this machine has other users"));
@@ -58,7 +58,7 @@ pub(super) fn token(path: &Path) -> Result<Zeroizing<String>, Failure> {
 ///
 /// # Errors
 /// Words that say what is wrong with it.
-pub(super) fn certificates(bytes: &[u8], most: usize) -> Result<Vec<Bytes>, Box<dyn std::error::Error>> {
+pub(crate) fn certificates(bytes: &[u8], most: usize) -> Result<Vec<Bytes>, Box<dyn std::error::Error>> {
     if !is_pem(bytes) {
         return Ok(x509::split_at_most(&Bytes::copy_from_slice(bytes), most)?);
     }

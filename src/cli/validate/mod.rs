@@ -17,6 +17,11 @@ use clap::Subcommand;
 
 use super::{context::Context, failure::Failure};
 
+pub(super) use self::{
+    input::{certificates, read, token},
+    verdict::claims,
+};
+
 /// What can be validated.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ValidateVerb {

@@ -48,7 +48,7 @@ pub(super) fn until(time: SystemTime, now: SystemTime) -> (&'static str, String)
 }
 
 /// A token's claims.
-pub(super) fn claims(object: &Object) -> Json {
+pub(crate) fn claims(object: &Object) -> Json {
     Json::Object(object.iter().map(|(name, value)| (name.to_owned(), claim(value))).collect())
 }
 

@@ -1,21 +1,20 @@
-//! `dayfly token`: access tokens of this process's agent, each bound to a key that lives as long as the command.
+//! What a process may have of access tokens, and the key that they are bound to while a command runs.
 
 use std::time::SystemTime;
 
-use clap::{Args, Subcommand};
-use serde_json::json;
+use clap::Args;
 use tonic::{Code, Status, service::interceptor::InterceptedService, transport::Channel};
 use zeroize::Zeroizing;
 
-use super::{
-    context::Context,
-    exit::Exit,
-    failure::Failure,
-    link::{self, SecurityHeader},
-};
 use crate::{
+    cli::{
+        context::Context,
+        exit::Exit,
+        failure::Failure,
+        link::{self, SecurityHeader},
+    },
     oauth::{
-        TokenHash, access,
+        Thumbprint, TokenHash,
         dpop::Prover,
         target::{Base, Target},
     },
@@ -27,51 +26,8 @@ use crate::{
     sys::Clock,
 };
 
-/// What can be done with access tokens.
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenVerb {
-    /// Get an access token for a tool, bound to a key that is gone with this command: to look at, not to use
-    Get(Get),
-    /// Print the two headers for one HTTP request: `curl -H @- URL`
-    ///
-    /// The token is for the tool whose base URL the URL has, and the proof for this method and URL alone, once and for a
-    /// minute: `dayfly token header GET URL | curl -H @- URL`.
-    Header(Header),
-    /// Print the regular expression by which scanners find access tokens
-    Format,
-}
-
-/// `token get`
 #[derive(Debug, Args)]
-pub(crate) struct Get {
-    /// The tool's name
-    #[arg(long, value_name = "NAME")]
-    tool: String,
-    #[command(flatten)]
-    asked: Asked,
-}
-
-/// `token header`
-#[derive(Debug, Args)]
-pub(crate) struct Header {
-    /// The request's method, as GET
-    #[arg(value_name = "METHOD")]
-    method: String,
-    /// Its URL
-    #[arg(value_name = "URL")]
-    url: String,
-    /// The tool's name, where the URL does not tell
-    #[arg(long, value_name = "NAME")]
-    tool: Option<String>,
-    /// The nonce of a DPoP-Nonce header, where the tool asked for one
-    #[arg(long, value_name = "NONCE", allow_hyphen_values = true)]
-    nonce: Option<String>,
-    #[command(flatten)]
-    asked: Asked,
-}
-
-#[derive(Debug, Args)]
-struct Asked {
+pub(crate) struct Asked {
     /// What may be done with it; several times, or all that is granted
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
@@ -83,65 +39,15 @@ struct Asked {
     socket: Option<String>,
 }
 
-/// Runs the verb.
-///
-/// # Errors
-/// When there is none to be had.
-pub(crate) async fn run(context: &Context, verb: TokenVerb) -> Result<(), Failure> {
-    match verb {
-        TokenVerb::Get(get) => link::first(get.run(context)).await,
-        TokenVerb::Header(header) => link::first(header.run(context)).await,
-        TokenVerb::Format => context.print.line(access::pattern()),
-    }
-}
-
-impl Get {
-    async fn run(self, context: &Context) -> Result<(), Failure> {
-        let mut desk = Desk::open(context, &self.asked).await?;
-        let tool = desk.tool(|tool| tool.name == self.tool).ok_or_else(|| desk.no_tool(&self.tool))?;
-        let token = desk.issue(&tool.audience, &self.asked).await?;
-        if context.print.is_json() {
-            return context.print.json(&json!({
-                "access_token": &*token.text,
-                "token_type": "DPoP",
-                "expires_in": token.expires_in,
-                "scope": token.scope,
-                "jkt": desk.prover.thumbprint().to_string(),
-            }));
-        }
-        context.print.line(&*token.text)
-    }
-}
-
-impl Header {
-    async fn run(self, context: &Context) -> Result<(), Failure> {
-        let target = Target::parse(&self.url).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-        let mut desk = Desk::open(context, &self.asked).await?;
-        let tool = match &self.tool {
-            Some(name) => desk.tool(|tool| tool.name == *name).ok_or_else(|| desk.no_tool(name))?,
-            None => desk.tool_at(&target).ok_or_else(|| {
-                let words = format!("no tool that is granted has a base URL of {}", target.origin());
-                Failure::new(Exit::Missing, words).hint("name it with --tool; `dayfly tool show NAME` has its URLs")
-            })?,
-        };
-        let token = desk.issue(&tool.audience, &self.asked).await?;
-        let (hash, now) = (TokenHash::of(&token.text), Clock::system().now());
-        let url = target.to_string();
-        let proof = desk.prover.prove(&self.method, &url, Some(hash), self.nonce.as_deref(), now).map_err(unsigned)?;
-        context.print.line(format_args!("Authorization: DPoP {}", &*token.text))?;
-        context.print.line(format_args!("DPoP: {proof}"))
-    }
-}
-
 /// A token as it came.
-struct Token {
-    text: Zeroizing<String>,
-    expires_in: u32,
-    scope: String,
+pub(crate) struct Token {
+    pub(crate) text: Zeroizing<String>,
+    pub(super) expires_in: u32,
+    pub(super) scope: String,
 }
 
 /// A connection to the daemon, what this process may have there, and the key of its tokens.
-struct Desk {
+pub(crate) struct Desk {
     client: TokenClient<InterceptedService<Channel, SecurityHeader>>,
     known: DescribeTokensResponse,
     agent: DescribedAgent,
@@ -150,7 +56,11 @@ struct Desk {
 }
 
 impl Desk {
-    async fn open(context: &Context, asked: &Asked) -> Result<Self, Failure> {
+    /// Asks the daemon what there is, and makes a key.
+    ///
+    /// # Errors
+    /// When nobody answers, or this process is no agent, or not that one.
+    pub(crate) async fn open(context: &Context, asked: &Asked) -> Result<Self, Failure> {
         let socket = context.workload_socket(asked.socket.as_deref())?;
         let mut client = TokenClient::new(link::workload_channel(&socket).await?);
         let known = client.describe(DescribeTokensRequest {}).await.map_err(|status| refused(&status))?.into_inner();
@@ -170,8 +80,30 @@ impl Desk {
         Ok(Self { client, known, agent, prover, clock: Clock::system() })
     }
 
-    fn tool(&self, is_it: impl Fn(&&DescribedTool) -> bool) -> Option<DescribedTool> {
-        self.agent.tools.iter().find(is_it).cloned()
+    /// The tool that is meant: by its name, or by the URL that is one of its own.
+    ///
+    /// # Errors
+    /// When there is no such tool that is granted.
+    pub(crate) fn tool_for(&self, name: Option<&str>, target: &Target) -> Result<DescribedTool, Failure> {
+        match name {
+            Some(name) => self.tool_named(name),
+            None => self.tool_at(target).ok_or_else(|| {
+                let words = format!("no tool that is granted has a base URL of {}", target.origin());
+                Failure::new(Exit::Missing, words).hint("name it with --tool; `dayfly tool show NAME` has its URLs")
+            }),
+        }
+    }
+
+    /// The tool of this name.
+    ///
+    /// # Errors
+    /// When there is no such tool that is granted.
+    pub(super) fn tool_named(&self, name: &str) -> Result<DescribedTool, Failure> {
+        let found = self.agent.tools.iter().find(|tool| tool.name == name).cloned();
+        found.ok_or_else(|| {
+            Failure::new(Exit::Missing, format!("the agent {} has no grant for a tool {name}", self.agent.name))
+                .hint("its admin grants it with `dayfly grant add AGENT TOOL --scope SCOPE`")
+        })
     }
 
     /// The tool with the longest base URL of this one.
@@ -181,13 +113,31 @@ impl Desk {
         fitting.max_by_key(|(_, url)| url.len()).map(|(tool, _)| tool.clone())
     }
 
-    fn no_tool(&self, name: &str) -> Failure {
-        Failure::new(Exit::Missing, format!("the agent {} has no grant for a tool {name}", self.agent.name))
-            .hint("its admin grants it with `dayfly grant add AGENT TOOL --scope SCOPE`")
+    /// The name of the key that tokens are bound to.
+    pub(super) fn key(&self) -> Thumbprint {
+        self.prover.thumbprint()
+    }
+
+    /// A proof for one request with a token.
+    ///
+    /// # Errors
+    /// When nothing can be signed.
+    pub(crate) fn prove(
+        &self,
+        method: &str,
+        target: &Target,
+        token: &Token,
+        nonce: Option<&str>,
+    ) -> Result<String, Failure> {
+        let (hash, now) = (TokenHash::of(&token.text), self.clock.now());
+        self.prover.prove(method, &target.to_string(), Some(hash), nonce, now).map_err(unsigned)
     }
 
     /// A token, by a proof with the nonce that is wanted; once more where another is wanted by then.
-    async fn issue(&mut self, audience: &str, asked: &Asked) -> Result<Token, Failure> {
+    ///
+    /// # Errors
+    /// The daemon's no, in words.
+    pub(crate) async fn issue(&mut self, audience: &str, asked: &Asked) -> Result<Token, Failure> {
         let mut nonce = Some(self.known.nonce.clone()).filter(|nonce| !nonce.is_empty());
         for is_last in [false, true] {
             let (url, now): (_, SystemTime) = (self.known.token_endpoint.as_str(), self.clock.now());

@@ -1,0 +1,82 @@
+//! `dayfly http`: one call of a tool, with a token and a proof that are made for it and gone afterwards.
+
+mod call;
+mod wire;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use super::{
+    context::Context,
+    exit::Exit,
+    failure::Failure,
+    link,
+    token::{Asked, Desk},
+};
+use crate::{daemon::units, oauth::target::Target};
+
+use call::{Body, Call, Headers};
+
+/// `http`
+#[derive(Debug, Args)]
+pub(crate) struct Http {
+    /// The request's method, as GET
+    #[arg(value_name = "METHOD")]
+    method: String,
+    /// Its URL
+    #[arg(value_name = "URL")]
+    url: String,
+    /// The tool's name, where the URL does not tell
+    #[arg(long, value_name = "NAME")]
+    tool: Option<String>,
+    /// One more header, as `Name: value`; several times
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    headers: Vec<String>,
+    /// What is sent, or @FILE, or @- for stdin: a form, if no Content-Type says otherwise
+    #[arg(short, long, value_name = "DATA", allow_hyphen_values = true)]
+    data: Option<String>,
+    /// Print status and headers before the body
+    #[arg(short, long)]
+    include: bool,
+    /// The certificates to believe, in PEM, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+    /// Connect there, not to the URL's host; over TLS, who answers must still be that host
+    #[arg(long, value_name = "HOST:PORT")]
+    connect: Option<http::uri::Authority>,
+    /// The longest silence of the tool
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When there is no token, no answer, or the answer is no: its body was printed then.
+pub(crate) async fn run(context: &Context, http: Http) -> Result<(), Failure> {
+    let usage = |words: String| Failure::new(Exit::Usage, words);
+    let target = Target::parse(&http.url).map_err(|error| usage(error.to_string()))?;
+    let method = http::Method::from_bytes(http.method.as_bytes());
+    let method = method.map_err(|_| usage(format!("{} is no method", http.method.escape_debug())))?;
+    let body = http.data.as_deref().map(Body::read).transpose()?;
+    let call = Call {
+        headers: Headers::read(&http.headers, body.is_some())?,
+        url: http.url.parse().map_err(|_| usage("the URL cannot be asked for".to_owned()))?,
+        body,
+        method,
+        client: wire::client(http.cacert.as_deref(), http.connect)?,
+        silence_max: http.timeout,
+    };
+    let (desk, token) = link::first(async {
+        let mut desk = Desk::open(context, &http.asked).await?;
+        let tool = desk.tool_for(http.tool.as_deref(), &target)?;
+        let token = desk.issue(&tool.audience, &http.asked).await?;
+        Ok((desk, token))
+    })
+    .await?;
+    let answer = call.make(&desk, &target, &token).await?;
+    answer.print(context, http.include).await
+}
