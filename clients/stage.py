@@ -59,6 +59,28 @@ def eventually(what: str, holds: Callable[[], bool], said: Callable[[], str] = s
         time.sleep(0.02)
 
 
+def behind_the_door(path: str, socket: str) -> str:
+    """More of nginx's locations, for `Stage`: what is at a socket of its folder, asked about as the README says."""
+    return f"""
+        location {path} {{
+            auth_request /dayfly;
+            auth_request_set $agent $upstream_http_x_dayfly_agent;
+            auth_request_set $scopes $upstream_http_x_dayfly_scopes;
+            auth_request_set $nonce $upstream_http_dpop_nonce;
+            add_header DPoP-Nonce $nonce always;
+            proxy_set_header X-Dayfly-Agent $agent;
+            proxy_set_header X-Dayfly-Scopes $scopes;
+            proxy_set_header Authorization "";
+            proxy_set_header DPoP "";
+            # A server may take no other, against names that lead to it behind one's back.
+            proxy_set_header Host localhost:8000;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+            proxy_pass http://unix:@HOME@/{socket};
+        }}"""
+
+
 class Stage:
     """A daemon with the agent `reporter`, who may `read` at the tool `tickets` and not `write`."""
 

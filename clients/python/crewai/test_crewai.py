@@ -16,31 +16,16 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from stage import Absent, Stage, eventually  # noqa: E402
+from stage import Absent, Stage, behind_the_door, eventually  # noqa: E402
 
 # How tokens begin, and proofs; and the two words that stand before a credential.
 NEEDLES = re.compile(r"eyJ0eXAiOiJ(?:hdCtqd3Qi|kcG9wK2p3dCI)|\bDPoP ey|Bearer (?!error)\S{8,}")
-
-_MODEL = """
-    location /model/ {
-        auth_request /dayfly;
-        auth_request_set $agent $upstream_http_x_dayfly_agent;
-        auth_request_set $scopes $upstream_http_x_dayfly_scopes;
-        auth_request_set $nonce $upstream_http_dpop_nonce;
-        add_header DPoP-Nonce $nonce always;
-        proxy_set_header X-Dayfly-Agent $agent;
-        proxy_set_header X-Dayfly-Scopes $scopes;
-        proxy_set_header Authorization "";
-        proxy_set_header DPoP "";
-        proxy_pass http://unix:@HOME@/model.sock;
-    }
-"""
 
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     try:
-        stage = Stage(locations=_MODEL)
+        stage = Stage(locations=behind_the_door("/model/", "model.sock"))
     except Absent as absent:
         pytest.skip(str(absent))
     with stage:

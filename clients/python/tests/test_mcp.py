@@ -15,35 +15,16 @@ from mcp.client.streamable_http import streamable_http_client
 
 from dayfly import Refused, Session
 from dayfly.httpx2 import DPoPAuth
-from stage import Absent, Stage, eventually
+from stage import Absent, Stage, behind_the_door, eventually
 
 KINDS = ("read", "write")
-_LOCATION = """
-    location /mcp/KIND {
-        auth_request /dayfly;
-        auth_request_set $agent $upstream_http_x_dayfly_agent;
-        auth_request_set $scopes $upstream_http_x_dayfly_scopes;
-        auth_request_set $nonce $upstream_http_dpop_nonce;
-        add_header DPoP-Nonce $nonce always;
-        proxy_set_header X-Dayfly-Agent $agent;
-        proxy_set_header X-Dayfly-Scopes $scopes;
-        proxy_set_header Authorization "";
-        proxy_set_header DPoP "";
-        # The server takes no other, against names that lead to it behind one's back.
-        proxy_set_header Host localhost:8000;
-        proxy_http_version 1.1;
-        proxy_set_header Connection "";
-        proxy_buffering off;
-        proxy_pass http://unix:@HOME@/KIND.sock;
-    }
-"""
 
 
 @pytest.fixture(scope="module")
 def desk() -> Iterator[Stage]:
     """The tool `desk`: one MCP server that reads and one that writes."""
     try:
-        stage = Stage(locations="".join(_LOCATION.replace("KIND", kind) for kind in KINDS))
+        stage = Stage(locations="".join(behind_the_door(f"/mcp/{kind}", f"{kind}.sock") for kind in KINDS))
     except Absent as absent:
         pytest.skip(str(absent))
     with stage:

@@ -42,6 +42,25 @@ class Tool:
         return f"resource={self.wanted.resource!r}, scope={self.wanted.scope!r}, origin={self.origin!r}"
 
 
+class Adapter:
+    """Sends each request with a token for one tool and a proof of its own.
+
+    `resource` is the tool's audience as it is registered, `scope` what is wanted of it, with a space between each;
+    empty for all that is granted. `base_url` is where the tool is, if its audience is not: tokens go to that origin
+    alone. Several may share a session; without one it is that of the process.
+
+    A request that is refused for its nonce, proof or token is sent once more for each, where its body can be.
+    """
+
+    def __init__(
+        self, resource: str, scope: str = "", *, base_url: str | None = None, session: Session | None = None
+    ) -> None:
+        self._tool = Tool(resource, scope, base_url, session)
+
+    def __repr__(self) -> str:
+        return f"DPoPAuth({self._tool!r})"
+
+
 class Call:
     """One request and its repetitions: for each cause at most one."""
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import anyio.to_thread
 
-from ._call import Call, Next, Tool
-from ._session import Session, Token
+from ._call import Adapter, Call, Next
+from ._session import Token
 from ._url import Target
 
 _Headers: Any = object
@@ -33,27 +33,12 @@ class Sealing(_Headers):  # type: ignore[misc]
         return plain + self._credentials
 
 
-class Flow:
-    """An `Auth` of one library, but for its types.
-
-    `resource` is the tool's audience as it is registered, `scope` what is wanted of it, with a space between each;
-    empty for all that is granted. `base_url` is where the tool is, if its audience is not: tokens go to that origin
-    alone. Several may share a session; without one it is that of the process.
-
-    A request that is refused for its nonce, proof or token is sent once more for each, where its body can be.
-    """
+class Flow(Adapter):
+    """An `Auth` of one library, but for its types."""
 
     # Of the library, set below each class of it.
     _sealed: Callable[[Any, dict[str, str]], Any]
     _bytes: type
-
-    def __init__(
-        self, resource: str, scope: str = "", *, base_url: str | None = None, session: Session | None = None
-    ) -> None:
-        self._tool = Tool(resource, scope, base_url, session)
-
-    def __repr__(self) -> str:
-        return f"DPoPAuth({self._tool!r})"
 
     def _sync(self, request: Any) -> Generator[Any, Any, None]:
         call = self._begin(request)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 
 import httpx
 
+from ._call import Adapter
 from ._flow import Flow, Sealing
 
 __all__ = ["DPoPAuth"]
@@ -16,7 +17,7 @@ class _Sealed(Sealing, httpx.Headers):
 
 
 class DPoPAuth(Flow, httpx.Auth):
-    __doc__ = Flow.__doc__
+    __doc__ = Adapter.__doc__
 
     _sealed = _Sealed
     _bytes = httpx.ByteStream

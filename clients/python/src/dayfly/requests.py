@@ -9,8 +9,8 @@ import requests
 from requests.auth import AuthBase
 from requests.cookies import extract_cookies_to_jar
 
-from ._call import Call, Next, Tool
-from ._session import Session, Token
+from ._call import Adapter, Call, Next
+from ._session import Token
 from ._url import Target
 
 __all__ = ["DPoPAuth"]
@@ -18,23 +18,8 @@ __all__ = ["DPoPAuth"]
 _CREDENTIALS = ("Authorization", "DPoP")
 
 
-class DPoPAuth(AuthBase):
-    """Sends each request with a token for one tool and a proof of its own.
-
-    `resource` is the tool's audience as it is registered, `scope` what is wanted of it, with a space between each;
-    empty for all that is granted. `base_url` is where the tool is, if its audience is not: tokens go to that origin
-    alone. Several may share a session; without one it is that of the process.
-
-    A request that is refused for its nonce, proof or token is sent once more for each, where its body can be.
-    """
-
-    def __init__(
-        self, resource: str, scope: str = "", *, base_url: str | None = None, session: Session | None = None
-    ) -> None:
-        self._tool = Tool(resource, scope, base_url, session)
-
-    def __repr__(self) -> str:
-        return f"DPoPAuth({self._tool!r})"
+class DPoPAuth(Adapter, AuthBase):
+    __doc__ = Adapter.__doc__
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         self._tool.must_take(_target(request))
