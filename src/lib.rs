@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod daemon;
 pub mod oauth;
+pub mod resource;
 pub mod spiffe;
 
 pub(crate) mod api;

@@ -7,9 +7,10 @@ use std::{
 };
 
 /// Which rooms a room may import. What is not listed here is not a room.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("spiffe", &[]),
     ("oauth", &["spiffe"]),
+    ("resource", &["spiffe", "oauth", "sys"]),
     ("registry", &["spiffe", "oauth"]),
     ("policy", &["spiffe", "oauth", "registry"]),
     ("sys", &[]),

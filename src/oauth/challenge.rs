@@ -19,6 +19,18 @@ pub struct Challenge {
 }
 
 impl Challenge {
+    /// The headers of the answer, by their names.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let retry_after = self.retry_after.map(|after| after.as_secs().max(1).to_string());
+        let headers = [
+            ("cache-control", Some("no-store".to_owned())),
+            ("www-authenticate", self.authenticate.clone()),
+            ("dpop-nonce", self.nonce.clone()),
+            ("retry-after", retry_after),
+        ];
+        headers.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+
     /// No credentials that this door takes: which ones it would.
     pub(super) fn no_credentials() -> Self {
         Self::with(401, format!("DPoP algs=\"{ALGORITHMS}\""))
@@ -62,7 +74,7 @@ impl Challenge {
     }
 
     /// Nothing that a credential could change.
-    pub(super) fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self { status, authenticate: None, nonce: None, retry_after: None }
     }
 

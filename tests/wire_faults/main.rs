@@ -19,6 +19,7 @@ mod groups;
 mod headers;
 mod hung;
 mod registered;
+mod resource;
 mod start;
 mod state;
 mod tokens;

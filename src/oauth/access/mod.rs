@@ -6,6 +6,7 @@
 
 mod brand;
 mod issue;
+mod jwks;
 mod read;
 mod subject;
 
@@ -19,6 +20,7 @@ use super::{Scopes, Thumbprint};
 
 pub use brand::{CONSTANT_PREFIX, KEY_ID_BRAND, KEY_ID_BYTES_MAX, is_key_id, key_id, pattern};
 pub use issue::{Draft, DraftError, issue};
+pub use jwks::{JWKS_BYTES_MAX, JwksError, read_keys};
 pub use read::Unverified;
 pub use subject::{ACTORS_MAX, Actor, Subject};
 

@@ -39,6 +39,11 @@ impl Prover {
         Thumbprint::of(&self.public)
     }
 
+    /// Its public half.
+    pub fn public_key(&self) -> &Jwk {
+        &self.public
+    }
+
     /// The value of a `DPoP` header for one request (RFC 9449 §4.2): its method, its URL without query and fragment, the
     /// access token that goes with it, and the nonce that the server asks for.
     ///
