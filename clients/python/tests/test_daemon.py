@@ -257,9 +257,9 @@ def test_a_proof_is_for_the_path_as_it_is_sent(adapter: Adapter, session: Sessio
     assert adapter.open(session)("GET", path)[0] == 200
 
 
+# A loop of tasks has one thread.
+@pytest.mark.parametrize("adapter", ["httpx", "httpx2", "requests"], indirect=True)
 def test_threads_share_one_token(adapter: Adapter, session: Session, issued: Callable[[], int]) -> None:
-    if adapter.kind == "httpx-async":
-        pytest.skip("a loop has one thread: see the tasks")
     begin = threading.Barrier(16)
 
     def some(_: int) -> set[int]:
