@@ -13,16 +13,7 @@ pub(super) struct Refused {
 
 impl From<Challenge> for Refused {
     fn from(challenge: Challenge) -> Self {
-        let Challenge { status, authenticate, nonce, retry_after } = challenge;
-        let retry_after = retry_after.map(|after| after.as_secs().max(1).to_string());
-        let headers = [
-            ("cache-control", Some("no-store".to_owned())),
-            ("www-authenticate", authenticate),
-            ("dpop-nonce", nonce),
-            ("retry-after", retry_after),
-        ];
-        let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        Self { status, headers, words: String::new() }
+        Self { status: challenge.status, headers: challenge.headers().collect(), words: String::new() }
     }
 }
 
