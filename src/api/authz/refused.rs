@@ -1,0 +1,33 @@
+//! What is answered to whose request does not pass, whatever the door speaks.
+
+use super::request::Malformed;
+use crate::oauth::challenge::Challenge;
+
+/// A status, the headers that go with it, and words for people, which may be none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) words: String,
+}
+
+impl From<Challenge> for Refused {
+    fn from(challenge: Challenge) -> Self {
+        let Challenge { status, authenticate, nonce, retry_after } = challenge;
+        let retry_after = retry_after.map(|after| after.as_secs().max(1).to_string());
+        let headers = [
+            ("cache-control", Some("no-store".to_owned())),
+            ("www-authenticate", authenticate),
+            ("dpop-nonce", nonce),
+            ("retry-after", retry_after),
+        ];
+        let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        Self { status, headers, words: String::new() }
+    }
+}
+
+impl From<Malformed> for Refused {
+    fn from(error: Malformed) -> Self {
+        Self { status: 400, headers: vec![("cache-control", "no-store".to_owned())], words: format!("{error}\n") }
+    }
+}
