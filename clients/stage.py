@@ -206,7 +206,8 @@ class Stage:
             "/run/dayfly/": f"{at}/",
             "/var/lib/nginx/certs": f"{at}/certs",
         }
-        text = _readme()
+        server = _readme("# /etc/nginx/sites-enabled/tickets").rstrip().removesuffix("}")
+        text = server + _readme("# beside /api/")
         for old, new in swaps.items():
             if old not in text:
                 raise AssertionError(f"the README does not say {old}")
@@ -217,7 +218,7 @@ class Stage:
             location = /api/twice {{ return 302 {self.origin}/api/moved; }}
             location = /api/away {{ return 307 {self.other}/echo; }}
             {locations.replace("@HOME@", at)}"""
-        text = f"{text.rstrip().removesuffix('}')}{moved}\n}}\n"
+        text = f"{text}{moved}\n}}\n"
         kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         temps = "\n".join(f"{kind}_temp_path {at}/nginx-{kind};" for kind in kinds)
         user = "user root;" if os.getuid() == 0 else ""
@@ -238,10 +239,11 @@ class Stage:
             eventually("nginx listens", lambda each=each: _listens(int(each)), self.log)  # type: ignore[misc]
 
 
-def _readme() -> str:
+def _readme(head: str) -> str:
+    """The README's block that begins with this line."""
     lines = iter((ROOT / "README.md").read_text().splitlines())
     for line in lines:
-        if line == "# /etc/nginx/sites-enabled/tickets":
+        if line == head:
             break
     return "\n".join(line for line in iter(lambda: next(lines, "```"), "```"))
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import httpx2
 import pytest
 from mcp import Client
+from mcp.client.auth.utils import extract_resource_metadata_from_www_auth, handle_protected_resource_response
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import ProtectedResourceMetadata
 
 from dayfly import Refused, Session
 from dayfly.httpx2 import DPoPAuth
@@ -42,9 +44,9 @@ def desk() -> Iterator[Stage]:
 class Caller:
     """A client, and what was answered to it."""
 
-    def __init__(self, stage: Stage, scope: str) -> None:
+    def __init__(self, stage: Stage, scope: str, resource: str = "") -> None:
         self.stage = stage
-        self.auth = DPoPAuth(f"{stage.origin}/mcp", scope, session=Session(stage.socket))
+        self.auth = DPoPAuth(resource or f"{stage.origin}/mcp", scope, session=Session(stage.socket))
         self.answers: list[tuple[int, str]] = []
 
     async def _keep(self, answer: httpx2.Response) -> None:
@@ -92,9 +94,25 @@ def test_a_read_scope_calls_no_tool_that_writes(desk: Stage) -> None:
         desk.run("grant", "update", "reporter/desk", "--scope", "read")
 
 
-def test_who_has_no_token_is_challenged(desk: Stage) -> None:
-    answer = httpx2.post(f"{desk.origin}/mcp/read", json={}, verify=ssl.create_default_context(cafile=desk.bundle))
-    assert answer.status_code == 401 and answer.headers["www-authenticate"].startswith("DPoP ")
+def test_who_has_no_token_is_told_what_it_takes(desk: Stage) -> None:
+    url = f"{desk.origin}/mcp/read"
+
+    async def find() -> ProtectedResourceMetadata | None:
+        async with httpx2.AsyncClient(verify=ssl.create_default_context(cafile=desk.bundle)) as http:
+            answer = await http.post(url, json={})
+            assert answer.status_code == 401 and answer.headers["www-authenticate"].startswith("DPoP ")
+            at = extract_resource_metadata_from_www_auth(answer)
+            # RFC 9728 §3.1: where a client would look without being told, too.
+            assert at == f"{desk.origin}/.well-known/oauth-protected-resource/mcp"
+            assert (await http.get(f"{at}s")).status_code == 404
+            return await handle_protected_resource_response(await http.get(at))
+
+    found = asyncio.run(find())
+    assert found and str(found.resource) == f"{desk.origin}/mcp" and found.dpop_bound_access_tokens_required
+    assert [str(server) for server in found.authorization_servers] == ["https://example.org/oauth"]
+    assert found.scopes_supported == ["read", "write"]
+    # What is found is what our auth takes.
+    assert Caller(desk, "read", str(found.resource)).call("read", "look") == "ticket 7 for reporter: read"
 
 
 def _leaf(error: BaseException) -> BaseException:
