@@ -8,7 +8,7 @@ use crate::pb::admin::{ItemKind, ListItemsRequest, Tool, ToolRoute, ToolScope, i
 use super::{
     context::Context,
     failure::Failure,
-    items::{self, OneKind},
+    items::{self, OneKind, time_or},
     paging::Paging,
     print::Printer,
 };
@@ -117,7 +117,7 @@ pub(crate) struct Update {
 pub(crate) async fn run(context: &Context, verb: ToolVerb) -> Result<(), Failure> {
     match verb {
         ToolVerb::Add(Add { name, audience, base_urls, scopes, routes, encoded_slash, accepts }) => {
-            let tool = Tool { name, audience, base_urls, scopes, routes, encoded_slash, accepts, revision: 0 };
+            let tool = Tool { name, audience, base_urls, scopes, routes, encoded_slash, accepts, ..Tool::default() };
             items::add(context, tool).await
         }
         ToolVerb::List(List { audience, scope, paging }) => {
@@ -183,7 +183,7 @@ impl OneKind for Tool {
 
     fn view(&self) -> Value {
         // Every field by name: one that the API gets later must be shown too.
-        let Self { name, audience, base_urls, scopes, routes, encoded_slash, accepts, revision } = self;
+        let Self { name, audience, base_urls, scopes, routes, encoded_slash, accepts, revision, created_at } = self;
         let scopes = scopes.iter().map(|scope| json!({ "name": scope.name, "band": scope.band }));
         let routes = routes.iter().map(|route| json!({ "route": route.route, "scope": route.scope }));
         json!({
@@ -194,6 +194,7 @@ impl OneKind for Tool {
             "routes": routes.collect::<Vec<_>>(),
             "encoded_slash": encoded_slash,
             "accepts": accepts,
+            "created_at": created_at,
             "revision": revision,
         })
     }
@@ -209,6 +210,7 @@ impl OneKind for Tool {
             ("routes", routes.join("\n")),
             ("encoded slash", encoded_slash.to_owned()),
             ("accepts", self.accepts.join("\n")),
+            ("created", time_or(self.created_at, "")),
             ("revision", self.revision.to_string()),
         ]
     }

@@ -33,8 +33,9 @@ impl Challenge {
 
     /// No credentials that the tool takes: which ones it would.
     pub(super) fn no_credentials(bearer: bool) -> Self {
-        let bearer = if bearer { ", Bearer" } else { "" };
-        Self::with(401, format!("DPoP algs=\"{ALGORITHMS}\"{bearer}"))
+        // First: what is added behind belongs to the other.
+        let bearer = if bearer { "Bearer, " } else { "" };
+        Self::with(401, format!("{bearer}DPoP algs=\"{ALGORITHMS}\""))
     }
 
     /// Two kinds of credentials at once, or none that can be read.
@@ -81,6 +82,14 @@ impl Challenge {
             true => Self::with(403, format!("Bearer {error}{scope}")),
             false => Self::with(403, format!("DPoP {error}{scope}, algs=\"{ALGORITHMS}\"")),
         }
+    }
+
+    /// Where the metadata of the resource is (RFC 9728 §5.1), for challenges that say what is missing.
+    pub(super) fn with_metadata(mut self, url: Option<String>) -> Self {
+        if let (Some(authenticate), Some(url)) = (&mut self.authenticate, url) {
+            authenticate.push_str(&format!(", resource_metadata=\"{url}\""));
+        }
+        self
     }
 
     /// Nothing that a credential could change.

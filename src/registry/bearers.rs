@@ -123,7 +123,14 @@ mod tests {
         ["crew", "other"].into_iter().map(|name| {
             let draft = AgentDraft { name: name.into(), owner: "ops".into(), ..AgentDraft::default() };
             let (spec, state, created_at) = (draft.check().unwrap(), State::Active, SystemTime::UNIX_EPOCH);
-            Change::Put(Item::Agent(Agent { spec, state, created_by: 0, created_at, revision: 1 }))
+            Change::Put(Item::Agent(Agent {
+                spec,
+                state,
+                created_by: 0,
+                created_at,
+                revoked_before: SystemTime::UNIX_EPOCH,
+                revision: 1,
+            }))
         })
     }
 

@@ -19,7 +19,9 @@ use super::{
     image::ImageSet,
     item::ItemId,
     label::Label,
+    members::Members,
     order::{Ordered, place},
+    revocations::Revocations,
     selector::Selector,
     selectors::Selectors,
     shards::Shards,
@@ -38,7 +40,9 @@ pub(crate) struct Snapshot {
     questions: Questions,
     taken: Taken,
     bearers: Bearers,
+    members: Members,
     catalog: Catalog,
+    revocations: Revocations,
     /// Changes since everything was filed anew.
     changes: usize,
 }
@@ -64,7 +68,9 @@ impl Snapshot {
             questions: Questions::default(),
             taken: Taken::of(&entries),
             bearers: Bearers::of(&entries),
+            members: Members::default(),
             catalog: Catalog::default(),
+            revocations: Revocations::default(),
             changes: 0,
         };
         for entry in &mut entries {
@@ -73,6 +79,7 @@ impl Snapshot {
         for entry in &entries {
             snapshot.questions.note(entry, Count::Up, revision);
             snapshot.cabinet.file(entry);
+            snapshot.members.note(entry, Count::Up);
             snapshot.by_id.insert(ById(Arc::clone(entry)), ());
             snapshot.by_content.insert(ByContent(Arc::clone(entry)), ());
         }
@@ -88,13 +95,19 @@ impl Snapshot {
         Self { catalog, ..self }
     }
 
+    /// With this taken back.
+    pub(crate) fn with_revocations(self, revocations: Revocations) -> Self {
+        Self { revocations, ..self }
+    }
+
     /// The next snapshot, all or nothing: the changes of the catalog, which may come in any order, then those of
     /// entries, one after the other. What is not touched is shared with this one.
     ///
     /// # Errors
     /// When an entry to update or delete is not there, a new entry's id is taken, another entry has the same SPIFFE
     /// ID and selectors, or the same hint and selectors, or a template of SPIFFE IDs is one too many or meets another;
-    /// when an entry belongs to an agent that is not there, or goes; and as [`Catalog::apply`].
+    /// when an entry belongs to an agent that is not there, or goes; and as [`Catalog::apply`] and
+    /// [`Revocations::apply`].
     pub(crate) fn apply(&self, revision: u64, changes: &[Change]) -> Result<Self, Error> {
         let mut next = self.clone();
         next.revision = revision;
@@ -106,6 +119,7 @@ impl Snapshot {
             }
             error => error,
         })?;
+        next.revocations = self.revocations.apply(changes)?;
         for change in changes {
             match change {
                 Change::Create(entry) => {
@@ -121,15 +135,16 @@ impl Snapshot {
                     next.insert(entry.clone())?;
                 }
                 Change::Delete(id) => next.remove(id)?,
-                Change::Put(_) | Change::Remove(_) => {}
+                Change::Put(_) | Change::Remove(_) | Change::Revoke(_) | Change::Restore(_) => {}
             }
         }
         next.check_removed(changes)?;
         next.changes += changes.len();
         // What was rare when it was filed may be common by now; a new filing pays off by then.
         if next.changes > (self.len() / 2).max(CHANGES_MIN) {
-            let catalog = next.catalog.clone();
-            return Ok(Self::build(revision, next.entries().cloned().collect::<Vec<_>>()).with_catalog(catalog));
+            let (catalog, revocations) = (next.catalog.clone(), next.revocations.clone());
+            let filed = Self::build(revision, next.entries().cloned().collect::<Vec<_>>());
+            return Ok(filed.with_catalog(catalog).with_revocations(revocations));
         }
         Ok(next)
     }
@@ -246,6 +261,16 @@ impl Snapshot {
         &self.catalog
     }
 
+    /// What was taken back.
+    pub(crate) fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Whether an entry that was there at this time makes whoever has this SPIFFE ID this agent.
+    pub(super) fn makes_agent(&self, agent: &Label, id: &Id, time: SystemTime) -> bool {
+        self.members.has(agent, id, time)
+    }
+
     /// The entries that belong to one of these agents. It walks over all entries.
     pub(crate) fn entries_of<'a>(&'a self, agents: &'a BTreeSet<Label>) -> impl Iterator<Item = &'a Arc<Entry>> {
         self.entries().filter(|entry| entry.spec.agent.as_ref().is_some_and(|agent| agents.contains(agent)))
@@ -297,6 +322,7 @@ impl Snapshot {
         }
         self.taken.insert(&entry, &self.ordered)?;
         self.bearers.insert(&entry, &self.ordered);
+        self.members.note(&entry, Count::Up);
         self.questions.note(&entry, Count::Up, self.revision);
         self.cabinet.count(&mut entry);
         self.cabinet.file(&entry);
@@ -313,6 +339,7 @@ impl Snapshot {
         self.questions.note(&entry, Count::Down, self.revision);
         self.taken.remove(&entry);
         self.bearers.remove(&entry);
+        self.members.note(&entry, Count::Down);
         self.cabinet.remove(&entry);
         self.ordered.remove(&entry);
         Ok(())

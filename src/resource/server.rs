@@ -162,7 +162,7 @@ impl Registry for Known<'_> {
         self.keys
     }
 
-    fn resource(&self, target: &Target, method: &str) -> Option<Resource<'_>> {
+    fn resource(&self, target: &Target, method: &str, _: Option<&str>) -> Option<Resource<'_>> {
         let path = self.protected.base_url.relative(target)?;
         let routes = self.protected.routes.iter().map(|(route, scope)| (route, scope));
         Some(Resource {
@@ -171,6 +171,7 @@ impl Registry for Known<'_> {
             scope: target::find(routes, method, path).map(Scope::as_str),
             takes_encoded_slash: false,
             accepts: Accepts::default(),
+            tells_metadata: false,
         })
     }
 

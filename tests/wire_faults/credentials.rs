@@ -11,7 +11,7 @@ use dayfly::oauth::TokenHash;
 use serde_json::json;
 
 use super::{
-    access::{AUDIENCE, Answer, URL, agent_of, now, verify},
+    access::{AUDIENCE, Answer, URL, agent_with, now, verify},
     common::{Daemon, eventually},
 };
 
@@ -69,7 +69,7 @@ fn refused(daemon: &Daemon, answer: &Answer, status: u16, reason: &str, kind: &s
 
 #[test]
 fn a_wit_svid_with_a_proof_is_good_for_its_agent_and_once() {
-    let daemon = agent_of(CONFIG);
+    let daemon = agent_with(CONFIG);
     let workload = Workload::of(&daemon);
     let get = |headers: &str| verify(&daemon, "GET", URL, headers);
     // A tool takes what it says.
@@ -128,7 +128,7 @@ fn a_wit_svid_with_a_proof_is_good_for_its_agent_and_once() {
 
 #[test]
 fn a_proof_that_was_captured_is_worth_nothing_after_a_restart() {
-    let mut daemon = agent_of(CONFIG);
+    let mut daemon = agent_with(CONFIG);
     daemon.cli(&["tool", "update", "tickets", "--accept", "wit"]);
     let workload = Workload::of(&daemon);
     let mut used = String::new();
@@ -144,7 +144,7 @@ fn a_proof_that_was_captured_is_worth_nothing_after_a_restart() {
 
 #[test]
 fn a_jwt_svid_for_the_tool_is_its_bearers() {
-    let daemon = agent_of("");
+    let daemon = agent_with("");
     let token = |audience: &[&str]| {
         let audiences: Vec<_> = audience.iter().flat_map(|audience| ["--audience", audience]).collect();
         daemon.cli(&[&["fetch", "jwt"][..], &audiences].concat()).trim().to_owned()

@@ -342,7 +342,7 @@ rate = "30/min"
             routes: vec![ToolRoute { route: "GET /orders/*".into(), scope: "orders:read".into() }],
             encoded_slash: true,
             accepts: vec!["wit".into()],
-            revision: 0,
+            ..Tool::default()
         };
         let grant = Grant {
             agent: "crew".into(),
@@ -351,7 +351,7 @@ rate = "30/min"
             datasets: vec!["eu".into()],
             ttl_max_seconds: 120,
             rate_per_minute: 30,
-            revision: 0,
+            ..Grant::default()
         };
         let mut found: Vec<_> = reading.items.wanted.into_iter().map(|wanted| (wanted.line, wanted.item)).collect();
         found.sort_by_key(|(line, _)| *line);

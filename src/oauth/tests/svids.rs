@@ -460,7 +460,7 @@ fn a_tool_takes_nothing_that_it_does_not_say() {
     svids.world.known.accepts = Accepts { jwt_svid: true, wit: false };
     let outcome = svids.get(&wit, &svids.proof(&wit, &[]));
     let challenge = outcome.as_ref().unwrap_err().challenge.authenticate.clone().unwrap();
-    assert!(challenge.starts_with("DPoP ") && challenge.ends_with(", Bearer"), "{challenge}");
+    assert!(challenge.starts_with("Bearer, DPoP algs="), "{challenge}");
     refused("WIT", outcome, &Reason::NotTaken(Kind::Wit), (401, ""));
     assert!(svids.bearer(&jwt).is_ok());
     svids.world.known.accepts = Accepts { wit: true, jwt_svid: false };

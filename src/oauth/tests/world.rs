@@ -55,11 +55,14 @@ impl Registry for Known {
         &self.keys
     }
 
-    fn resource(&self, target: &Target, method: &str) -> Option<Resource<'_>> {
+    fn resource(&self, target: &Target, method: &str, named: Option<&str>) -> Option<Resource<'_>> {
+        if named.is_some_and(|name| name != "items") {
+            return None;
+        }
         let path = Base::parse(AUDIENCE).unwrap().relative(target)?.to_owned();
         let scope = find(self.routes.iter().map(|(route, scope)| (route, scope.as_str())), method, &path);
         let (takes_encoded_slash, accepts) = (self.takes_encoded_slash, self.accepts);
-        Some(Resource { tool: "items", audience: AUDIENCE, scope, takes_encoded_slash, accepts })
+        Some(Resource { tool: "items", audience: AUDIENCE, scope, takes_encoded_slash, accepts, tells_metadata: true })
     }
 
     fn agent(&self, name: &str) -> AgentState {
@@ -205,7 +208,7 @@ pub(crate) fn answer(refusal: &Refusal) -> (u16, &str) {
     let authenticate = authenticate.as_deref().unwrap_or_default();
     let code = authenticate.split_once("error=\"").map(|(_, rest)| rest.split_once('"').unwrap().0).unwrap_or_default();
     assert_eq!(authenticate.is_empty(), matches!(status, 400 | 403 | 429 | 503) && code.is_empty(), "{refusal:?}");
-    let is_bearer = authenticate.starts_with("Bearer ");
+    let is_bearer = authenticate.starts_with("Bearer");
     assert!(authenticate.is_empty() || is_bearer || authenticate.starts_with("DPoP "));
     assert!(authenticate.is_empty() || is_bearer || authenticate.contains(&format!(r#"algs="{ALGORITHMS}""#)));
     assert_eq!(nonce.is_some(), code == "use_dpop_nonce");

@@ -28,6 +28,7 @@ use super::{
     challenge::Challenge,
     dpop::{self, Expected, Unproved},
     freshness::{Checked, Freshness, Settings},
+    metadata,
     target::Target,
 };
 use crate::spiffe::{Id, jwt, wit};
@@ -47,6 +48,9 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// The URL: its scheme and authority are the door's own, not what the client says.
     pub target: &'a Target,
+    /// The name of the tool that it must be for, where the door knows one. It narrows; of a tool without URLs it says that
+    /// it is meant.
+    pub tool: Option<&'a str>,
     /// The values of all `Authorization` headers.
     pub authorization: &'a [&'a [u8]],
     /// The values of all `DPoP` headers.
@@ -66,6 +70,7 @@ impl<'a> Request<'a> {
         Self {
             method,
             target,
+            tool: None,
             authorization: none,
             proofs: none,
             workload_tokens: none,
@@ -83,8 +88,9 @@ pub trait Registry {
     /// The keys that verify them.
     fn keys(&self) -> &Keys;
 
-    /// The tool that a URL belongs to, and the scope that its route needs.
-    fn resource(&self, target: &Target, method: &str) -> Option<Resource<'_>>;
+    /// The tool that a URL belongs to, and the scope that its route needs. With a name it is that tool or none; one
+    /// without URLs takes any.
+    fn resource(&self, target: &Target, method: &str, named: Option<&str>) -> Option<Resource<'_>>;
 
     /// What has become of an agent.
     fn agent(&self, name: &str) -> AgentState;
@@ -132,6 +138,8 @@ pub struct Resource<'a> {
     pub takes_encoded_slash: bool,
     /// Which credentials it takes; by default access tokens of our own with DPoP proofs.
     pub accepts: Accepts,
+    /// Whether its metadata can be had where [`metadata::url`] says, so that challenges name it.
+    pub tells_metadata: bool,
 }
 
 /// What has become of an agent.
@@ -158,6 +166,8 @@ pub enum Revocation {
     Agent,
     /// Its agent's right to the tool.
     Grant,
+    /// The entry by which its caller was the agent.
+    Entry,
     /// The session that it belongs to.
     Session,
 }
@@ -255,10 +265,12 @@ impl Verifier {
         registry: &impl Registry,
         now: SystemTime,
     ) -> Result<Verified, Refusal> {
-        let resource = registry.resource(request.target, request.method);
+        let resource = registry.resource(request.target, request.method, request.tool);
         let accepts = resource.map(|resource| resource.accepts).unwrap_or_default();
         self.judge(request, resource, registry, now).map_err(|(kind, reason)| {
-            let challenge = reason.challenge(kind, accepts, || self.freshness.nonce(now));
+            let metadata = resource.filter(|resource| resource.tells_metadata);
+            let metadata = metadata.and_then(|resource| metadata::url(resource.audience, request.target));
+            let challenge = reason.challenge(kind, accepts, || self.freshness.nonce(now)).with_metadata(metadata);
             Refusal { kind, reason, challenge }
         })
     }

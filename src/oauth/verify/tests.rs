@@ -357,7 +357,9 @@ fn words_for_the_client_say_the_class_alone() {
     assert_ne!(expired.reason, stolen.reason);
     assert_eq!(expired.challenge, stolen.challenge);
     let none = world.ask("GET", URL, &[], &[], now()).unwrap_err();
-    assert_eq!(none.challenge.authenticate.as_deref(), Some(r#"DPoP algs="ES256 Ed25519 EdDSA""#));
+    let metadata = r#"resource_metadata="https://api.example.org/.well-known/oauth-protected-resource""#;
+    let expected = format!(r#"DPoP algs="ES256 Ed25519 EdDSA", {metadata}"#);
+    assert_eq!(none.challenge.authenticate, Some(expected));
     let two = world.ask("GET", URL, &["DPoP a", "Bearer b"], &[], now()).unwrap_err().challenge.authenticate.unwrap();
     assert_eq!(two.matches(r#"error="invalid_request""#).count(), 2);
     assert!(two.contains("Bearer "));
