@@ -22,12 +22,13 @@ use crate::{
         foreign::{self, DOCUMENT_BYTES_MAX},
     },
     oauth::{
-        Scope, Thumbprint,
+        Scope, Thumbprint, TokenHash,
         access::{self, Draft as TokenDraft, DraftError},
         dpop::{PROOF_BYTES_MAX, TOKEN_ID_BYTES, Unproved},
         exchange::{Believed, Expected, Parent, TokenType},
         issuer::{self, Issuer, IssuerName, Issuers},
         target::{Base, Route, Target, URL_BYTES_MAX},
+        wpt,
     },
     pb,
     registry::{Draft, Selector, Selectors, Template},
@@ -210,6 +211,26 @@ pub fn proof(bytes: &[u8]) -> bool {
         assert_eq!(proof.thumbprint(), key);
         assert!(TOKEN_ID_BYTES.contains(&proof.token_id().len()));
     }
+    true
+}
+
+/// A workload proof token. It is nothing else, and is for one WIT-SVID alone. Answers whether it can be read.
+#[must_use]
+pub fn wpt(bytes: &[u8]) -> bool {
+    let Ok(value) = str::from_utf8(bytes) else { return false };
+    let Ok(unproved) = wpt::Unproved::parse(value) else { return false };
+    assert!(value.len() <= wpt::PROOF_BYTES_MAX && value.split('.').count() == 3);
+    check_compact(value);
+    assert!(Unproved::parse(value).is_err() && access::Unverified::parse(value).is_err());
+    assert!(TOKEN_ID_BYTES.contains(&unproved.token_id().len()));
+    let target = Target::parse("https://api.example.org/items").expect("a good URL");
+    let check = |token: &str, now: SystemTime| {
+        let (workload_token, lifetime_max) = (TokenHash::of(token), Duration::from_secs(60));
+        let expected = wpt::Expected { target: &target, workload_token, transaction_token: None, lifetime_max, now };
+        unproved.check(&expected)
+    };
+    let (end, second) = (unproved.expires_at(), Duration::from_secs(1));
+    assert!(check("one", end).is_err() && (check("one", end - second).is_err() || check("two", end - second).is_err()));
     true
 }
 
@@ -635,6 +656,11 @@ mod tests {
     #[test]
     fn the_corpus_of_proofs_runs() {
         run("proof", super::proof);
+    }
+
+    #[test]
+    fn the_corpus_of_workload_proofs_runs() {
+        run("wpt", super::wpt);
     }
 
     #[test]

@@ -60,6 +60,10 @@ pub(crate) struct Add {
     /// Take `%2F` as a part of a segment
     #[arg(long)]
     encoded_slash: bool,
+    /// A credential that it takes besides access tokens with DPoP proofs: `wit` or `jwt-svid`; may be given
+    /// several times
+    #[arg(long = "accept", value_name = "KIND")]
+    accepts: Vec<String>,
 }
 
 /// `tool list`
@@ -101,6 +105,9 @@ pub(crate) struct Update {
     /// Whether to take `%2F` as a part of a segment
     #[arg(long, value_name = "YES", action = ArgAction::Set)]
     encoded_slash: Option<bool>,
+    /// Credentials in the place of all that were there; `dpop` alone leaves none but access tokens with DPoP proofs
+    #[arg(long = "accept", value_name = "KIND")]
+    accepts: Vec<String>,
 }
 
 /// Runs one of the verbs.
@@ -109,9 +116,9 @@ pub(crate) struct Update {
 /// What the daemon refused.
 pub(crate) async fn run(context: &Context, verb: ToolVerb) -> Result<(), Failure> {
     match verb {
-        ToolVerb::Add(Add { name, audience, base_urls, scopes, routes, encoded_slash }) => {
-            items::add(context, Tool { name, audience, base_urls, scopes, routes, encoded_slash, ..Tool::default() })
-                .await
+        ToolVerb::Add(Add { name, audience, base_urls, scopes, routes, encoded_slash, accepts }) => {
+            let tool = Tool { name, audience, base_urls, scopes, routes, encoded_slash, accepts, ..Tool::default() };
+            items::add(context, tool).await
         }
         ToolVerb::List(List { audience, scope, paging }) => {
             let request = ListItemsRequest { audience, scope, ..ListItemsRequest::default() };
@@ -138,6 +145,7 @@ impl Update {
         replace(&mut tool.scopes, self.scopes, false);
         replace(&mut tool.routes, self.routes, self.no_route);
         tool.encoded_slash = self.encoded_slash.unwrap_or(tool.encoded_slash);
+        replace(&mut tool.accepts, self.accepts, false);
     }
 }
 
@@ -175,7 +183,7 @@ impl OneKind for Tool {
 
     fn view(&self) -> Value {
         // Every field by name: one that the API gets later must be shown too.
-        let Self { name, audience, base_urls, scopes, routes, encoded_slash, revision, created_at } = self;
+        let Self { name, audience, base_urls, scopes, routes, encoded_slash, accepts, revision, created_at } = self;
         let scopes = scopes.iter().map(|scope| json!({ "name": scope.name, "band": scope.band }));
         let routes = routes.iter().map(|route| json!({ "route": route.route, "scope": route.scope }));
         json!({
@@ -185,6 +193,7 @@ impl OneKind for Tool {
             "scopes": scopes.collect::<Vec<_>>(),
             "routes": routes.collect::<Vec<_>>(),
             "encoded_slash": encoded_slash,
+            "accepts": accepts,
             "created_at": created_at,
             "revision": revision,
         })
@@ -200,6 +209,7 @@ impl OneKind for Tool {
             ("scopes", scopes(self)),
             ("routes", routes.join("\n")),
             ("encoded slash", encoded_slash.to_owned()),
+            ("accepts", self.accepts.join("\n")),
             ("created", time_or(self.created_at, "")),
             ("revision", self.revision.to_string()),
         ]

@@ -31,9 +31,11 @@ impl Challenge {
         headers.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 
-    /// No credentials that this door takes: which ones it would.
-    pub(super) fn no_credentials() -> Self {
-        Self::with(401, format!("DPoP algs=\"{ALGORITHMS}\""))
+    /// No credentials that the tool takes: which ones it would.
+    pub(super) fn no_credentials(bearer: bool) -> Self {
+        // First: what is added behind belongs to the other.
+        let bearer = if bearer { "Bearer, " } else { "" };
+        Self::with(401, format!("{bearer}DPoP algs=\"{ALGORITHMS}\""))
     }
 
     /// Two kinds of credentials at once, or none that can be read.
@@ -52,6 +54,12 @@ impl Challenge {
         Self::error(401, "invalid_token", "tokens are bound to keys here: send it as DPoP, with a proof")
     }
 
+    /// A token that may come as `Bearer` is not good.
+    pub(super) fn invalid_bearer() -> Self {
+        let words = "the token is not valid here";
+        Self::with(401, format!("Bearer error=\"invalid_token\", error_description=\"{words}\""))
+    }
+
     /// The proof is missing or not good.
     pub(super) fn invalid_proof() -> Self {
         let words = "exactly one DPoP header is needed, with a new proof for this method, URL, token and time";
@@ -65,12 +73,15 @@ impl Challenge {
     }
 
     /// The token is good, and not for this.
-    pub(super) fn insufficient_scope(scope: &str) -> Self {
+    pub(super) fn insufficient_scope(scope: &str, is_bearer: bool) -> Self {
         let error =
             "error=\"insufficient_scope\", error_description=\"the token does not have the scope of this request\"";
         // What is no scope has no place between quotes.
         let scope = Scope::parse(scope).map(|scope| format!(", scope=\"{scope}\"")).unwrap_or_default();
-        Self::with(403, format!("DPoP {error}{scope}, algs=\"{ALGORITHMS}\""))
+        match is_bearer {
+            true => Self::with(403, format!("Bearer {error}{scope}")),
+            false => Self::with(403, format!("DPoP {error}{scope}, algs=\"{ALGORITHMS}\"")),
+        }
     }
 
     /// Where the metadata of the resource is (RFC 9728 §5.1), for challenges that say what is missing.
@@ -106,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_no_scope_does_not_leave_its_quotes() {
-        let challenge = |scope| Challenge::insufficient_scope(scope).authenticate.unwrap_or_default();
+        let challenge = |scope| Challenge::insufficient_scope(scope, false).authenticate.unwrap_or_default();
         assert!(challenge("read:all").contains(r#", scope="read:all", algs="#));
         for odd in ["", "a\", error=\"x", "a b", "a\r\nb", "é"] {
             let challenge = challenge(odd);

@@ -13,6 +13,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::{
+    Thumbprint,
     dpop::{self, Expected, Proof, Unproved, Window},
     nonce::Nonces,
     replay::{self, Limits, Replay},
@@ -86,6 +87,9 @@ pub enum Refused {
     /// Its nonce is too old, or none of this place and process.
     #[error("its nonce is too old, or not of this process")]
     NonceStale,
+    /// It may have been used before this process began, or before the clock was set back, and cannot carry a nonce.
+    #[error("it may have been used before")]
+    Unknown,
     /// It is not remembered, and must not be accepted.
     #[error(transparent)]
     Replay(#[from] replay::Refused),
@@ -98,6 +102,7 @@ impl Refused {
             Self::Proof(error) => error.code(),
             Self::NonceMissing => "nonce_missing",
             Self::NonceStale => "nonce_stale",
+            Self::Unknown => "proof_unknown",
             Self::Replay(replay::Refused::Replayed) => "proof_replayed",
             Self::Replay(replay::Refused::Full) => "replay_full",
             Self::Replay(replay::Refused::Quota) => "replay_quota",
@@ -162,11 +167,55 @@ impl Freshness {
     /// before that is forgotten.
     pub fn spend(&self, proof: &Proof, checked: Checked, now: SystemTime) -> Result<(), Refused> {
         let end = self.settings.window.end(proof.issued_at());
+        self.remember(&proof.thumbprint(), proof.token_id(), end, checked, now, Refused::NonceStale)
+    }
+
+    /// The longest time for which a proof may be good that says when it ends, and not when it was made.
+    pub fn lifetime_max(&self) -> Duration {
+        self.settings.window.length()
+    }
+
+    /// Whether a proof that ends then, at most [`lifetime_max`](Self::lifetime_max) from now, was surely not used before
+    /// what is remembered: one that was had to end by a certain time.
+    ///
+    /// # Errors
+    /// [`Refused::Unknown`]; one that ends later will pass.
+    pub fn check_end(&self, end: SystemTime, now: SystemTime) -> Result<Checked, Refused> {
+        let state = self.observe(now);
+        match end > state.unknown_until {
+            true => Ok(Checked { epoch: state.epoch }),
+            false => Err(Refused::Unknown),
+        }
+    }
+
+    /// Remembers such a proof by its key and `jti`, unless it was used before.
+    ///
+    /// # Errors
+    /// [`Refused::Replay`]; [`Refused::Unknown`] where the clock was set back since it was checked.
+    pub fn spend_until(
+        &self,
+        (key, token_id): (&Thumbprint, &str),
+        end: SystemTime,
+        checked: Checked,
+        now: SystemTime,
+    ) -> Result<(), Refused> {
+        self.remember(key, token_id, end, checked, now, Refused::Unknown)
+    }
+
+    fn remember(
+        &self,
+        key: &Thumbprint,
+        token_id: &str,
+        end: SystemTime,
+        checked: Checked,
+        now: SystemTime,
+        forgotten: Refused,
+    ) -> Result<(), Refused> {
         let mut state = self.observe(now);
         if state.epoch != checked.epoch {
-            return Err(Refused::NonceStale);
+            return Err(forgotten);
         }
-        Ok(state.replay.insert(&proof.thumbprint(), proof.token_id(), end, now)?)
+        Ok(state.replay.insert(key, token_id, end, now)?)
     }
 
     /// All of it, for a place that has nothing else to check between.

@@ -103,6 +103,7 @@ impl ItemDraft {
                 ("scopes", pairs(&draft.scopes)),
                 ("routes", pairs(&draft.routes)),
                 ("encoded_slash", draft.encoded_slash.to_string()),
+                ("accepts", draft.accepts.join(" ")),
             ],
             Self::Grant(draft) => vec![
                 ("scopes", draft.scopes.join(" ")),

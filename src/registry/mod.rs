@@ -8,8 +8,10 @@
 //!
 //! Pure: no file, clock or task is touched; what is kept on disk and who may change it is for others.
 
+mod accepts;
 mod agent;
 mod asked;
+mod bearers;
 mod catalog;
 mod draft;
 mod entry;

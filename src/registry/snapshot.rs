@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     asked::{Asked, Questions},
+    bearers::{self, Bearers},
     catalog::Catalog,
     entry::{Change, Entry, EntryId},
     error::Error,
@@ -38,6 +39,7 @@ pub(crate) struct Snapshot {
     cabinet: Cabinet,
     questions: Questions,
     taken: Taken,
+    bearers: Bearers,
     members: Members,
     catalog: Catalog,
     revocations: Revocations,
@@ -65,6 +67,7 @@ impl Snapshot {
             cabinet: Cabinet::with_capacity(entries.len()),
             questions: Questions::default(),
             taken: Taken::of(&entries),
+            bearers: Bearers::of(&entries),
             members: Members::default(),
             catalog: Catalog::default(),
             revocations: Revocations::default(),
@@ -273,6 +276,12 @@ impl Snapshot {
         self.entries().filter(|entry| entry.spec.agent.as_ref().is_some_and(|agent| agents.contains(agent)))
     }
 
+    /// The agent that who shows this SPIFFE ID is: the one that all entries belong to that say it literally, where one of
+    /// them has not expired. A template says nothing of who has an ID of it.
+    pub(crate) fn agent_of(&self, id: &Id, now: SystemTime) -> Option<&Label> {
+        bearers::agent_of(self.bearers.entries(id).iter().filter_map(|entry| self.entry(entry)), now)
+    }
+
     /// What it needs must be there by now.
     fn check_agent(&self, entry: &Entry) -> Result<(), Error> {
         match &entry.spec.agent {
@@ -312,6 +321,7 @@ impl Snapshot {
             return Err(Error::HintTaken { existing: existing.id.clone(), hint: entry.spec.hint.clone() });
         }
         self.taken.insert(&entry, &self.ordered)?;
+        self.bearers.insert(&entry, &self.ordered);
         self.members.note(&entry, Count::Up);
         self.questions.note(&entry, Count::Up, self.revision);
         self.cabinet.count(&mut entry);
@@ -328,6 +338,7 @@ impl Snapshot {
         self.by_content.remove(&ByContent(Arc::clone(&entry)));
         self.questions.note(&entry, Count::Down, self.revision);
         self.taken.remove(&entry);
+        self.bearers.remove(&entry);
         self.members.note(&entry, Count::Down);
         self.cabinet.remove(&entry);
         self.ordered.remove(&entry);

@@ -5,7 +5,10 @@
 use std::time::SystemTime;
 
 use super::{Agent, Catalog, Grant, RevokedId, Snapshot, Tool, revocations::whole_second};
-use crate::oauth::{access::Claims, verify::Revocation};
+use crate::oauth::{
+    access::Claims,
+    verify::{Credential, Revocation},
+};
 
 impl Snapshot {
     /// What of a token was taken back, if anything. Its signature, times and audience are others' to check.
@@ -34,6 +37,27 @@ impl Snapshot {
                 None
             }
             _ => Some(Revocation::Grant),
+        }
+    }
+
+    /// What of an SVID was taken back as far as access goes, if anything. It names no right: what its agent is granted now
+    /// is what it has.
+    pub(crate) fn revocation_of_svid(&self, svid: &Credential) -> Option<Revocation> {
+        let (revocations, issued_at) = (self.revocations(), svid.issued_at());
+        let is_revoked = |id: Option<RevokedId>| id.is_some_and(|id| revocations.has(&id));
+        if is_revoked(svid.token_id().map(RevokedId::Token)) {
+            return Some(Revocation::Token);
+        }
+        if is_revoked(svid.key().map(RevokedId::Key)) {
+            return Some(Revocation::Key);
+        }
+        let Some(agent) = self.catalog().agent(svid.agent()) else { return Some(Revocation::Agent) };
+        if issued_at < agent.tokens_from() {
+            return Some(Revocation::Agent);
+        }
+        match self.makes_agent(&agent.spec.name, svid.subject().agent(), issued_at) {
+            true => None,
+            false => Some(Revocation::Entry),
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::oauth::target::{self, Base, Route};
 
 use super::{
+    accepts::Accepts,
     draft::{Problems, shown},
     flaw::{Flaw, Flaws},
     label::{Label, named},
@@ -39,6 +40,8 @@ pub(crate) struct ToolSpec {
     pub(crate) routes: Vec<(Route, Scope)>,
     /// Whether `%2F` may be a part of a segment.
     pub(crate) encoded_slash: bool,
+    /// Which credentials are good for it.
+    pub(crate) accepts: Accepts,
 }
 
 /// A tool as people and programs write it: nothing is checked yet.
@@ -57,6 +60,9 @@ pub(crate) struct ToolDraft {
     pub(crate) routes: Vec<(String, String)>,
     /// As in [`ToolSpec`].
     pub(crate) encoded_slash: bool,
+    /// Words and issuers, as [`Accepts`] reads them. What was stored before there were any has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) accepts: Vec<String>,
 }
 
 impl ToolDraft {
@@ -91,8 +97,9 @@ impl ToolDraft {
         let base_urls = flaws.sorted("base URL", base_urls);
         let scopes = check_scopes(&self.scopes, &mut flaws);
         let routes = check_routes(&self.routes, &scopes, &mut flaws);
+        let accepts = Accepts::read(&self.accepts, &mut flaws);
         let (audience, encoded_slash) = (self.audience.into(), self.encoded_slash);
-        flaws.end(name.map(|name| ToolSpec { name, audience, base_urls, scopes, routes, encoded_slash }))
+        flaws.end(name.map(|name| ToolSpec { name, audience, base_urls, scopes, routes, encoded_slash, accepts }))
     }
 }
 
@@ -187,6 +194,7 @@ impl From<&ToolSpec> for ToolDraft {
             scopes: spec.scopes.iter().map(|(scope, band)| (scope.to_string(), band.to_string())).collect(),
             routes: spec.routes.iter().map(|(route, scope)| (route.to_string(), scope.to_string())).collect(),
             encoded_slash: spec.encoded_slash,
+            accepts: spec.accepts.words(),
         }
     }
 }

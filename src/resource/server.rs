@@ -13,11 +13,11 @@ use zeroize::Zeroizing;
 use crate::{
     oauth::{
         Scope,
-        access::{self, Claims, JwksError, Keys},
+        access::{self, JwksError, Keys},
         challenge::Challenge,
         freshness::Settings,
         target::{self, Base, Route, Target},
-        verify::{AgentState, Registry, Request, Resource, Revocation, Verified, Verifier},
+        verify::{Accepts, AgentState, Credential, Registry, Request, Resource, Revocation, Verified, Verifier},
     },
     spiffe::{TrustDomain, jose::SignError},
     sys::Clock,
@@ -123,9 +123,16 @@ impl ResourceServer {
         let path = url.path_and_query().map_or("/", |path| path.as_str());
         let target = Target::parse(&format!("{}{path}", self.protected.base_url.origin()))?;
         let all = |name: &HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
-        let (authorization, proofs) = (all(&AUTHORIZATION), all(&PROOF));
-        let method = method.as_str();
-        let request = Request { method, target: &target, tool: None, authorization: &authorization, proofs: &proofs };
+        let named = |name| all(&HeaderName::from_static(name));
+        // What is not taken here is named too: a request has one credential.
+        let request = Request {
+            authorization: &all(&AUTHORIZATION),
+            proofs: &all(&PROOF),
+            workload_tokens: &named("workload-identity-token"),
+            workload_proofs: &named("workload-proof-token"),
+            transaction_tokens: &named("txn-token"),
+            ..Request::new(method.as_str(), &target)
+        };
         let known = Known { protected: &self.protected, keys: &keys, epoch: self.epoch.load(Ordering::Acquire) };
         self.verifier
             .verify(&request, &known, self.clock.now())
@@ -163,6 +170,7 @@ impl Registry for Known<'_> {
             audience: &self.protected.audience,
             scope: target::find(routes, method, path).map(Scope::as_str),
             takes_encoded_slash: false,
+            accepts: Accepts::default(),
             tells_metadata: false,
         })
     }
@@ -171,7 +179,7 @@ impl Registry for Known<'_> {
         AgentState::Active
     }
 
-    fn revocation(&self, _: &Claims) -> Option<Revocation> {
+    fn revocation(&self, _: &Credential) -> Option<Revocation> {
         None
     }
 

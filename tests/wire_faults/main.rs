@@ -13,6 +13,7 @@
 mod common;
 
 mod access;
+mod credentials;
 mod doors;
 mod execs;
 mod foreign;

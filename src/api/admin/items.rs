@@ -42,6 +42,7 @@ pub(super) fn encode(item: &Item) -> pb::Item {
                 scopes: scopes.collect(),
                 routes: routes.collect(),
                 encoded_slash: said.encoded_slash,
+                accepts: said.accepts,
                 revision: tool.revision,
                 created_at: unix_seconds(tool.created_at),
             })
@@ -87,6 +88,7 @@ impl From<Inner> for ItemDraft {
                 scopes: tool.scopes.into_iter().map(|scope| (scope.name, scope.band)).collect(),
                 routes: tool.routes.into_iter().map(|route| (route.route, route.scope)).collect(),
                 encoded_slash: tool.encoded_slash,
+                accepts: tool.accepts,
             }),
             Inner::Grant(grant) => Self::Grant(GrantDraft {
                 agent: grant.agent,

@@ -36,15 +36,19 @@ impl Service for Calls {
 }
 
 fn sent(request: &VerifyRequest) -> Sent<'_> {
-    let VerifyRequest { method, url, authorization, dpop, tool } = request;
+    let VerifyRequest { method, url, authorization, dpop, tool, .. } = request;
     let named = |name: &'static str, values| <[String]>::iter(values).map(move |value| (name, value.as_bytes()));
-    let headers = named("authorization", authorization).chain(named("dpop", dpop));
+    let headers = named("authorization", authorization)
+        .chain(named("dpop", dpop))
+        .chain(named("workload-identity-token", &request.workload_identity_token))
+        .chain(named("workload-proof-token", &request.workload_proof_token))
+        .chain(named("txn-token", &request.txn_token));
     Sent::new(method, url, Some(tool.as_str()).filter(|tool| !tool.is_empty()), headers)
 }
 
 fn passed(verified: &Verified) -> VerifiedRequest {
-    let claims = verified.claims();
-    let expires_at = claims.expires_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let credential = verified.credential();
+    let expires_at = credential.expires_at().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     VerifiedRequest {
         agent: verified.agent().to_owned(),
         subject: verified.subject().name().to_owned(),
@@ -52,9 +56,10 @@ fn passed(verified: &Verified) -> VerifiedRequest {
         tool: verified.tool().to_owned(),
         scopes: verified.scopes().iter().map(ToString::to_string).collect(),
         scope: verified.scope().to_owned(),
-        jti: verified.token_id().to_string(),
-        jkt: verified.key().to_string(),
+        jti: verified.token_id().map(|id| id.to_string()).unwrap_or_default(),
+        jkt: verified.key().map(|key| key.to_string()).unwrap_or_default(),
         expires_at: i64::try_from(expires_at).unwrap_or(i64::MAX),
+        credential: verified.kind().to_string(),
     }
 }
 

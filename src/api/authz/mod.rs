@@ -27,6 +27,7 @@ use super::{pages::Pages, standard::add_standard, status};
 use crate::{
     attest::Caller,
     audit::{self, Record, Urgency},
+    authority::TokenKeys,
     issuance::Issuer,
     oauth::{
         dpop::ALGORITHMS,
@@ -106,7 +107,8 @@ impl Authz {
         }
         let keyring = self.issuer.present_keyring();
         let snapshot = self.issuer.present_registry();
-        let view = View::new(&self.name, keyring.access()?.bundle(), &snapshot);
+        let (wit, jwt) = (keyring.wit().map(TokenKeys::bundle), keyring.jwt().map(TokenKeys::bundle));
+        let view = View::new(&self.name, keyring.access()?.bundle(), &snapshot).with_svids(wit, jwt);
         let judged = self.verifier.verify(request, &view, self.clock.now());
         self.counters.verified(judged.as_ref().err().map(|refusal| refusal.reason.code()));
         if let Err(refusal) = &judged {
@@ -137,7 +139,8 @@ impl Authz {
         const SHOWN: usize = 256;
         let target = request.target.to_string();
         let target = target.get(..SHOWN).unwrap_or(&target);
-        let detail = Some(format!("{} {target}", request.method.get(..16).unwrap_or(request.method)));
+        let kind = refusal.kind.map(|kind| format!("{kind} ")).unwrap_or_default();
+        let detail = Some(format!("{kind}{} {target}", request.method.get(..16).unwrap_or(request.method)));
         let (caller, reasons) = (asker.clone(), vec![refusal.reason.code()]);
         let record = Record::Refused { caller, what: "request", reasons, detail };
         // Nothing passes without one; that there is none is for the operator.

@@ -20,6 +20,9 @@ pub(crate) struct Sent<'a> {
     tool: Option<&'a str>,
     authorization: Vec<&'a [u8]>,
     proofs: Vec<&'a [u8]>,
+    workload_tokens: Vec<&'a [u8]>,
+    workload_proofs: Vec<&'a [u8]>,
+    transaction_tokens: Vec<&'a [u8]>,
 }
 
 /// Why that is no request. It says nothing of what a client sent.
@@ -48,13 +51,26 @@ impl<'a> Sent<'a> {
         tool: Option<&'a str>,
         headers: impl Iterator<Item = (&'n str, &'a [u8])>,
     ) -> Self {
-        let mut sent = Self { method, url: url.into(), tool, authorization: Vec::new(), proofs: Vec::new() };
+        let mut sent = Self {
+            method,
+            url: url.into(),
+            tool,
+            authorization: Vec::new(),
+            proofs: Vec::new(),
+            workload_tokens: Vec::new(),
+            workload_proofs: Vec::new(),
+            transaction_tokens: Vec::new(),
+        };
         for (name, value) in headers {
-            if name.eq_ignore_ascii_case("authorization") {
-                sent.authorization.push(value);
-            } else if name.eq_ignore_ascii_case("dpop") {
-                sent.proofs.push(value);
-            }
+            let values = match name.to_ascii_lowercase().as_str() {
+                "authorization" => &mut sent.authorization,
+                "dpop" => &mut sent.proofs,
+                "workload-identity-token" => &mut sent.workload_tokens,
+                "workload-proof-token" => &mut sent.workload_proofs,
+                "txn-token" => &mut sent.transaction_tokens,
+                _ => continue,
+            };
+            values.push(value);
         }
         sent
     }
@@ -85,8 +101,16 @@ impl<'a> Sent<'a> {
 
     /// What the verifier is asked.
     pub(crate) fn request<'r>(&'r self, target: &'r Target) -> Request<'r> {
-        let Self { method, tool, authorization, proofs, .. } = self;
-        Request { method, target, tool: *tool, authorization, proofs }
+        Request {
+            method: self.method,
+            target,
+            tool: self.tool,
+            authorization: &self.authorization,
+            proofs: &self.proofs,
+            workload_tokens: &self.workload_tokens,
+            workload_proofs: &self.workload_proofs,
+            transaction_tokens: &self.transaction_tokens,
+        }
     }
 }
 

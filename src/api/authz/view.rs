@@ -1,12 +1,16 @@
 //! What the verifier is told of tools, agents and grants: the registry at one moment.
 
+use std::time::SystemTime;
+
 use crate::{
     oauth::{
-        access::{Claims, Keys},
+        Scopes,
+        access::Keys,
         target::Target,
-        verify::{AgentState, Registry, Resource, Revocation},
+        verify::{Accepts, AgentState, Credential, Registry, Resource, Revocation},
     },
     registry::{Scope, Snapshot, State, Tool},
+    spiffe::{Id, jwt, wit},
 };
 
 /// The registry and the keys of one moment.
@@ -14,11 +18,18 @@ pub(super) struct View<'a> {
     issuer: &'a str,
     keys: &'a Keys,
     snapshot: &'a Snapshot,
+    wit_keys: Option<&'a wit::Bundle>,
+    jwt_keys: Option<&'a jwt::Bundle>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(issuer: &'a str, keys: &'a Keys, snapshot: &'a Snapshot) -> Self {
-        Self { issuer, keys, snapshot }
+        Self { issuer, keys, snapshot, wit_keys: None, jwt_keys: None }
+    }
+
+    /// With the keys that verify SVIDs.
+    pub(super) fn with_svids(self, wit_keys: Option<&'a wit::Bundle>, jwt_keys: Option<&'a jwt::Bundle>) -> Self {
+        Self { wit_keys, jwt_keys, ..self }
     }
 
     /// The tool of a URL with the path below its base. A name does not open what the URL does not: only a tool that has no
@@ -46,11 +57,13 @@ impl Registry for View<'_> {
 
     fn resource(&self, target: &Target, method: &str, named: Option<&str>) -> Option<Resource<'_>> {
         let (tool, path) = self.tool(target, named)?;
+        let accepts = Accepts { wit: tool.spec.accepts.wit, jwt_svid: tool.spec.accepts.jwt_svid };
         Some(Resource {
             tool: tool.spec.name.as_str(),
             audience: &tool.spec.audience,
             scope: tool.spec.scope_of(method, path).map(Scope::as_str),
             takes_encoded_slash: tool.spec.encoded_slash,
+            accepts,
             tells_metadata: true,
         })
     }
@@ -64,11 +77,30 @@ impl Registry for View<'_> {
         }
     }
 
-    fn revocation(&self, claims: &Claims) -> Option<Revocation> {
-        self.snapshot.revocation(claims)
+    fn revocation(&self, credential: &Credential) -> Option<Revocation> {
+        match credential.claims() {
+            Some(claims) => self.snapshot.revocation(claims),
+            None => self.snapshot.revocation_of_svid(credential),
+        }
     }
 
     fn epoch(&self) -> u64 {
         self.snapshot.revision()
+    }
+
+    fn agent_of(&self, id: &Id, now: SystemTime) -> Option<&str> {
+        self.snapshot.agent_of(id, now).map(|agent| agent.as_str())
+    }
+
+    fn granted(&self, agent: &str, tool: &str) -> Option<Scopes> {
+        self.snapshot.catalog().grant(agent, tool).map(|grant| grant.spec.scopes.iter().cloned().collect())
+    }
+
+    fn wit_keys(&self) -> Option<&wit::Bundle> {
+        self.wit_keys
+    }
+
+    fn jwt_keys(&self) -> Option<&jwt::Bundle> {
+        self.jwt_keys
     }
 }

@@ -155,6 +155,7 @@ fn set_item(item: &mut Inner, key: &str, value: &DeValue<'_>) -> Option<Result<(
             tool.routes = routes.into_iter().map(|(route, scope)| ToolRoute { route, scope }).collect();
         }),
         (Inner::Tool(tool), "encoded_slash") => flag(value).map(|allowed| tool.encoded_slash = allowed),
+        (Inner::Tool(tool), "accepts") => list(value).map(|accepts| tool.accepts = accepts),
         (Inner::Grant(grant), "agent") => text(value).map(|agent| grant.agent = agent),
         (Inner::Grant(grant), "tool") => text(value).map(|tool| grant.tool = tool),
         (Inner::Grant(grant), "scopes") => list(value).map(|scopes| grant.scopes = scopes),
@@ -312,6 +313,7 @@ base_urls = ["https://shop.example.org/api"]
 scopes = { "orders:read" = "read" }
 routes = { "GET /orders/*" = "orders:read" }
 encoded_slash = true
+accepts = ["wit"]
 
 [[grant]]
 agent = "crew"
@@ -339,6 +341,7 @@ rate = "30/min"
             scopes: vec![ToolScope { name: "orders:read".into(), band: "read".into() }],
             routes: vec![ToolRoute { route: "GET /orders/*".into(), scope: "orders:read".into() }],
             encoded_slash: true,
+            accepts: vec!["wit".into()],
             ..Tool::default()
         };
         let grant = Grant {
@@ -352,7 +355,7 @@ rate = "30/min"
         };
         let mut found: Vec<_> = reading.items.wanted.into_iter().map(|wanted| (wanted.line, wanted.item)).collect();
         found.sort_by_key(|(line, _)| *line);
-        assert_eq!(found, [(2, Inner::Agent(agent)), (10, Inner::Tool(tool)), (18, Inner::Grant(grant))]);
+        assert_eq!(found, [(2, Inner::Agent(agent)), (10, Inner::Tool(tool)), (19, Inner::Grant(grant))]);
     }
 
     #[test]

@@ -391,11 +391,9 @@ fn nothing_shows_a_token() {
     shown.push(format!("{:?}", crate::oauth::access::Unverified::parse(&token).unwrap()));
     for (authorization, proof) in [(format!("DPoP {token}"), &proof), (format!("Bearer {token}"), &token)] {
         let request = Request {
-            method: "GET",
-            tool: None,
-            target: &target,
             authorization: &[authorization.as_bytes()],
             proofs: &[proof.as_bytes()],
+            ..Request::new("GET", &target)
         };
         let outcome = world.verifier.verify(&request, &world.known, now());
         shown.push(format!("{outcome:?}"));
@@ -410,7 +408,7 @@ fn nothing_shows_a_token() {
         assert!(!find.is_match(&text), "{text}");
         assert!(signatures.iter().all(|signature| !text.contains(signature)), "{text}");
     }
-    assert_eq!(AUDIENCE, world.get(&token, &world.proof(&token, &[])).unwrap().claims().audience);
+    assert_eq!(AUDIENCE, world.get(&token, &world.proof(&token, &[])).unwrap().credential().audience());
 }
 
 fn check(rows: Vec<Row>) {

@@ -11,16 +11,20 @@ use super::kit::{Holder, ath, claims, now, seconds};
 use crate::{
     oauth::{
         Scope, Scopes,
-        access::{Claims, Draft, Keys, Subject, TokenId, issue, key_id},
+        access::{Draft, Keys, Subject, TokenId, issue, key_id},
         challenge::Challenge,
         dpop::ALGORITHMS,
         freshness::Settings,
         target::{Base, Route, Target, find},
-        verify::{AgentState, Reason, Refusal, Registry, Request, Resource, Revocation, Verified, Verifier},
+        verify::{
+            Accepts, AgentState, Credential, Reason, Refusal, Registry, Request, Resource, Revocation, Verified,
+            Verifier,
+        },
     },
     spiffe::{
         Id, TrustDomain,
         jose::{Algorithm, tests::kit::Key},
+        jwt, wit,
     },
 };
 
@@ -36,6 +40,10 @@ pub(crate) struct Known {
     pub(crate) revocation: Option<Revocation>,
     pub(crate) epoch: u64,
     pub(crate) takes_encoded_slash: bool,
+    pub(crate) accepts: Accepts,
+    pub(crate) wit_keys: Option<wit::Bundle>,
+    pub(crate) jwt_keys: Option<jwt::Bundle>,
+    pub(crate) granted: Option<Scopes>,
 }
 
 impl Registry for Known {
@@ -53,8 +61,8 @@ impl Registry for Known {
         }
         let path = Base::parse(AUDIENCE).unwrap().relative(target)?.to_owned();
         let scope = find(self.routes.iter().map(|(route, scope)| (route, scope.as_str())), method, &path);
-        let takes_encoded_slash = self.takes_encoded_slash;
-        Some(Resource { tool: "items", audience: AUDIENCE, scope, takes_encoded_slash, tells_metadata: true })
+        let (takes_encoded_slash, accepts) = (self.takes_encoded_slash, self.accepts);
+        Some(Resource { tool: "items", audience: AUDIENCE, scope, takes_encoded_slash, accepts, tells_metadata: true })
     }
 
     fn agent(&self, name: &str) -> AgentState {
@@ -64,12 +72,29 @@ impl Registry for Known {
         }
     }
 
-    fn revocation(&self, _: &Claims) -> Option<Revocation> {
+    fn revocation(&self, _: &Credential) -> Option<Revocation> {
         self.revocation
     }
 
     fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    fn agent_of(&self, id: &Id, _: SystemTime) -> Option<&str> {
+        id.as_str().strip_prefix("spiffe://example.org/").filter(|name| ["crew", "ghost"].contains(name))?;
+        Some(if id.as_str().ends_with("crew") { "crew" } else { "ghost" })
+    }
+
+    fn granted(&self, _: &str, tool: &str) -> Option<Scopes> {
+        self.granted.clone().filter(|_| tool == "items")
+    }
+
+    fn wit_keys(&self) -> Option<&wit::Bundle> {
+        self.wit_keys.as_ref()
+    }
+
+    fn jwt_keys(&self) -> Option<&jwt::Bundle> {
+        self.jwt_keys.as_ref()
     }
 }
 
@@ -112,6 +137,10 @@ impl World {
             revocation: None,
             epoch: 1,
             takes_encoded_slash: false,
+            accepts: Accepts::default(),
+            wit_keys: None,
+            jwt_keys: None,
+            granted: Some(Scopes::parse("read").unwrap()),
         };
         let verifier = Verifier::new(&Zeroizing::new([5; 32]), settings, started);
         Self { key, holder: Holder::new(), known, verifier, next: Mutex::new(0) }
@@ -168,7 +197,7 @@ impl World {
         let authorization: Vec<_> = authorization.iter().map(|text| text.as_bytes()).collect();
         let proofs: Vec<_> = proofs.iter().map(|text| text.as_bytes()).collect();
         let target = Target::parse(url).unwrap();
-        let request = Request { method, target: &target, tool: None, authorization: &authorization, proofs: &proofs };
+        let request = Request { authorization: &authorization, proofs: &proofs, ..Request::new(method, &target) };
         self.verifier.verify(&request, &self.known, now)
     }
 }
@@ -179,8 +208,9 @@ pub(crate) fn answer(refusal: &Refusal) -> (u16, &str) {
     let authenticate = authenticate.as_deref().unwrap_or_default();
     let code = authenticate.split_once("error=\"").map(|(_, rest)| rest.split_once('"').unwrap().0).unwrap_or_default();
     assert_eq!(authenticate.is_empty(), matches!(status, 400 | 403 | 429 | 503) && code.is_empty(), "{refusal:?}");
-    assert!(authenticate.is_empty() || authenticate.starts_with("DPoP "));
-    assert!(authenticate.is_empty() || authenticate.contains(&format!(r#"algs="{ALGORITHMS}""#)));
+    let is_bearer = authenticate.starts_with("Bearer");
+    assert!(authenticate.is_empty() || is_bearer || authenticate.starts_with("DPoP "));
+    assert!(authenticate.is_empty() || is_bearer || authenticate.contains(&format!(r#"algs="{ALGORITHMS}""#)));
     assert_eq!(nonce.is_some(), code == "use_dpop_nonce");
     assert_eq!(retry_after.is_some(), matches!(status, 429 | 503));
     (*status, code)

@@ -1,24 +1,71 @@
-//! What stands in the headers of a request: one token, and one proof.
+//! What stands in the headers of a request: one credential, and its proof where it needs one.
 
-use super::Reason;
+use crate::oauth::access;
 
-/// The token of the one `Authorization` header, which must be of the scheme `DPoP` (RFC 9449 §7.1).
-pub(super) fn token<'a>(authorization: &[&'a [u8]]) -> Result<&'a str, Reason> {
+use super::{Accepts, Kind, Reason, Request};
+
+/// The one credential of a request. Nothing in it is believed.
+#[derive(Clone, Copy)]
+pub(super) enum Credentials<'a> {
+    /// `Authorization: DPoP` and `DPoP`.
+    Dpop { token: &'a str, proof: &'a str },
+    /// `Authorization: Bearer`.
+    JwtSvid { token: &'a str },
+    /// `Workload-Identity-Token` and `Workload-Proof-Token`, and perhaps `Txn-Token`.
+    Workload { token: &'a str, proof: &'a str, transaction: Option<&'a str> },
+}
+
+impl Credentials<'_> {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Dpop { .. } => Kind::Dpop,
+            Self::JwtSvid { .. } => Kind::JwtSvid,
+            Self::Workload { .. } => Kind::Wit,
+        }
+    }
+}
+
+/// What a request came with, if it is one thing and the tool takes its kind.
+pub(super) fn read<'a>(request: &Request<'a>, accepts: Accepts) -> Result<Credentials<'a>, Reason> {
+    let Request { authorization, proofs, workload_tokens, workload_proofs, .. } = *request;
+    if !workload_tokens.is_empty() || !workload_proofs.is_empty() {
+        return match authorization.is_empty() && proofs.is_empty() {
+            false => Err(Reason::SeveralCredentials),
+            true if !accepts.wit => Err(Reason::NotTaken(Kind::Wit)),
+            true => workload(request),
+        };
+    }
+    match token(authorization, accepts)? {
+        (Scheme::Dpop, token) => Ok(Credentials::Dpop { token, proof: proof(proofs)? }),
+        // Whoever has a proof meant something else.
+        (Scheme::Bearer, _) if !proofs.is_empty() => Err(Reason::SeveralCredentials),
+        (Scheme::Bearer, token) => Ok(Credentials::JwtSvid { token }),
+    }
+}
+
+enum Scheme {
+    Dpop,
+    Bearer,
+}
+
+/// The token of the one `Authorization` header: of the scheme `DPoP` (RFC 9449 §7.1), or of `Bearer` where the tool takes
+/// any. One of our own is bound to a key, wherever it comes.
+fn token<'a>(authorization: &[&'a [u8]], accepts: Accepts) -> Result<(Scheme, &'a str), Reason> {
     let value = match authorization {
         [] => return Err(Reason::NoCredentials),
         [one] => str::from_utf8(one).map_err(|_| Reason::Credentials)?,
         _ => return Err(Reason::SeveralCredentials),
     };
     let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
-    if scheme.eq_ignore_ascii_case("Bearer") {
-        return Err(Reason::Bearer);
-    }
-    if !scheme.eq_ignore_ascii_case("DPoP") {
-        return Err(Reason::NoCredentials);
-    }
     let token = rest.trim_start_matches(' ');
+    let scheme = match scheme {
+        _ if scheme.eq_ignore_ascii_case("DPoP") => Scheme::Dpop,
+        _ if !scheme.eq_ignore_ascii_case("Bearer") => return Err(Reason::NoCredentials),
+        _ if !accepts.jwt_svid || token.starts_with(access::CONSTANT_PREFIX) => return Err(Reason::Bearer),
+        _ => Scheme::Bearer,
+    };
     match token.bytes().all(is_token_byte) {
-        true if !token.is_empty() => Ok(token),
+        true if !token.is_empty() => Ok((scheme, token)),
         // Two headers that somebody has made one.
         _ if token.contains(',') => Err(Reason::SeveralCredentials),
         _ => Err(Reason::Credentials),
@@ -26,12 +73,24 @@ pub(super) fn token<'a>(authorization: &[&'a [u8]]) -> Result<&'a str, Reason> {
 }
 
 /// The value of the one `DPoP` header.
-pub(super) fn proof<'a>(proofs: &[&'a [u8]]) -> Result<&'a str, Reason> {
+fn proof<'a>(proofs: &[&'a [u8]]) -> Result<&'a str, Reason> {
     match proofs {
         [] => Err(Reason::NoProof),
         [one] => str::from_utf8(one).map_err(|_| Reason::ProofNotAscii),
         _ => Err(Reason::SeveralProofs),
     }
+}
+
+/// One of each, and of transaction tokens one at most.
+fn workload<'a>(request: &Request<'a>) -> Result<Credentials<'a>, Reason> {
+    let one = |values: &[&'a [u8]]| match values {
+        [one] => str::from_utf8(one).map(Some).map_err(|_| Reason::WorkloadHeaders),
+        [] => Ok(None),
+        _ => Err(Reason::WorkloadHeaders),
+    };
+    let token = one(request.workload_tokens)?.ok_or(Reason::WorkloadHeaders)?;
+    let proof = one(request.workload_proofs)?.ok_or(Reason::WorkloadHeaders)?;
+    Ok(Credentials::Workload { token, proof, transaction: one(request.transaction_tokens)? })
 }
 
 /// token68 (RFC 9110 §11.2)

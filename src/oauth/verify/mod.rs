@@ -3,10 +3,16 @@
 //! What costs little comes first: the URL's tool and route, the form of header, proof and token, and everything in which
 //! the three differ. Then the token's signature, who it is for and whether that still holds, the proof's signature, the
 //! scope. A proof is remembered last, so that nobody burns another's.
+//!
+//! A tool may take other credentials than access tokens of our own ([`Accepts`]); each is checked whole, none in the place
+//! of another, and a request has one.
 
+mod accepts;
 mod cache;
+mod credential;
 mod credentials;
 mod reason;
+mod svid;
 
 use std::{
     fmt,
@@ -20,15 +26,19 @@ use super::{
     Scopes, Thumbprint, TokenHash,
     access::{self, Claims, Keys, Subject, TokenId},
     challenge::Challenge,
-    dpop::{Expected, Unproved},
-    freshness::{Freshness, Settings},
+    dpop::{self, Expected, Unproved},
+    freshness::{Checked, Freshness, Settings},
     metadata,
     target::Target,
 };
+use crate::spiffe::{Id, jwt, wit};
 
 use cache::{Cache, Verdict};
+use credentials::Credentials;
 
+pub use accepts::{Accepts, Kind};
 pub use cache::VERDICTS_MAX;
+pub use credential::Credential;
 pub use reason::Reason;
 
 /// What a door was sent.
@@ -45,6 +55,29 @@ pub struct Request<'a> {
     pub authorization: &'a [&'a [u8]],
     /// The values of all `DPoP` headers.
     pub proofs: &'a [&'a [u8]],
+    /// The values of all `Workload-Identity-Token` headers.
+    pub workload_tokens: &'a [&'a [u8]],
+    /// The values of all `Workload-Proof-Token` headers.
+    pub workload_proofs: &'a [&'a [u8]],
+    /// The values of all `Txn-Token` headers. They are not read, but a workload proof token must be for them.
+    pub transaction_tokens: &'a [&'a [u8]],
+}
+
+impl<'a> Request<'a> {
+    /// A request without any credential.
+    pub fn new(method: &'a str, target: &'a Target) -> Self {
+        let none = &[];
+        Self {
+            method,
+            target,
+            tool: None,
+            authorization: none,
+            proofs: none,
+            workload_tokens: none,
+            workload_proofs: none,
+            transaction_tokens: none,
+        }
+    }
 }
 
 /// What is known of tools, agents and revocations at one moment.
@@ -62,11 +95,34 @@ pub trait Registry {
     /// What has become of an agent.
     fn agent(&self, name: &str) -> AgentState;
 
-    /// Whether a token was taken back, or what it rests on is gone.
-    fn revocation(&self, claims: &Claims) -> Option<Revocation>;
+    /// Whether a credential was taken back, or what it rests on is gone.
+    fn revocation(&self, credential: &Credential) -> Option<Revocation>;
 
     /// A number that changes whenever something was revoked. No verdict on a token outlives it.
     fn epoch(&self) -> u64;
+
+    /// The agent that who shows this SPIFFE ID is now. Asked, as what follows, only where a tool takes other credentials
+    /// than access tokens of our own.
+    fn agent_of(&self, id: &Id, now: SystemTime) -> Option<&str> {
+        let _ = (id, now);
+        None
+    }
+
+    /// What an agent is granted with a tool.
+    fn granted(&self, agent: &str, tool: &str) -> Option<Scopes> {
+        let _ = (agent, tool);
+        None
+    }
+
+    /// The keys that verify WIT-SVIDs of our own trust domain.
+    fn wit_keys(&self) -> Option<&wit::Bundle> {
+        None
+    }
+
+    /// The keys that verify its JWT-SVIDs.
+    fn jwt_keys(&self) -> Option<&jwt::Bundle> {
+        None
+    }
 }
 
 /// The tool of a request.
@@ -80,6 +136,8 @@ pub struct Resource<'a> {
     pub scope: Option<&'a str>,
     /// Whether its URLs may have a slash within a segment.
     pub takes_encoded_slash: bool,
+    /// Which credentials it takes; by default access tokens of our own with DPoP proofs.
+    pub accepts: Accepts,
     /// Whether its metadata can be had where [`metadata::url`] says, so that challenges name it.
     pub tells_metadata: bool,
 }
@@ -117,25 +175,30 @@ pub enum Revocation {
 /// A request that may pass. Only [`Verifier::verify`] makes one.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    claims: Arc<Claims>,
+    credential: Credential,
     tool: String,
     scope: String,
 }
 
 impl Verified {
+    /// Which kind of credential it came with.
+    pub fn kind(&self) -> Kind {
+        self.credential.kind()
+    }
+
     /// The agent's name.
     pub fn agent(&self) -> &str {
-        &self.claims.client
+        self.credential.agent()
     }
 
     /// For whom it acts.
     pub fn subject(&self) -> &Subject {
-        &self.claims.subject
+        self.credential.subject()
     }
 
-    /// All scopes of its token.
+    /// All scopes of its credential.
     pub fn scopes(&self) -> &Scopes {
-        &self.claims.scopes
+        self.credential.scopes()
     }
 
     /// The one that this request needed.
@@ -148,25 +211,27 @@ impl Verified {
         &self.tool
     }
 
-    /// The key that was proved.
-    pub fn key(&self) -> Thumbprint {
-        self.claims.key
+    /// The key that was proved, if one was.
+    pub fn key(&self) -> Option<Thumbprint> {
+        self.credential.key()
     }
 
-    /// The token's `jti`.
-    pub fn token_id(&self) -> TokenId {
-        self.claims.token_id
+    /// The `jti` of an access token of our own, or of a WIT-SVID.
+    pub fn token_id(&self) -> Option<TokenId> {
+        self.credential.token_id()
     }
 
-    /// Everything that the token says.
-    pub fn claims(&self) -> &Claims {
-        &self.claims
+    /// Everything that is known of the credential.
+    pub fn credential(&self) -> &Credential {
+        &self.credential
     }
 }
 
 /// A request that may not pass: why, for the records, and what to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// Which kind of credential it came with, as far as it went.
+    pub kind: Option<Kind>,
     /// For the records alone.
     pub reason: Reason,
     /// For the client.
@@ -201,11 +266,12 @@ impl Verifier {
         now: SystemTime,
     ) -> Result<Verified, Refusal> {
         let resource = registry.resource(request.target, request.method, request.tool);
-        self.judge(request, resource, registry, now).map_err(|reason| {
+        let accepts = resource.map(|resource| resource.accepts).unwrap_or_default();
+        self.judge(request, resource, registry, now).map_err(|(kind, reason)| {
             let metadata = resource.filter(|resource| resource.tells_metadata);
             let metadata = metadata.and_then(|resource| metadata::url(resource.audience, request.target));
-            let challenge = reason.challenge(|| self.freshness.nonce(now)).with_metadata(metadata);
-            Refusal { reason, challenge }
+            let challenge = reason.challenge(kind, accepts, || self.freshness.nonce(now)).with_metadata(metadata);
+            Refusal { kind, reason, challenge }
         })
     }
 
@@ -215,48 +281,71 @@ impl Verifier {
         resource: Option<Resource<'_>>,
         registry: &impl Registry,
         now: SystemTime,
-    ) -> Result<Verified, Reason> {
-        let Request { method, target, authorization, proofs, .. } = *request;
-        let resource = resource.ok_or(Reason::NoTool)?;
-        if target.has_encoded_slash() && !resource.takes_encoded_slash {
-            return Err(Reason::EncodedSlash);
+    ) -> Result<Verified, (Option<Kind>, Reason)> {
+        let begin = || {
+            let resource = resource.ok_or(Reason::NoTool)?;
+            if request.target.has_encoded_slash() && !resource.takes_encoded_slash {
+                return Err(Reason::EncodedSlash);
+            }
+            let scope = resource.scope.ok_or(Reason::NoRoute)?;
+            Ok((resource, scope, credentials::read(request, resource.accepts)?))
+        };
+        let (resource, scope, credentials) = begin().map_err(|reason| (None, reason))?;
+        let ask = Ask { request, resource, scope, registry, now };
+        self.judge_one(&ask, credentials).map_err(|reason| (Some(credentials.kind()), reason))
+    }
+
+    /// Judges the one credential.
+    fn judge_one(&self, ask: &Ask<'_, impl Registry>, credentials: Credentials<'_>) -> Result<Verified, Reason> {
+        let Ask { resource, scope, registry, now, .. } = *ask;
+        let (credential, proof) = match credentials {
+            Credentials::Dpop { token, proof } => self.access(ask, token, proof)?,
+            Credentials::JwtSvid { token } => (svid::jwt(ask, token)?, Proof::None),
+            Credentials::Workload { token, proof, transaction } => self.wit(ask, token, proof, transaction)?,
+        };
+        match registry.agent(credential.agent()) {
+            AgentState::Active => {}
+            state => return Err(Reason::Agent(state)),
         }
-        let scope = resource.scope.ok_or(Reason::NoRoute)?;
-        let token = credentials::token(authorization)?;
-        let proof = Unproved::parse(credentials::proof(proofs)?)?;
+        if let Some(revocation) = registry.revocation(&credential) {
+            return Err(Reason::Revoked(revocation));
+        }
+        let proof = proof.prove()?;
+        if !credential.scopes().contains(scope) {
+            return Err(Reason::Scope(scope.to_owned()));
+        }
+        proof.spend(&self.freshness, now)?;
+        Ok(Verified { credential, tool: resource.tool.to_owned(), scope: scope.to_owned() })
+    }
+
+    /// An access token of our own with its proof, of which the signature is still to be checked.
+    fn access<'p>(
+        &self,
+        ask: &Ask<'_, impl Registry>,
+        token: &str,
+        proof: &'p str,
+    ) -> Result<(Credential, Proof<'p>), Reason> {
+        let proof = Unproved::parse(proof)?;
         let hash = TokenHash::of(token);
-        let known = self.known(hash, registry);
+        let known = self.known(hash, ask.registry);
         let unverified = match &known {
             Some(_) => None,
             None => Some(access::Unverified::parse(token)?),
         };
         // Not believed yet, but good enough to be refused for.
         if let Some(claims) = known.as_deref().or(unverified.as_ref().map(access::Unverified::unverified_claims)) {
-            claims.check(resource.audience, now)?;
+            claims.check(ask.resource.audience, ask.now)?;
             if claims.key != proof.thumbprint() {
                 return Err(Reason::KeyMismatch);
             }
         }
-        let window = self.freshness.window();
-        let checked = self.freshness.check(&proof, &Expected { method, target, token: Some(hash), window, now })?;
+        let checked = self.freshness.check(&proof, &ask.expected(hash, self.freshness.window()))?;
         let claims = match (known, unverified) {
             (Some(claims), _) => claims,
-            (None, Some(unverified)) => self.learn(hash, unverified, registry)?,
+            (None, Some(unverified)) => self.learn(hash, unverified, ask.registry)?,
             (None, None) => return Err(Reason::NoCredentials),
         };
-        match registry.agent(&claims.client) {
-            AgentState::Active => {}
-            state => return Err(Reason::Agent(state)),
-        }
-        if let Some(revocation) = registry.revocation(&claims) {
-            return Err(Reason::Revoked(revocation));
-        }
-        let proof = proof.prove()?;
-        if !claims.scopes.contains(scope) {
-            return Err(Reason::Scope(scope.to_owned()));
-        }
-        self.freshness.spend(&proof, checked, now)?;
-        Ok(Verified { claims, tool: resource.tool.to_owned(), scope: scope.to_owned() })
+        Ok((Credential::access(claims), Proof::Dpop(proof, checked)))
     }
 
     /// What a token says whose signature was checked before, by a key that still counts.
@@ -280,6 +369,64 @@ impl Verifier {
             self.cache.lock().unwrap_or_else(PoisonError::into_inner).keep(hash, verdict, epoch);
         }
         Ok(claims)
+    }
+}
+
+/// What is asked, with everything that is known of it.
+struct Ask<'a, R> {
+    request: &'a Request<'a>,
+    resource: Resource<'a>,
+    /// The one that the route needs.
+    scope: &'a str,
+    registry: &'a R,
+    now: SystemTime,
+}
+
+impl<R> Ask<'_, R> {
+    /// What a DPoP proof beside this token must be for.
+    fn expected(&self, token: TokenHash, window: dpop::Window) -> Expected<'_> {
+        let Request { method, target, .. } = *self.request;
+        Expected { method, target, token: Some(token), window, now: self.now }
+    }
+}
+
+/// The proof beside a credential, which is for one request.
+enum Proof<'a> {
+    /// There is none.
+    None,
+    /// Of which the signature is still to be checked.
+    Dpop(Unproved<'a>, Checked),
+    /// Of which it is right.
+    Workload { key: Thumbprint, token_id: Zeroizing<String>, end: SystemTime, checked: Checked },
+}
+
+/// The same, its signature checked.
+enum Proved {
+    None,
+    Dpop(dpop::Proof, Checked),
+    Workload { key: Thumbprint, token_id: Zeroizing<String>, end: SystemTime, checked: Checked },
+}
+
+impl Proof<'_> {
+    fn prove(self) -> Result<Proved, Reason> {
+        Ok(match self {
+            Self::None => Proved::None,
+            Self::Dpop(proof, checked) => Proved::Dpop(proof.prove()?, checked),
+            Self::Workload { key, token_id, end, checked } => Proved::Workload { key, token_id, end, checked },
+        })
+    }
+}
+
+impl Proved {
+    /// It is good for this request, and for no other.
+    fn spend(&self, freshness: &Freshness, now: SystemTime) -> Result<(), Reason> {
+        match self {
+            Self::None => Ok(()),
+            Self::Dpop(proof, checked) => Ok(freshness.spend(proof, *checked, now)?),
+            Self::Workload { key, token_id, end, checked } => {
+                freshness.spend_until((key, token_id), *end, *checked, now).map_err(Reason::WorkloadProofUse)
+            }
+        }
     }
 }
 

@@ -7,10 +7,11 @@ use crate::oauth::{
     challenge::Challenge,
     dpop,
     freshness::{self, RETRY_AFTER},
-    replay,
+    replay, wpt,
 };
+use crate::spiffe::{ClaimError, jose, jwt, wit};
 
-use super::{AgentState, Revocation};
+use super::{Accepts, AgentState, Kind, Revocation};
 
 /// The first thing against a request.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -24,12 +25,15 @@ pub enum Reason {
     /// No route of the tool fits method and path.
     #[error("no route of the tool fits method and path")]
     NoRoute,
-    /// No `Authorization`, or of another scheme.
-    #[error("there is no Authorization of the scheme DPoP")]
+    /// No credential, or an `Authorization` of another scheme.
+    #[error("there is no credential that is known here")]
     NoCredentials,
-    /// More than one `Authorization`.
-    #[error("there is more than one Authorization")]
+    /// More than one `Authorization`, or credentials of two kinds.
+    #[error("there is more than one credential")]
     SeveralCredentials,
+    /// A credential of a kind that the tool does not take.
+    #[error("the tool does not take credentials of the kind {0}")]
+    NotTaken(Kind),
     /// `Authorization` has no token that can be read.
     #[error("the Authorization has no token that can be read")]
     Credentials,
@@ -54,6 +58,30 @@ pub enum Reason {
     /// The proof is by another key than the token is bound to.
     #[error("the proof is by another key than the token's")]
     KeyMismatch,
+    /// Not exactly one `Workload-Identity-Token` and one `Workload-Proof-Token`, or two `Txn-Token`.
+    #[error("there are not exactly one Workload-Identity-Token and one Workload-Proof-Token")]
+    WorkloadHeaders,
+    /// The WIT-SVID is not good, or the key in it did not sign the proof.
+    #[error("the WIT-SVID is refused")]
+    Wit(#[from] wit::Error),
+    /// The workload proof token is not good, or not for this request or now.
+    #[error("the workload proof token is refused")]
+    WorkloadProof(#[from] wpt::Error),
+    /// The workload proof token was used before, or may have been.
+    #[error("the workload proof token is refused")]
+    WorkloadProofUse(#[source] freshness::Refused),
+    /// The JWT-SVID is not good, or not here or now.
+    #[error("the JWT-SVID is refused")]
+    JwtSvid(#[from] jwt::Error),
+    /// A claim of an SVID is missing, or says what must not be at a door; says which.
+    #[error("the `{0}` of the SVID is not as a door needs it")]
+    SvidClaim(&'static str),
+    /// No agent goes by this SPIFFE ID: no entry, one that is no agent's, or several of different ones.
+    #[error("no agent, or not one alone, goes by the SPIFFE ID")]
+    NoAgent,
+    /// The agent is granted nothing with the tool.
+    #[error("the agent is granted nothing with the tool")]
+    NotGranted,
     /// The agent is not active.
     #[error("the agent may not act: {0:?}")]
     Agent(AgentState),
@@ -80,6 +108,7 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::NoCredentials => "no_credentials",
             Self::SeveralCredentials => "several_credentials",
+            Self::NotTaken(_) => "credential_not_taken",
             Self::Credentials => "credentials_malformed",
             Self::Bearer => "bearer",
             Self::NoProof => "proof_missing",
@@ -88,6 +117,14 @@ impl Reason {
             Self::Proof(refused) => refused.code(),
             Self::Token(error) => error.code(),
             Self::KeyMismatch => "key_mismatch",
+            Self::WorkloadHeaders => "wit_headers",
+            Self::Wit(error) => wit_code(error),
+            Self::WorkloadProof(error) => error.code(),
+            Self::WorkloadProofUse(refused) => refused.code(),
+            Self::JwtSvid(error) => jwt_code(error),
+            Self::SvidClaim(_) => "svid_claim",
+            Self::NoAgent => "no_agent",
+            Self::NotGranted => "not_granted",
             Self::Agent(AgentState::Suspended) => "agent_suspended",
             Self::Agent(AgentState::Retired) => "agent_retired",
             Self::Agent(AgentState::Unknown | AgentState::Active) => "agent_unknown",
@@ -101,20 +138,78 @@ impl Reason {
         }
     }
 
-    /// What is answered. `nonce` gives the current one.
-    pub(super) fn challenge(&self, nonce: impl FnOnce() -> String) -> Challenge {
+    /// What is answered to who came with this kind, where the tool takes these. `nonce` gives the current one.
+    pub(super) fn challenge(&self, kind: Option<Kind>, accepts: Accepts, nonce: impl FnOnce() -> String) -> Challenge {
+        use freshness::Refused::Replay;
         match self {
             Self::EncodedSlash => Challenge::status(400),
-            Self::NoTool | Self::NoRoute => Challenge::status(403),
-            Self::NoCredentials => Challenge::no_credentials(),
+            Self::NoTool | Self::NoRoute | Self::NotGranted => Challenge::status(403),
+            Self::NoCredentials | Self::NotTaken(_) => Challenge::no_credentials(accepts.jwt_svid),
             Self::SeveralCredentials | Self::Credentials => Challenge::invalid_request(),
             Self::Bearer => Challenge::bearer(),
             Self::Proof(refused) if refused.wants_nonce() => Challenge::use_nonce(nonce()),
-            Self::Proof(freshness::Refused::Replay(replay::Refused::Full)) => Challenge::later(503, RETRY_AFTER),
-            Self::Proof(freshness::Refused::Replay(replay::Refused::Quota)) => Challenge::later(429, RETRY_AFTER),
+            Self::Proof(Replay(replay::Refused::Full)) | Self::WorkloadProofUse(Replay(replay::Refused::Full)) => {
+                Challenge::later(503, RETRY_AFTER)
+            }
+            Self::Proof(Replay(replay::Refused::Quota)) | Self::WorkloadProofUse(Replay(replay::Refused::Quota)) => {
+                Challenge::later(429, RETRY_AFTER)
+            }
+            // Soon a new one is good.
+            Self::WorkloadProofUse(freshness::Refused::Unknown) => Challenge::later(503, RETRY_AFTER),
+            // Not 401, which would be a challenge to send an Authorization (draft-ietf-wimse-wpt-01 §2.1).
+            Self::WorkloadHeaders | Self::Wit(_) | Self::WorkloadProof(_) | Self::WorkloadProofUse(_) => {
+                Challenge::status(400)
+            }
             Self::NoProof | Self::SeveralProofs | Self::ProofNotAscii | Self::Proof(_) => Challenge::invalid_proof(),
-            Self::Token(_) | Self::KeyMismatch | Self::Agent(_) | Self::Revoked(_) => Challenge::invalid_token(),
-            Self::Scope(scope) => Challenge::insufficient_scope(scope),
+            Self::SvidClaim(_) if kind == Some(Kind::Wit) => Challenge::status(400),
+            Self::NoAgent | Self::Agent(_) | Self::Revoked(_) | Self::Scope(_) if kind == Some(Kind::Wit) => {
+                Challenge::status(403)
+            }
+            Self::Token(_)
+            | Self::KeyMismatch
+            | Self::JwtSvid(_)
+            | Self::SvidClaim(_)
+            | Self::NoAgent
+            | Self::Agent(_)
+            | Self::Revoked(_) => match kind {
+                Some(Kind::JwtSvid) => Challenge::invalid_bearer(),
+                _ => Challenge::invalid_token(),
+            },
+            Self::Scope(scope) => {
+                let is_bearer = kind == Some(Kind::JwtSvid);
+                Challenge::insufficient_scope(scope, is_bearer)
+            }
         }
+    }
+}
+
+fn wit_code(error: &wit::Error) -> &'static str {
+    use wit::Error as E;
+    match error {
+        E::Token(jose::Error::Signature) => "wit_signature",
+        E::Token(_) => "wit_malformed",
+        E::Type => "wit_type",
+        E::Claim(ClaimError::Expired) => "wit_expired",
+        E::Claim(ClaimError::NotYetValid) => "wit_ahead",
+        E::Claim(_) | E::Audience => "wit_claim",
+        E::NoConfirmation | E::ConfirmationKey(_) | E::ConfirmationAlgorithm => "wit_binding",
+        E::NoBundle(_) => "wit_issuer",
+        E::EmptyBundle(_) | E::NoKeyId | E::UnknownKey => "wit_key",
+        E::Proof => "wpt_signature",
+    }
+}
+
+fn jwt_code(error: &jwt::Error) -> &'static str {
+    use jwt::Error as E;
+    match error {
+        E::Token(jose::Error::Signature) => "jwt_svid_signature",
+        E::Token(_) | E::UnknownHeader => "jwt_svid_malformed",
+        E::Type => "jwt_svid_type",
+        E::Claim(ClaimError::Expired) => "jwt_svid_expired",
+        E::Claim(ClaimError::NotYetValid) => "jwt_svid_ahead",
+        E::Claim(_) | E::AudienceMalformed | E::TooManyAudiences(_) => "jwt_svid_claim",
+        E::Audience => "jwt_svid_audience",
+        E::NoBundle(_) => "jwt_svid_issuer",
+        E::EmptyBundle(_) | E::UnknownKey | E::NoFittingKey | E::TooManyKeys(_) => "jwt_svid_key",
     }
 }

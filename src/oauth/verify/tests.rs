@@ -30,8 +30,11 @@ fn a_good_request_passes_and_says_whose_it_is() {
             assert_eq!((verified.agent(), verified.tool(), verified.scope()), ("crew", "items", "read"));
             assert_eq!(verified.scopes().to_string(), "read");
             assert_eq!(verified.subject().name(), "spiffe://example.org/crew");
-            assert_eq!((verified.key(), verified.token_id()), (world.holder.thumbprint(), TokenId([7; 16])));
-            assert_eq!(verified.claims().audience, AUDIENCE);
+            assert_eq!(
+                (verified.key(), verified.token_id()),
+                (Some(world.holder.thumbprint()), Some(TokenId([7; 16])))
+            );
+            assert_eq!((verified.kind(), verified.credential().audience()), (Kind::Dpop, AUDIENCE));
         }
     }
     let token = world.token();
@@ -85,8 +88,7 @@ fn headers_that_are_not_one_token_and_one_proof_are_refused() {
         (dpop.as_bytes(), vec![0xff], Reason::ProofNotAscii, PROOF),
     ] {
         let (authorization, proofs) = ([authorization], [proof.as_slice()]);
-        let request =
-            Request { method: "GET", target: &target, tool: None, authorization: &authorization, proofs: &proofs };
+        let request = Request { authorization: &authorization, proofs: &proofs, ..Request::new("GET", &target) };
         refused("not UTF-8", world.verifier.verify(&request, &world.known, now()), &reason, wanted);
     }
 }
@@ -324,7 +326,7 @@ fn of_one_proof_sent_many_times_at_once_one_passes() {
 fn known_tokens_are_bounded_and_gone_with_their_epoch() {
     let world = World::new();
     let token = world.token();
-    let claims = Arc::new(world.get(&token, &world.proof(&token, &[])).unwrap().claims().clone());
+    let claims = Arc::new(world.get(&token, &world.proof(&token, &[])).unwrap().credential().claims().unwrap().clone());
     let verdict = || Arc::new(Verdict { key_id: "k".into(), key: world.key.jwk(), claims: claims.clone() });
     let mut cache = Cache::default();
     let hash = |number: usize| TokenHash::of(&number.to_string());

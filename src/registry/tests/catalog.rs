@@ -35,6 +35,7 @@ fn tool_draft(name: &str) -> ToolDraft {
         scopes: pairs(&[("orders:read", "read"), ("orders:write", "write")]),
         routes: pairs(&[("GET /orders/*", "orders:read"), ("POST /orders", "orders:write")]),
         encoded_slash: false,
+        accepts: Vec::new(),
     }
 }
 

@@ -86,6 +86,7 @@ fn items() -> [Item; 3] {
         scopes: vec![("orders".to_owned(), "read".to_owned())],
         routes: vec![("GET /*".to_owned(), "orders".to_owned())],
         encoded_slash: true,
+        accepts: vec!["wit".to_owned()],
     };
     let tool = Tool { spec: tool.check().unwrap(), created_at, revision: 1 };
     let grant = GrantDraft {

@@ -1,0 +1,93 @@
+//! Which credentials a tool takes: what its operator wrote, read.
+
+use std::collections::BTreeSet;
+
+use super::{
+    draft::shown,
+    flaw::{Flaw, Flaws},
+};
+
+/// Beside access tokens of our own with DPoP proofs, which every tool takes. None of them, unless somebody says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Accepts {
+    /// `wit`: a WIT-SVID with a proof of its key.
+    pub(crate) wit: bool,
+    /// `jwt-svid`: a JWT-SVID, which is good for whoever has it.
+    pub(crate) jwt_svid: bool,
+}
+
+impl Accepts {
+    /// What every tool takes. It may be written, and says nothing.
+    pub(crate) const ALWAYS: &'static str = "dpop";
+    /// The most words in a tool.
+    pub(crate) const WORDS_MAX: usize = 16;
+
+    /// Reads what is written, each word once.
+    pub(super) fn read(words: &[String], flaws: &mut Flaws) -> Self {
+        const FIELD: &str = "accepted credential";
+        let (mut accepts, mut seen) = (Self::default(), BTreeSet::new());
+        if !flaws.few("accepted credentials", words.len(), Self::WORDS_MAX) {
+            return accepts;
+        }
+        for word in words {
+            match word.as_str() {
+                Self::ALWAYS => {}
+                "wit" => accepts.wit = true,
+                "jwt-svid" => accepts.jwt_svid = true,
+                _ => {
+                    let reason = "it is none of dpop, wit, jwt-svid".into();
+                    flaws.add(Flaw::Value { field: FIELD, value: shown(word), reason });
+                }
+            }
+            if !seen.insert(word) {
+                flaws.add(Flaw::Repeated { field: FIELD, value: shown(word) });
+            }
+        }
+        accepts
+    }
+
+    /// It as words, in one order, without that which is always.
+    pub(crate) fn words(self) -> Vec<String> {
+        let words = [("wit", self.wit), ("jwt-svid", self.jwt_svid)];
+        words.into_iter().filter(|(_, is_taken)| *is_taken).map(|(word, _)| word.to_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::registry::ToolDraft;
+
+    fn read(words: &[&str]) -> Result<Accepts, String> {
+        let accepts = words.iter().map(|word| (*word).to_owned()).collect();
+        let scopes = vec![("read".to_owned(), "read".to_owned())];
+        let draft =
+            ToolDraft { name: "t".into(), audience: "https://t".into(), scopes, accepts, ..ToolDraft::default() };
+        draft.check().map(|spec| spec.accepts).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn a_tool_takes_what_it_says_and_it_is_written_in_one_way() {
+        assert_eq!(read(&[]), Ok(Accepts::default()));
+        assert_eq!(read(&["dpop"]).unwrap().words(), [""; 0]);
+        let all = read(&["jwt-svid", "dpop", "wit"]).unwrap();
+        assert_eq!((all.words(), all), (vec!["wit".into(), "jwt-svid".into()], Accepts { wit: true, jwt_svid: true }));
+    }
+
+    #[test]
+    fn what_is_no_credential_is_refused_with_its_reason() {
+        let many = ["wit"; Accepts::WORDS_MAX + 1];
+        for (words, expected) in [
+            (&["bearer"][..], "`bearer` is not valid: it is none of dpop, wit, jwt-svid"),
+            (&["WIT"], "it is none of"),
+            (&[""], "it is none of"),
+            (&["wit", "wit"], "`wit` is there twice"),
+            (&many, "there are 17 accepted credentials, at most 16"),
+        ] {
+            let said = read(words).unwrap_err();
+            assert!(said.contains(expected), "{words:?}: {said}");
+        }
+    }
+}
