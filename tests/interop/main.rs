@@ -15,6 +15,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod libraries;
+mod resource_servers;
 mod spire;
 mod watches;
 
