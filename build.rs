@@ -5,7 +5,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 3] = ["proto/workload.proto", "proto/dayfly/v1/admin.proto", "proto/dayfly/v1/token.proto"];
+const PROTOS: [&str; 5] = [
+    "proto/workload.proto",
+    "proto/dayfly/v1/admin.proto",
+    "proto/dayfly/v1/authz.proto",
+    "proto/dayfly/v1/token.proto",
+    "proto/envoy/service/auth/v3/external_auth.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
@@ -24,7 +30,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             "WITSVIDResponse",
             "ValidateJWTSVIDRequest",
             "IssueTokenRequest",
+            "RevokeTokenRequest",
             "IssueTokenResponse",
+            "ExchangeTokenRequest",
+            "ExchangeTokenResponse",
+            "VerifyRequest",
+            ".envoy",
         ])
         .compile_fds(descriptors)?;
     Ok(())

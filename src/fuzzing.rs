@@ -15,15 +15,18 @@ use prost::Message as _;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
-    api::{List, amendment, entry_id, new_draft, order},
+    api::{List, amendment, authz::sent_by_envoy, entry_id, new_draft, order},
     daemon::replace::Message,
     issuance::{
         AUDIENCE_BYTES_MAX, Audiences, Question, Wanted,
         foreign::{self, DOCUMENT_BYTES_MAX},
     },
     oauth::{
-        access::{self, Draft as TokenDraft},
+        Scope, Thumbprint,
+        access::{self, Draft as TokenDraft, DraftError},
         dpop::{PROOF_BYTES_MAX, TOKEN_ID_BYTES, Unproved},
+        exchange::{Believed, Expected, Parent, TokenType},
+        issuer::{self, Issuer, IssuerName, Issuers},
         target::{Base, Route, Target, URL_BYTES_MAX},
     },
     pb,
@@ -210,6 +213,27 @@ pub fn proof(bytes: &[u8]) -> bool {
     true
 }
 
+/// What Envoy asks about a request: no part of its URL is read as a part of another, and no line of a header is lost.
+/// Answers whether it is a request.
+#[must_use]
+pub fn check(bytes: &[u8]) -> bool {
+    let Ok(asked) = pb::envoy::service::auth::v3::CheckRequest::decode(bytes) else { return false };
+    let attributes = asked.attributes.unwrap_or_default();
+    let Ok(sent) = sent_by_envoy(&attributes) else { return false };
+    let Ok(target) = sent.target() else { return false };
+    let http = attributes.request.as_ref().and_then(|request| request.http.as_ref()).expect("it was read");
+    let alone = |url: String| Target::parse(&url).expect("a part of what was read");
+    assert_eq!(target.origin(), alone(format!("{}://{}", http.scheme, http.host)).origin(), "the host is the host");
+    assert_eq!(target.path(), alone(format!("https://a.example{}", http.path)).path(), "the path is the path");
+    let request = sent.request(&target);
+    let lines = http.header_map.iter().flat_map(|map| &map.headers).map(|line| line.key.as_str());
+    let names: Vec<_> = lines.chain(http.headers.keys().map(String::as_str)).collect();
+    let count = |wanted: &str| names.iter().filter(|name| name.eq_ignore_ascii_case(wanted)).count();
+    assert_eq!((request.authorization.len(), request.proofs.len()), (count("authorization"), count("dpop")));
+    assert!(request.method.bytes().all(|byte| byte.is_ascii_graphic()) && !request.method.is_empty());
+    true
+}
+
 /// An access token, judged with the key of RFC 7515 A.3 under the `kid` `dfly-fuzz`. What is read is written again as the
 /// same. Answers whether it is good.
 #[must_use]
@@ -241,6 +265,49 @@ pub fn access(bytes: &[u8]) -> bool {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let judged = unverified.verify("https://example.org/oauth", &keys);
     judged.is_ok_and(|claims| claims.check("https://api.example.org", now).is_ok())
+}
+
+/// A token that is to be exchanged: one of ours as in [`access`], or one of a user whose issuer, `https://login.test`, has
+/// the same key under the `kid` `fuzz`. What is read can be written as the subject of a token. Answers whether it is good.
+#[must_use]
+pub fn subject(bytes: &[u8]) -> bool {
+    let Ok(token) = str::from_utf8(bytes) else { return false };
+    let key = Jwk::parse(RFC_7515_A_3).expect("a good key");
+    let set = String::from_utf8_lossy(RFC_7515_A_3).replacen('{', r#"{"kid":"fuzz","#, 1);
+    let name = IssuerName::parse("https://login.test").expect("a good name");
+    let (issuer, _) = Issuer::read(name, format!(r#"{{"keys":[{set}]}}"#).as_bytes()).expect("one key");
+    let trust_domain = TrustDomain::parse("example.org").expect("a good name");
+    let keys = access::Keys::new(trust_domain.clone(), [("dfly-fuzz".to_owned(), key)]).expect("one key");
+    let believed = Believed { keys: &keys, issuers: &Issuers::new([issuer]).expect("one issuer") };
+    let holder = Thumbprint::parse("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I").expect("a good name");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let expected = Expected { issuer: "https://example.org/oauth", trust_domain: &trust_domain, holder, now };
+    let read = Parent::read(token, TokenType::Jwt, &believed, &expected);
+    let Ok(parent) = read else { return false };
+    check_compact(token);
+    assert!(token.len() <= issuer::TOKEN_BYTES_MAX && parent.expires_at() > now);
+    let (agent, scopes) = (Id::parse("spiffe://example.org/crew").expect("a good name"), [Scope::parse("a"); 1]);
+    let subject = parent.subject(&agent);
+    assert!(subject.agent().is_in(&trust_domain) || parent.own().is_some());
+    let draft = TokenDraft {
+        issuer: "https://example.org/oauth",
+        subject: &subject,
+        audience: "https://api.example.org",
+        client: "crew",
+        scopes: &scopes.into_iter().collect::<Result<_, _>>().expect("a good scope"),
+        key: holder,
+        session: parent.session(),
+        token_id: access::TokenId([0; 16]),
+        expires_at: now + Duration::from_secs(60),
+    };
+    match access::issue(&draft, &Unsigned, now) {
+        Ok(again) => {
+            let again = access::Unverified::parse(&again).expect("what is written can be read");
+            assert_eq!(again.unverified_claims().subject, subject);
+        }
+        Err(error) => assert!(matches!(error, DraftError::TooLong(_)), "{error}"),
+    }
+    true
 }
 
 /// Who signs nothing.
@@ -571,8 +638,18 @@ mod tests {
     }
 
     #[test]
+    fn the_corpus_of_checks_runs() {
+        run("check", super::check);
+    }
+
+    #[test]
     fn the_corpus_of_access_tokens_runs() {
         run("access", super::access);
+    }
+
+    #[test]
+    fn the_corpus_of_subject_tokens_runs() {
+        run("subject", super::subject);
     }
 
     #[test]

@@ -34,6 +34,36 @@ pub mod admin {
     tonic::include_proto!("dayfly.v1");
 }
 
+/// Envoy's messages, in the tree of its packages, which name each other by it.
+pub mod envoy {
+    pub mod config {
+        pub mod core {
+            pub mod v3 {
+                tonic::include_proto!("envoy.config.core.v3");
+            }
+        }
+    }
+    pub mod service {
+        pub mod auth {
+            pub mod v3 {
+                tonic::include_proto!("envoy.service.auth.v3");
+            }
+        }
+    }
+    pub mod r#type {
+        pub mod v3 {
+            tonic::include_proto!("envoy.r#type.v3");
+        }
+    }
+}
+
+/// The status within an answer of Envoy's.
+pub mod google {
+    pub mod rpc {
+        tonic::include_proto!("google.rpc");
+    }
+}
+
 /// Encodes into a buffer of just the message's size.
 pub struct ExactEncoder<T>(PhantomData<T>);
 

@@ -19,11 +19,13 @@ mod order;
 #[path = "../../src/pb.rs"]
 mod pb;
 mod process;
+mod proxy;
 mod rate;
 mod start;
 mod streams;
 mod table;
 mod units;
+mod verify;
 mod watches;
 
 use std::{env, path::PathBuf, time::Instant};
@@ -58,7 +60,9 @@ impl Plan {
 
 type Part = fn(&Plan, &mut Table) -> Result<()>;
 
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 7] = [
+    ("verify", verify::run),
+    ("proxy", proxy::run),
     ("start", start::run),
     ("latency", latency::run),
     ("rate", rate::run),

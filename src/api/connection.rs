@@ -76,6 +76,8 @@ pub(crate) enum Offers {
     Calls { routes: Routes, is_admin: bool },
     /// Pages over HTTP/1.1.
     Pages(Arc<dyn Pages>),
+    /// Either, as the client begins. Proxies are told to call and cannot be told to send a header, so none is asked for.
+    Both { routes: Routes, pages: Arc<dyn Pages> },
 }
 
 impl Offers {
@@ -89,7 +91,13 @@ impl Offers {
         match self {
             Self::Calls { .. } => Speech::Http2,
             Self::Pages(_) => Speech::Http1,
+            Self::Both { .. } => Speech::Either,
         }
+    }
+
+    /// Whether its calls must carry the header of the Workload API.
+    fn asks_for_header(&self) -> bool {
+        matches!(self, Self::Calls { is_admin: false, .. })
     }
 }
 
@@ -133,13 +141,15 @@ pub(crate) async fn serve(
 ) -> End {
     let Ok(exit) = caller.exit() else { return End::Fault(Fault::Gone) };
     let drive = Drive { guard: stream.another(), exit, slot: slot.clone(), service: service.clone() };
+    // In boxes, so that most connections are not as large as the few.
     let routes = match &service.offers {
         Offers::Calls { routes, .. } => routes.clone(),
-        // In a box, so that most connections are not as large as the few.
-        Offers::Pages(pages) => {
-            let pages = pages.clone();
-            return Box::pin(pages::serve(stream, caller, drive, pages)).await;
-        }
+        Offers::Pages(pages) => return Box::pin(pages::serve(stream, caller, drive, pages.clone())).await,
+        Offers::Both { routes, pages } => match Box::pin(drive.hear()).await {
+            Ok(Speech::Http2) => routes.clone(),
+            Ok(_) => return Box::pin(pages::serve(stream, caller, drive, pages.clone())).await,
+            Err(end) => return end,
+        },
     };
     let mut builder = http2::Builder::new(Tracked(service.tracker.clone()));
     builder
@@ -201,7 +211,7 @@ async fn answer(
         return Ok(response);
     }
     // Before attestation, before the body is read, and for every service: no method can get round it.
-    if !service.offers.is_for_admins() && !has_security_header(request.headers()) {
+    if service.offers.asks_for_header() && !has_security_header(request.headers()) {
         return Ok(refused(Status::invalid_argument(status::NO_HEADER)));
     }
     let place = Place::new(place, counters.clone());
@@ -240,7 +250,7 @@ async fn guard<T>(call: impl Future<Output = Result<T, Infallible>>) -> Result<T
 
 /// The methods that are counted by name; a caller's other words are not.
 fn method_name(path: &str) -> &'static str {
-    const METHODS: [&str; 19] = [
+    const METHODS: [&str; 20] = [
         "FetchX509SVID",
         "FetchX509Bundles",
         "FetchJWTSVID",
@@ -260,6 +270,7 @@ fn method_name(path: &str) -> &'static str {
         "Replace",
         "Check",
         "Watch",
+        "Verify",
     ];
     let last = path.rsplit('/').next().unwrap_or_default();
     METHODS.into_iter().find(|method| *method == last).unwrap_or("other")

@@ -50,13 +50,26 @@ pub(super) struct Drive {
 }
 
 impl Drive {
+    /// Waits for the first bytes of a connection where they tell what is spoken on it.
+    pub(super) async fn hear(&self) -> Result<Speech, End> {
+        let Service { stopping, terms, .. } = &self.service;
+        let heard = tokio::select! {
+            speech = poll_fn(|cx| self.guard.poll_speech(cx)) => speech.ok_or(End::Closed),
+            () = poll_fn(|cx| self.exit.poll(cx)) => Err(End::Fault(Fault::Gone)),
+            () = tokio::time::sleep(terms.preface) => Err(End::Silent),
+            () = stopping.cancelled() => Err(End::Closed),
+            () = self.slot.closing().cancelled() => Err(End::Evicted),
+        };
+        heard.map_err(|end| finish(&self.guard, end))
+    }
+
     /// Drives HTTP to its end, and the connection. `leave` asks HTTP to end what is begun and begin nothing more.
     pub(super) async fn run<C>(self, mut connection: Pin<&mut C>, leave: impl Fn(Pin<&mut C>)) -> End
     where
         C: Future<Output = hyper::Result<()>>,
     {
         let Self { guard, exit, slot, service } = self;
-        let (stopping, terms, speech) = (service.stopping.clone(), service.terms, service.offers.speech());
+        let (stopping, terms, speech) = (service.stopping.clone(), service.terms, guard.speech());
         // What was passed on belongs to HTTP alone, and is gone with it.
         drop(service);
         // HTTP/1.1 has a deadline of its own for each request's head.
@@ -106,11 +119,16 @@ impl Drive {
         if matches!(end, End::Flood) {
             slot.fine();
         }
-        let is_left = guard.is_left_behind();
-        match guard.close().map_or(end, End::Fault) {
-            End::Fault(Fault::Gone) if is_left => End::Left,
-            end => end,
-        }
+        finish(&guard, end)
+    }
+}
+
+/// Ends a connection, and says how it did.
+fn finish(guard: &Stream, end: End) -> End {
+    let is_left = guard.is_left_behind();
+    match guard.close().map_or(end, End::Fault) {
+        End::Fault(Fault::Gone) if is_left => End::Left,
+        end => end,
     }
 }
 

@@ -44,6 +44,12 @@ pub(crate) struct Limits {
     pub(crate) turns: usize,
 }
 
+impl Limits {
+    fn share(&self, uid: u32) -> Share {
+        if uid == 0 { self.root } else { self.user }
+    }
+}
+
 /// Which limit was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
@@ -76,7 +82,6 @@ impl Over {
 /// Counts what is open. One for the workload sockets.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    limits: Limits,
     looks: AllLooks,
     state: Mutex<State>,
     /// Told when one that made room has left.
@@ -85,6 +90,7 @@ pub(crate) struct Gate {
 
 #[derive(Debug)]
 struct State {
+    limits: Limits,
     next: u64,
     /// By their numbers. One that must make room is taken off at once, with its streams.
     connections: HashMap<u64, Open>,
@@ -142,6 +148,7 @@ pub(crate) struct StreamSlot(Arc<ConnectionSlot>);
 impl Gate {
     pub(crate) fn new(limits: Limits, looks: AllLooks) -> Self {
         let state = State {
+            limits,
             next: 0,
             connections: HashMap::new(),
             leaving: 0,
@@ -151,7 +158,14 @@ impl Gate {
             users: HashMap::new(),
             parties: Parties::new(limits.user, limits.root),
         };
-        Self { limits, looks, state: Mutex::new(state), left: Notify::new() }
+        Self { looks, state: Mutex::new(state), left: Notify::new() }
+    }
+
+    /// Other limits from now on. Whoever has more than that keeps it. How many calls go on at the same time stays.
+    pub(crate) fn change_limits(&self, limits: Limits) {
+        let mut state = self.state();
+        state.parties.change_shares(limits.user, limits.root);
+        state.limits = Limits { turns: state.limits.turns, ..limits };
     }
 
     /// Open connections and streams.
@@ -174,19 +188,19 @@ impl Gate {
     /// # Errors
     /// Which limit was met.
     pub(crate) fn connect(self: &Arc<Self>, uid: u32, now: Instant) -> Result<ConnectionSlot, Over> {
-        let share = self.share(uid);
         let mut state = self.state();
+        let (limits, share) = (state.limits, state.limits.share(uid));
         let number = state.next;
         state.next += 1;
         state.forget_idle_users(now);
         let user = state.users.entry(uid).or_default();
-        if !user.connects.take(self.limits.connects_per_second, now) {
+        if !user.connects.take(limits.connects_per_second, now) {
             return Err(Over::ConnectRate);
         }
         if user.connections >= share.connections {
             let oldest = user.idle.first().copied().ok_or(Over::ConnectionsOfUser)?;
             state.evict(oldest);
-        } else if state.connections.len() >= self.limits.all.connections {
+        } else if state.connections.len() >= limits.all.connections {
             let one = state.parties.connection_for_connection(uid).ok_or(Over::ConnectionsOfAll)?;
             state.evict(one);
         }
@@ -197,7 +211,7 @@ impl Gate {
         let user = state.users.entry(uid).or_default();
         user.connections += 1;
         user.idle.insert(number);
-        let turns = user.turns.get_or_insert_with(|| Arc::new(Semaphore::new(self.limits.turns))).clone();
+        let turns = user.turns.get_or_insert_with(|| Arc::new(Semaphore::new(limits.turns))).clone();
         let looks = self.looks.of_user(uid);
         let is_flood = AtomicBool::new(false);
         Ok(ConnectionSlot { gate: self.clone(), uid, number, turns, looks, close, is_flood })
@@ -216,10 +230,6 @@ impl Gate {
             }
         };
         tokio::time::timeout(SETTLE_WAIT, settled).await.ok();
-    }
-
-    fn share(&self, uid: u32) -> Share {
-        if uid == 0 { self.limits.root } else { self.limits.user }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -292,8 +302,9 @@ impl ConnectionSlot {
 
     /// Its user pays for a flood with connects: whoever was cut off comes back slowly.
     pub(crate) fn fine(&self) {
-        let most = self.gate.limits.connects_per_second;
-        if let Some(user) = self.gate.state().users.get_mut(&self.uid) {
+        let mut state = self.gate.state();
+        let most = state.limits.connects_per_second;
+        if let Some(user) = state.users.get_mut(&self.uid) {
             user.connects.overdraw(most / FLOODS_PER_SECOND, most);
         }
     }
@@ -305,8 +316,8 @@ impl ConnectionSlot {
     /// # Errors
     /// Which limit was met.
     pub(crate) fn stream(self: &Arc<Self>, now: Instant) -> Result<StreamSlot, Over> {
-        let (share, limits) = (self.gate.share(self.uid), self.gate.limits);
         let mut state = self.gate.state();
+        let (limits, share) = (state.limits, state.limits.share(self.uid));
         let user = state.users.entry(self.uid).or_default();
         if !user.requests.take(limits.requests_per_second, now) {
             // A refusal costs little; as many of them as there may be requests cost enough.

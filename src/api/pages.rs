@@ -47,6 +47,13 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 pub(crate) trait Pages: Send + Sync {
     /// Answers one request. A panic in it is told as 500.
     fn answer(&self, asked: Asked) -> BoxFuture<'_, Answer>;
+
+    /// What is told of a request that is none, or not now, in the form that clients of these pages read. What hyper takes
+    /// for no request at all never comes here: its own 400 and 431 have no headers, and caches store neither (RFC 9110
+    /// §15.1).
+    fn refuse(&self, status: StatusCode, why: &str) -> Answer {
+        words(status, format!("{why}\n"))
+    }
 }
 
 /// An answer of words.
@@ -58,6 +65,26 @@ pub(crate) fn words(status: StatusCode, words: impl Into<Bytes>) -> Answer {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
+
+/// An answer of JSON, which may be kept so long as `Cache-Control` says.
+pub(crate) fn document(status: StatusCode, body: impl Into<Bytes>, kept: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+/// The page has only these methods.
+pub(crate) fn only(mut answer: Answer, methods: &'static str) -> Answer {
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    answer
+}
+
+/// So long clients may keep what changes rarely, in seconds.
+pub(crate) const KEPT_SECONDS: &str = "max-age=3600";
 
 /// Serves a connection to its end.
 pub(super) async fn serve(stream: Stream, caller: Arc<Caller>, drive: Drive, pages: Arc<dyn Pages>) -> End {
@@ -99,8 +126,7 @@ impl Page {
             }
             Err(over) => {
                 self.counters.limit_met(over.code());
-                let mut answer =
-                    words(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", status::overloaded(over).message()));
+                let mut answer = self.pages.refuse(StatusCode::SERVICE_UNAVAILABLE, status::overloaded(over).message());
                 answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                 closing(answer)
             }
@@ -110,17 +136,18 @@ impl Page {
     }
 
     async fn answer_in_place(&self, request: Request<Incoming>) -> Answer {
+        let refused = |status, why| closing(self.pages.refuse(status, why));
         if request.headers().get_all(header::HOST).iter().count() != 1 {
-            return closing(words(StatusCode::BAD_REQUEST, "a request has exactly one Host\n"));
+            return refused(StatusCode::BAD_REQUEST, "a request has exactly one Host");
         }
         let (head, body) = request.into_parts();
         let body = match timeout(self.wait, Limited::new(body, BODY_BYTES_MAX).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return closing(words(StatusCode::PAYLOAD_TOO_LARGE, "a request's body has at most 64 KiB\n"));
+                return refused(StatusCode::PAYLOAD_TOO_LARGE, "a request's body has at most 64 KiB");
             }
-            Ok(Err(_)) => return closing(words(StatusCode::BAD_REQUEST, "the request's body cannot be read\n")),
-            Err(_) => return closing(words(StatusCode::REQUEST_TIMEOUT, "the request did not come whole in time\n")),
+            Ok(Err(_)) => return refused(StatusCode::BAD_REQUEST, "the request's body cannot be read"),
+            Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the request did not come whole in time"),
         };
         let asked =
             Asked { method: head.method, uri: head.uri, headers: head.headers, body, caller: self.caller.clone() };
@@ -129,7 +156,7 @@ impl Page {
             Ok(answer) => answer,
             Err(_) => {
                 self.counters.panicked();
-                closing(words(StatusCode::INTERNAL_SERVER_ERROR, "something broke; try again\n"))
+                refused(StatusCode::INTERNAL_SERVER_ERROR, "something broke; try again")
             }
         }
     }

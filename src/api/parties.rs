@@ -47,6 +47,22 @@ impl Parties {
         Self { user, root, each: HashMap::new(), order: Order::default() }
     }
 
+    /// Other shares from now on. What each holds is weighed anew.
+    pub(super) fn change_shares(&mut self, user: Share, root: Share) {
+        (self.user, self.root) = (user, root);
+        self.order = Order::default();
+        let none = Held::default();
+        for (name, party) in &mut self.each {
+            // A party is of one kind: that of uid 0 has no other in it.
+            let share = if *name == 0 { root } else { user };
+            party.order = Order::default();
+            for (uid, member) in &party.members {
+                party.order.moved(*uid, none.weights(share), member.held().weights(share));
+            }
+            self.order.moved(*name, none.weights(share), party.held.weights(share));
+        }
+    }
+
     pub(super) fn connected(&mut self, uid: u32, number: u64) {
         self.change(uid, |member| {
             member.idle.insert(number);

@@ -40,7 +40,10 @@ impl From<desk::Error> for Status {
     fn from(error: desk::Error) -> Self {
         use desk::Error;
         match error {
-            Error::Drafts(_) | Error::Past | Error::Twice(_) | Error::TooManyChanges(_) => invalid(&error.to_string()),
+            Error::Drafts(_) | Error::Past | Error::Twice(_) | Error::TooManyChanges(_) | Error::Token(_) => {
+                invalid(&error.to_string())
+            }
+            Error::Slow => Self::new(Code::Unavailable, format!("{error}; try again")),
             Error::Retired(_) => Self::new(Code::FailedPrecondition, error.to_string()),
             Error::Registry(error) => error.into(),
             Error::Stale { .. } => Self::new(Code::Aborted, error.to_string()),
@@ -81,7 +84,9 @@ impl From<registry::Error> for Status {
         use registry::Error;
         let code = match error {
             Error::EntryId(_) => Code::InvalidArgument,
-            Error::UnknownEntry(_) | Error::UnknownItem(_) | Error::UnknownAgent(_) => Code::NotFound,
+            Error::UnknownEntry(_) | Error::UnknownItem(_) | Error::UnknownAgent(_) | Error::NotRevoked(_) => {
+                Code::NotFound
+            }
             Error::IdTaken(_)
             | Error::Duplicate { .. }
             | Error::HintTaken { .. }
@@ -146,6 +151,11 @@ pub(crate) fn fell_behind() -> Status {
 /// The daemon stops.
 pub(crate) fn stopping() -> Status {
     Status::new(Code::Unavailable, "daemon is stopping; try again")
+}
+
+/// There is nothing to judge by, or another process takes this one's place.
+pub(crate) fn not_now() -> Status {
+    Status::new(Code::Unavailable, "the daemon cannot judge requests now; try again")
 }
 
 /// Something does not work here. The caller hears of which class it is, and a number to name it by; the cause was

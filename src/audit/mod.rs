@@ -44,7 +44,7 @@ pub(crate) use checkpoint::Checkpoint;
 pub(crate) use error::Error;
 pub(crate) use limits::{Durability, Limits};
 pub(crate) use log::{Log, Outside};
-pub(crate) use record::{AccessIssued, Caller, IDENTITIES_PER_RECORD, IdentityIssued, Record, Urgency};
+pub(crate) use record::{AccessIssued, Caller, Delegation, IDENTITIES_PER_RECORD, IdentityIssued, Record, Urgency};
 pub(crate) use report::{Fault, Finding, Known, Report};
 pub(crate) use segment::segments;
 pub(crate) use verify::verify;

@@ -116,6 +116,23 @@ pub(crate) struct AccessIssued {
     pub(crate) jkt: String,
     /// How long it lives.
     pub(crate) lifetime_seconds: u64,
+    /// The user for whom the agent acts, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delegation: Option<Delegation>,
+    /// The `jti` of the token that it was exchanged for, where that had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parent_jti: Option<String>,
+}
+
+/// Who acts for whom.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Delegation {
+    /// The user, as his issuer calls him.
+    pub(crate) subject: String,
+    /// That issuer.
+    pub(crate) subject_issuer: String,
+    /// The agent's SPIFFE ID, and who acted before it, the latest first.
+    pub(crate) actors: Vec<String>,
 }
 
 /// A process on this node, as it was attested.

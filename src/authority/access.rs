@@ -4,7 +4,10 @@
 //! They succeed each other as those for SVIDs do, are never the same, and are a type of their own: no bundle of SPIFFE's
 //! can have one.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Algorithm, Error, Keyring,
@@ -28,10 +31,16 @@ pub(super) const ALGORITHM: Algorithm = Algorithm::P256;
 pub(crate) struct AccessToken {
     /// As it leaves. Its `serial` is its `jti`, and its `id` the workload that asked.
     pub(crate) token: Token,
+    /// For whom.
+    pub(crate) subject: Subject,
+    /// The `jti` of the token that it was made from, where there was one that had one.
+    pub(crate) parent: Option<String>,
     /// Who may use it.
     pub(crate) agent: Label,
     /// Where.
     pub(crate) tool: Label,
+    /// The tool's name in the token.
+    pub(crate) audience: Arc<str>,
     /// For what; sorted, at least one.
     pub(crate) scopes: Vec<Scope>,
     /// With which key.
@@ -79,15 +88,15 @@ impl Keyring {
         let end = keys.active.end_of(begin + permit.ttl(), permit.expires_at(), Duration::ZERO, now)?;
         let mut token_id = TokenId([0; 16]);
         aws_lc_rs::rand::fill(&mut token_id.0).map_err(|_| Error::Key)?;
-        let (subject, scopes) = (Subject::Agent(permit.id().clone()), permit.scopes().iter().cloned().collect());
+        let scopes = permit.scopes().iter().cloned().collect();
         let draft = Draft {
             issuer,
-            subject: &subject,
+            subject: permit.subject(),
             audience: permit.audience(),
             client: permit.agent().as_str(),
             scopes: &scopes,
             key: holder,
-            session: None,
+            session: permit.session(),
             token_id,
             expires_at: end,
         };
@@ -102,6 +111,8 @@ impl Keyring {
         let serial = token_id.to_string();
         let token = Token::new(permit.id().clone(), text, serial, (begin, end), &keys.active);
         let (agent, tool, scopes) = (permit.agent().clone(), permit.tool().clone(), permit.scopes().to_vec());
-        Ok(AccessToken { token, agent, tool, scopes, holder })
+        let (subject, parent) = (permit.subject().clone(), permit.parent().map(str::to_owned));
+        let audience = permit.audience().into();
+        Ok(AccessToken { token, subject, parent, agent, tool, audience, scopes, holder })
     }
 }

@@ -3,7 +3,10 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::pb::admin::{Agent, AgentName, ItemKind, ListItemsRequest, ReachResponse, item::Item as Inner};
+use crate::{
+    pb::admin::{Agent, AgentName, ItemKind, ListItemsRequest, ReachResponse, item::Item as Inner},
+    sys::Clock,
+};
 
 use super::{
     context::Context,
@@ -22,7 +25,8 @@ pub(crate) enum AgentVerb {
     Add(Add),
     /// List agents by their names
     List(List),
-    /// Show an agent, and what it can reach: tools, scopes, bands and how long their tokens live at most
+    /// Show an agent, what it can reach (tools, scopes, bands and how long their tokens live at most), and which access
+    /// tokens of it are alive now
     Show {
         /// The agent's name
         name: String,
@@ -180,10 +184,14 @@ async fn show(context: &Context, name: String) -> Result<(), Failure> {
     if found.entries == 0 {
         print.say(format_args!("nobody is this agent: see --agent of `dayfly entry add`"));
     }
-    if found.reach.is_empty() {
-        print.say(format_args!("it can reach nothing: see `dayfly grant add`"));
-        return Ok(());
+    match found.reach.is_empty() {
+        true => print.say(format_args!("it can reach nothing: see `dayfly grant add`")),
+        false => show_reach(print, &found)?,
     }
+    show_tokens(print, &found)
+}
+
+fn show_reach(print: &Printer, found: &ReachResponse) -> Result<(), Failure> {
     print.line("")?;
     let rows = found.reach.iter().flat_map(|reach| {
         reach.scopes.iter().map(|scope| {
@@ -198,6 +206,25 @@ async fn show(context: &Context, name: String) -> Result<(), Failure> {
         })
     });
     print.table(["TOOL", "SCOPE", "BAND", "LIVES AT MOST", "RATE", "DATA SETS"], rows)
+}
+
+fn show_tokens(print: &Printer, found: &ReachResponse) -> Result<(), Failure> {
+    let since = moment::text(found.tokens_known_since);
+    if found.tokens.is_empty() {
+        print.say(format_args!("no access token of it is alive; known since {since}"));
+        return Ok(());
+    }
+    let now = Clock::system().now();
+    print.line("")?;
+    let rows = found.tokens.iter().map(|token| {
+        let until = moment::text_and_distance(token.expires_at, now);
+        [token.jti.clone(), token.tool.clone(), token.scopes.join(" "), until, token.jkt.clone()]
+    });
+    print.table(["TOKEN", "TOOL", "SCOPES", "UNTIL", "KEY"], rows)?;
+    let more = if found.tokens_incomplete { ", and there may be more" } else { "" };
+    let (shown, total) = (found.tokens.len(), found.tokens_total);
+    print.say(format_args!("{shown} of {total} access tokens{more}; known since {since}"));
+    Ok(())
 }
 
 fn with_reach(mut view: Value, found: &ReachResponse) -> Value {
@@ -217,6 +244,21 @@ fn with_reach(mut view: Value, found: &ReachResponse) -> Value {
     if let Some(view) = view.as_object_mut() {
         view.insert("reach".into(), reach.into());
         view.insert("entries".into(), found.entries.into());
+        let tokens = found.tokens.iter().map(|token| {
+            json!({
+                "jti": token.jti,
+                "tool": token.tool,
+                "scopes": token.scopes,
+                "issued_at": token.issued_at,
+                "expires_at": token.expires_at,
+                "jkt": token.jkt,
+                "spiffe_id": token.spiffe_id,
+            })
+        });
+        view.insert("tokens".into(), tokens.collect::<Vec<_>>().into());
+        view.insert("tokens_total".into(), found.tokens_total.into());
+        view.insert("tokens_known_since".into(), found.tokens_known_since.into());
+        view.insert("tokens_incomplete".into(), found.tokens_incomplete.into());
     }
     view
 }
@@ -248,8 +290,8 @@ impl OneKind for Agent {
 
     fn view(&self) -> Value {
         // Every field by name: one that the API gets later must be shown too.
-        let Self { name, owner, purpose, environment, data_class, review_by, state, created_by, created_at, revision } =
-            self;
+        let Self { name, owner, purpose, environment, data_class, review_by, state, created_by, created_at, .. } = self;
+        let Self { revision, revoked_before, .. } = self;
         json!({
             "name": name,
             "owner": owner,
@@ -261,6 +303,7 @@ impl OneKind for Agent {
             "created_by": created_by,
             "created_at": created_at,
             "revision": revision,
+            "revoked_before": revoked_before,
         })
     }
 
@@ -274,6 +317,7 @@ impl OneKind for Agent {
             ("data class", self.data_class.clone()),
             ("review by", time_or(self.review_by, "")),
             ("created", format!("{} by uid {}", moment::text(self.created_at), self.created_by)),
+            ("revoked", time_or(self.revoked_before, "")),
             ("revision", self.revision.to_string()),
         ]
     }

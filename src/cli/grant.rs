@@ -9,7 +9,7 @@ use super::{
     agent::rate,
     context::Context,
     failure::Failure,
-    items::{self, OneKind},
+    items::{self, OneKind, time_or},
     moment,
     paging::Paging,
     print::Printer,
@@ -105,7 +105,7 @@ pub(crate) async fn run(context: &Context, verb: GrantVerb) -> Result<(), Failur
     match verb {
         GrantVerb::Add(Add { agent, tool, scopes, datasets, ttl_max, rate }) => {
             let (ttl_max_seconds, rate_per_minute) = (ttl_max.unwrap_or(0), rate.unwrap_or(0));
-            let grant = Grant { agent, tool, scopes, datasets, ttl_max_seconds, rate_per_minute, revision: 0 };
+            let grant = Grant { agent, tool, scopes, datasets, ttl_max_seconds, rate_per_minute, ..Grant::default() };
             items::add(context, grant).await
         }
         GrantVerb::List(List { agent, tool, scope, paging }) => {
@@ -166,7 +166,7 @@ impl OneKind for Grant {
 
     fn view(&self) -> Value {
         // Every field by name: one that the API gets later must be shown too.
-        let Self { agent, tool, scopes, datasets, ttl_max_seconds, rate_per_minute, revision } = self;
+        let Self { agent, tool, scopes, datasets, ttl_max_seconds, rate_per_minute, revision, created_at } = self;
         json!({
             "id": self.id(),
             "agent": agent,
@@ -175,6 +175,7 @@ impl OneKind for Grant {
             "datasets": datasets,
             "ttl_max_seconds": ttl_max_seconds,
             "rate_per_minute": rate_per_minute,
+            "created_at": created_at,
             "revision": revision,
         })
     }
@@ -186,6 +187,7 @@ impl OneKind for Grant {
             ("data sets", self.datasets.join("\n")),
             ("ttl max", moment::ttl_text(self.ttl_max_seconds)),
             ("rate", rate(self.rate_per_minute)),
+            ("created", time_or(self.created_at, "")),
             ("revision", self.revision.to_string()),
         ]
     }

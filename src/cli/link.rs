@@ -20,7 +20,7 @@ use crate::{
     pb::{
         admin::{
             bundles_client::BundlesClient, catalog_client::CatalogClient, control_client::ControlClient,
-            entries_client::EntriesClient,
+            entries_client::EntriesClient, revocations_client::RevocationsClient,
         },
         workload::spiffe_workload_api_client::SpiffeWorkloadApiClient,
     },
@@ -37,6 +37,7 @@ use super::{
 pub(crate) struct Admin {
     pub(crate) entries: EntriesClient<Channel>,
     pub(crate) catalog: CatalogClient<Channel>,
+    pub(crate) revocations: RevocationsClient<Channel>,
     pub(crate) bundles: BundlesClient<Channel>,
     pub(crate) control: ControlClient<Channel>,
 }
@@ -61,6 +62,7 @@ impl Admin {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
             catalog: CatalogClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            revocations: RevocationsClient::new(channel.clone()),
             bundles: BundlesClient::new(channel.clone()),
             control: ControlClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
         })

@@ -27,6 +27,7 @@ mod moment;
 mod paging;
 mod print;
 mod replace;
+mod revoke;
 mod service;
 mod shown;
 mod status;
@@ -77,6 +78,9 @@ enum Verb {
     /// Run a daemon for yourself, now: your user registered, and a word on what to try next
     Up(up::Up),
     /// Run the daemon as a service
+    ///
+    /// At a SIGHUP it reads its configuration again: the log's level and the counts and rates of [limits] have effect at
+    /// once, and the log names the other settings that need a restart. A file that is not right changes nothing.
     Daemon(service::Service),
     /// Fetch what this process is, as a workload
     #[command(subcommand)]
@@ -99,6 +103,9 @@ enum Verb {
     /// Access tokens of this process's agent, each bound to a key
     #[command(subcommand)]
     Token(token::TokenVerb),
+    /// Take back access tokens that are out: one, those of a key, those of an agent
+    #[command(subcommand)]
+    Revoke(revoke::RevokeVerb),
     /// Call a tool: a token and a proof for this one request, a nonce where one is asked for
     ///
     /// The token is for the tool whose base URL the URL has. The exit code is 0 if the answer is a success, 3 if it is 401
@@ -164,6 +171,7 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Token(token) => wait(token::run(context, token)),
         Verb::Http(http) => wait(http::run(context, *http)),
         Verb::Grant(grant) => wait(grant::run(context, grant)),
+        Verb::Revoke(revoke) => wait(revoke::run(context, revoke)),
         Verb::Bundle(bundle) => wait(bundle::run(context, bundle)),
         Verb::Apply(apply) => wait(apply::run(context, apply)),
         Verb::Explain(explain) => wait(explain::run(context, explain)),

@@ -3,14 +3,17 @@
 use std::{io, path::PathBuf};
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     daemon::{
-        Bound, Config, Daemon, Start, Telemetry, advice,
+        Bound, Config, Daemon, Paths, Rereads, Start, Telemetry, advice,
         config::Overrides,
-        log_panics,
+        log_panics, read_pinned,
         replace::{Step, halt_at},
         sockets::judge,
     },
@@ -58,8 +61,9 @@ pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
     // Before anything else is opened, and before there is a second thread.
     let activation = activation::take().map_err(|error| failed("the daemon cannot start", &error.into()))?;
     let overrides = Overrides { trust_domain: service.trust_domain, without_kernel: service.without_kernel };
-    let config = load(context, service.config, overrides)?;
+    let config = load(context, service.config.clone(), overrides.clone())?;
     if service.check {
+        read_pinned(&config.token.user_issuers).map_err(|error| failed("the configuration is wrong", &error.into()))?;
         context.print.say(format_args!(
             "the configuration is right: {} in {}",
             config.trust_domain,
@@ -82,7 +86,8 @@ pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
         start.sockets.splice(0..0, passed);
         let bound = bind_over(config, start).await;
         let bound = bound.map_err(|failure| if is_taken { replace::goes_on(failure) } else { failure })?;
-        bound.run(stop).await.map_err(|error| failed("the daemon ended", &error))
+        let rereads = reread_on_signal(context.paths()?, service.config, overrides)?;
+        bound.rereading(rereads).run(stop).await.map_err(|error| failed("the daemon ended", &error))
     })
 }
 
@@ -166,6 +171,31 @@ pub(crate) fn failed(words: &str, error: &anyhow::Error) -> Failure {
         Some(advice) => failure.hint(advice),
         None => failure,
     }
+}
+
+/// The configuration, read again at each SIGHUP. Signals that come while it is read are one.
+///
+/// # Errors
+/// When signals cannot be heard.
+fn reread_on_signal(paths: Paths, file: Option<PathBuf>, overrides: Overrides) -> Result<Rereads, Failure> {
+    let mut hangup =
+        signal(SignalKind::hangup()).map_err(|error| Failure::because("signals cannot be heard", &error))?;
+    let (sender, rereads) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let (paths, file, overrides) = (paths.clone(), file.clone(), overrides.clone());
+            let reading = threads::aside(move || Config::load(file.as_deref(), &paths, overrides));
+            match reading.await {
+                Ok(read) => {
+                    if sender.send(read).await.is_err() {
+                        return;
+                    }
+                }
+                Err(_) => tracing::error!("the system gives no thread to read the configuration again"),
+            }
+        }
+    });
+    Ok(rereads)
 }
 
 /// A token that SIGINT and SIGTERM cancel. A second signal ends the process at once.

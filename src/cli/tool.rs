@@ -8,7 +8,7 @@ use crate::pb::admin::{ItemKind, ListItemsRequest, Tool, ToolRoute, ToolScope, i
 use super::{
     context::Context,
     failure::Failure,
-    items::{self, OneKind},
+    items::{self, OneKind, time_or},
     paging::Paging,
     print::Printer,
 };
@@ -110,7 +110,8 @@ pub(crate) struct Update {
 pub(crate) async fn run(context: &Context, verb: ToolVerb) -> Result<(), Failure> {
     match verb {
         ToolVerb::Add(Add { name, audience, base_urls, scopes, routes, encoded_slash }) => {
-            items::add(context, Tool { name, audience, base_urls, scopes, routes, encoded_slash, revision: 0 }).await
+            items::add(context, Tool { name, audience, base_urls, scopes, routes, encoded_slash, ..Tool::default() })
+                .await
         }
         ToolVerb::List(List { audience, scope, paging }) => {
             let request = ListItemsRequest { audience, scope, ..ListItemsRequest::default() };
@@ -174,7 +175,7 @@ impl OneKind for Tool {
 
     fn view(&self) -> Value {
         // Every field by name: one that the API gets later must be shown too.
-        let Self { name, audience, base_urls, scopes, routes, encoded_slash, revision } = self;
+        let Self { name, audience, base_urls, scopes, routes, encoded_slash, revision, created_at } = self;
         let scopes = scopes.iter().map(|scope| json!({ "name": scope.name, "band": scope.band }));
         let routes = routes.iter().map(|route| json!({ "route": route.route, "scope": route.scope }));
         json!({
@@ -184,6 +185,7 @@ impl OneKind for Tool {
             "scopes": scopes.collect::<Vec<_>>(),
             "routes": routes.collect::<Vec<_>>(),
             "encoded_slash": encoded_slash,
+            "created_at": created_at,
             "revision": revision,
         })
     }
@@ -198,6 +200,7 @@ impl OneKind for Tool {
             ("scopes", scopes(self)),
             ("routes", routes.join("\n")),
             ("encoded slash", encoded_slash.to_owned()),
+            ("created", time_or(self.created_at, "")),
             ("revision", self.revision.to_string()),
         ]
     }

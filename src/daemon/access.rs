@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use zeroize::Zeroizing;
 
-use super::{config::Config, settings};
+use super::{config::Config, pinned::Pinned, settings};
 use crate::{
     api::{authz::Authz, token::Endpoint},
     audit,
@@ -17,6 +17,8 @@ use crate::{
 pub(super) struct Access {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) authz: Arc<Authz>,
+    /// Whose users an agent may act for.
+    pub(super) user_issuers: Pinned,
 }
 
 impl Access {
@@ -29,10 +31,13 @@ impl Access {
     ) -> anyhow::Result<Self> {
         let mut secret = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *secret).map_err(|_| anyhow!("the system has no randomness"))?;
+        let user_issuers = Pinned::open(&config.token.user_issuers)?;
         let (name, settings) = (config.token.issuer.clone(), settings::proofs(&config.token));
-        let endpoint = Endpoint::new(issuer.clone(), name.clone(), &secret, settings, clock.clone());
+        let endpoint =
+            Endpoint::new(issuer.clone(), name.clone(), &secret, settings, user_issuers.watched(), clock.clone());
         let endpoint = endpoint.with_context(|| format!("token.issuer {name:?} cannot be the beginning of a URL"))?;
+        let settings = settings::proofs_at_doors(config);
         let authz = Authz::new(issuer.clone(), name, &secret, settings, (log, clock, counters));
-        Ok(Self { endpoint: Arc::new(endpoint), authz: Arc::new(authz) })
+        Ok(Self { endpoint: Arc::new(endpoint), authz: Arc::new(authz), user_issuers })
     }
 }

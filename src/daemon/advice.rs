@@ -3,7 +3,7 @@
 
 use std::{error::Error, io, path::Path};
 
-use super::sockets;
+use super::{pinned, sockets};
 use crate::{
     audit, authority, store,
     sys::{activation, files, listener},
@@ -27,6 +27,7 @@ fn of(cause: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(of_listener))
         .or_else(|| cause.downcast_ref().and_then(of_passed))
         .or_else(|| cause.downcast_ref().and_then(of_activation))
+        .or_else(|| cause.downcast_ref().and_then(of_pinned))
         .or_else(|| cause.downcast_ref().and_then(of_system))
 }
 
@@ -92,6 +93,15 @@ fn of_audit(error: &audit::Error) -> Option<String> {
         E::Damaged { path } => format!("move {} away to begin a new log", folder(path)),
         _ => return None,
     })
+}
+
+fn of_pinned(error: &pinned::Error) -> Option<String> {
+    use pinned::Error as E;
+    let (E::File { path, .. } | E::Keys { path, .. }) = error else { return None };
+    let path = path.display();
+    Some(format!(
+        "mend {path}: the public keys of the issuer as its `jwks_uri` has them, which `dayfly daemon --check` reads"
+    ))
 }
 
 fn of_files(error: &files::Error) -> Option<String> {

@@ -15,6 +15,7 @@ use super::{
     config::{Config, Group, LogLevel},
     evidence, health,
     replace::{self, Predecessor, Step, reached},
+    reread::Adjustable,
     settings,
     sockets::{Sockets, Spares},
     standing::{self, Watched},
@@ -33,7 +34,7 @@ use crate::{
         desk::{self, Desk},
         foreign,
     },
-    registry::{Catalog, Snapshot},
+    registry::{Catalog, Revocations, Snapshot, next_second},
     store::{Behind, Store},
     sys::{
         Clock, chain,
@@ -145,10 +146,16 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     for (id, problem) in &orphans {
         tracing::error!(%id, %problem, "an agent, tool or grant in the database is left out");
     }
+    let mut revocations = Revocations::of(loaded.revoked);
+    if loaded.revoked_left_out > 0 {
+        // Which tokens they were is not known: none from before counts.
+        revocations = revocations.not_known_before(next_second(clock.now()));
+    }
     let present = Snapshot::build(loaded.registry_revision, loaded.entries.into_iter().map(Arc::new));
-    let present = present.with_catalog(catalog);
+    let present = present.with_catalog(catalog).with_revocations(revocations);
     let domain = config.trust_domain.clone();
     let (desk, clerk) = desk::open(domain, present, store.clone(), log.clone(), clock.clone(), counters.clone());
+    let desk = desk.judges_tokens(config.token.issuer.clone(), owner.keyring());
     let foreign::Opened { office, registrar, left_out: bundles_unread } = foreign::open(
         loaded.bundles,
         desk.registry(),
@@ -185,6 +192,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         clock: clock.clone(),
         left_out: loaded.left_out,
         items_left_out: loaded.items_left_out + orphans.len(),
+        revoked_left_out: loaded.revoked_left_out,
         bundles_left_out: loaded.bundles_left_out + bundles_unread,
         sockets: listeners.iter().map(|one| one.place().clone()).collect(),
     });
@@ -200,22 +208,25 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
     let access = Access::new(&config, &issuer, log.clone(), clock.clone(), counters.clone())?;
     let tokens = access.endpoint.clone();
+    let alive = issuer.alive().clone();
     let routes = workload_routes(issuer, tokens, config.wit.enabled, message_bytes_max, &reporter);
     let workload = service(Offers::Calls { routes, is_admin: false });
-    let gate = Arc::new(Gate::new(gates.workload, looks.clone()));
-    let workload_door = |listener| Door { listener, gate: gate.clone(), service: workload.clone() };
+    let workload_gate = Arc::new(Gate::new(gates.workload, looks.clone()));
+    let workload_door = |listener| Door { listener, gate: workload_gate.clone(), service: workload.clone() };
     let mut doors: Vec<Door> = listeners.into_iter().map(workload_door).collect();
     if kernel.has(Feature::PeerPidfd) {
         let listener = sockets.unix(&config.http_socket, 0o666, kernel)?;
         let service = service(Offers::Pages(access.endpoint.clone().pages()));
-        doors.push(Door { listener, gate: gate.clone(), service });
+        doors.push(Door { listener, gate: workload_gate.clone(), service });
     } else {
         tracing::warn!("http.sock is off: this kernel does not say who connected, and HTTP/1.1 has no way to ask");
     }
     let listener = for_group(&mut sockets, &config.authz_socket, config.authz_group.as_ref(), kernel)?;
-    let gate = Arc::new(Gate::new(gates.authz, looks.clone()));
-    let service_of_proxies = service(Offers::Pages(access.authz.pages()));
+    let authz_gate = Arc::new(Gate::new(gates.authz, looks.clone()));
+    let routes = access.authz.routes(message_bytes_max, &reporter);
+    let service_of_proxies = service(Offers::Both { routes, pages: access.authz.clone().pages() });
     let terms_of_proxies = service_of_proxies.terms.for_proxies();
+    let gate = authz_gate.clone();
     doors.push(Door { listener, gate, service: Service { terms: terms_of_proxies, ..service_of_proxies } });
     let layout = settings::layout(&config).to_string();
     let (succession, visits) = replace::reception(config.state_dir.clone(), layout, kernel);
@@ -229,14 +240,17 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         explain: explain(attestor.clone(), &desk, clock.clone()),
         desk,
         office,
+        alive,
+        clock: clock.clone(),
         log: log_switch(telemetry.clone()),
         succession,
         counters: counters.clone(),
         stopping: stopping.clone(),
         health: reporter.clone(),
     });
-    let gate = Arc::new(Gate::new(gates.admin, looks.clone()));
+    let admin_gate = Arc::new(Gate::new(gates.admin, looks.clone()));
     let listener = for_group(&mut sockets, &config.admin_socket, config.admin_group.as_ref(), kernel)?;
+    let gate = admin_gate.clone();
     doors.push(Door { listener, gate, service: service(Offers::Calls { routes: admin, is_admin: true }) });
     let listens = match &config.ops.address {
         Some(address) => Some(sockets.ops(address, kernel).await?),
@@ -251,9 +265,19 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     let keeper = Arc::new(Doorkeeper { attestor, kernel, log: log.clone(), memory: Memory::default() });
     tracker.spawn(health::tell(reporter, owner.listed(), clock, stopping.clone()));
     say_what_is_missing(kernel);
+    let adjustable = Adjustable {
+        workload: workload_gate,
+        authz: authz_gate,
+        admin: admin_gate,
+        user_issuers: access.user_issuers,
+        telemetry: telemetry.clone(),
+        descriptors,
+    };
     Ok(Bound {
         config,
         telemetry,
+        adjustable,
+        rereads: None,
         keeper,
         doors,
         ops,

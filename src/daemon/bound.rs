@@ -13,8 +13,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     assembly::{self, Start},
-    config::Config,
+    config::{Config, Problems},
     replace::{self, Guest, Predecessor, REST_WAIT, Seen, Step, Visit, reached},
+    reread::Adjustable,
     sockets::Spares,
     telemetry::Telemetry,
 };
@@ -34,6 +35,9 @@ use crate::{
 pub struct Bound {
     pub(super) config: Config,
     pub(super) telemetry: Option<Telemetry>,
+    pub(super) adjustable: Adjustable,
+    /// What the configuration is, each time that it is read again.
+    pub(super) rereads: Option<Rereads>,
     pub(super) keeper: Arc<Doorkeeper>,
     pub(super) doors: Vec<Door>,
     pub(super) ops: Option<(Ops, Socket)>,
@@ -46,6 +50,9 @@ pub struct Bound {
     pub(super) visits: mpsc::Receiver<Visit>,
     pub(super) beginning: Beginning,
 }
+
+/// Configurations that were read while the daemon ran, or what was wrong with them.
+pub type Rereads = mpsc::Receiver<Result<Config, Problems>>;
 
 /// What only one process may have open.
 pub(super) struct State {
@@ -98,6 +105,12 @@ impl Bound {
         &self.config
     }
 
+    /// With these configurations taken over as they come, as far as that can be done while it runs.
+    #[must_use]
+    pub fn rereading(self, rereads: Rereads) -> Self {
+        Self { rereads: Some(rereads), ..self }
+    }
+
     /// Serves until `stop` is cancelled, or until another process has taken its place; then ends every stream with
     /// Unavailable, and every connection.
     ///
@@ -106,9 +119,10 @@ impl Bound {
     /// failed, and the state cannot be opened again.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut bound = self;
+        let (mut config, mut rereads) = (bound.config.clone(), bound.rereads.take());
         loop {
-            let (config, telemetry) = (bound.config.clone(), bound.telemetry.clone());
-            match bound.serve(&stop).await? {
+            let telemetry = bound.telemetry.clone();
+            match bound.serve(&stop, &mut config, &mut rereads).await? {
                 Served::Ended => return Ok(()),
                 Served::TakenBack(mut start) => {
                     // Held from here on: who only looks whether it is held could come between.
@@ -117,17 +131,24 @@ impl Bound {
                         return Ok(());
                     }
                     reached(Step::TakingBack);
-                    let opened = assembly::assemble(config, telemetry, start).await;
+                    let opened = assembly::assemble(config.clone(), telemetry, start).await;
                     bound = opened.context("what was to be handed over cannot be opened again")?;
                 }
             }
         }
     }
 
-    async fn serve(self, stop: &CancellationToken) -> anyhow::Result<Served> {
+    async fn serve(
+        self,
+        stop: &CancellationToken,
+        running: &mut Config,
+        rereads: &mut Option<Rereads>,
+    ) -> anyhow::Result<Served> {
         let Self {
             config,
             telemetry: _,
+            adjustable,
+            rereads: _,
             keeper,
             doors,
             ops,
@@ -164,6 +185,7 @@ impl Bound {
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
                 Some(ended) = owners.join_next() => break Err(anyhow!("a task of the daemon ended: {ended:?}")),
+                read = next(rereads) => adjustable.take(read, running, &log),
                 Some(visit) = visits.recv(), if meeting.is_none() => meeting = Some(tokio::spawn(replace::meet(visit))),
                 met = met(&mut meeting) => {
                     meeting = None;
@@ -249,6 +271,17 @@ async fn begin(beginning: Beginning, log: &audit::Log, leftover: Vec<Inherited>)
     if let Some(began) = began {
         began();
     }
+}
+
+/// Never, where nothing is read again.
+async fn next(rereads: &mut Option<Rereads>) -> Result<Config, Problems> {
+    if let Some(receiver) = rereads {
+        match receiver.recv().await {
+            Some(read) => return read,
+            None => *rereads = None,
+        }
+    }
+    std::future::pending().await
 }
 
 /// Never, where nobody is being met.

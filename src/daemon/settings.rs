@@ -114,6 +114,17 @@ pub(super) fn proofs(token: &Token) -> freshness::Settings {
     }
 }
 
+/// The same at the doors where tokens are verified: with a store of their own, and perhaps other nonces.
+pub(super) fn proofs_at_doors(config: &Config) -> freshness::Settings {
+    let (authz, size) = (&config.authz, |number: u32| usize::try_from(number).unwrap_or(usize::MAX));
+    freshness::Settings {
+        needs_nonce: authz.replay_nonce.unwrap_or(config.token.nonce) == Nonce::Require,
+        entries_max: size(authz.replay_entries_max),
+        entries_per_key_max: size(authz.entries_per_key_max()),
+        ..proofs(&config.token)
+    }
+}
+
 pub(super) fn audit(config: &Config) -> audit::Limits {
     audit::Limits {
         segment_bytes_max: config.audit.segment_bytes,

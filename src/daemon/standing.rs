@@ -28,9 +28,11 @@ pub(super) struct Watched {
     pub(super) clock: Clock,
     /// How many rows of entries were left out at the start.
     pub(super) left_out: usize,
-    /// How many foreign bundles.
     /// How many agents, tools and grants.
     pub(super) items_left_out: usize,
+    /// How many revocations.
+    pub(super) revoked_left_out: usize,
+    /// How many foreign bundles.
     pub(super) bundles_left_out: usize,
     /// Where workloads find us.
     pub(super) sockets: Vec<Place>,
@@ -43,7 +45,8 @@ pub(super) fn stand(watched: Watched) -> Stand {
 
 impl Watched {
     fn standing(&self) -> Standing {
-        let Self { listed, store, log, looks, clock, left_out, items_left_out, bundles_left_out, sockets } = self;
+        let Self { listed, store, log, looks, clock, left_out, items_left_out, .. } = self;
+        let Self { revoked_left_out, bundles_left_out, sockets, .. } = self;
         let authorities: Arc<[Listed]> = listed.borrow().clone();
         let now = clock.now();
         let unsigned = unsigned(&authorities, now);
@@ -79,6 +82,12 @@ impl Watched {
                  restore a backup, or apply them again"
             )
         });
+        let damaged_revocations = (*revoked_left_out > 0).then(|| {
+            format!(
+                "damaged revocations in the database are left out: {revoked_left_out} (the log names them); no access \
+                 token from before the start is taken; revoke keys again, and restore a backup"
+            )
+        });
         let is_ready = unsigned.is_none() && unrecorded.is_none();
         let hanging = looks.hanging().into_iter().take(HANGING_TOLD).map(|(pid, wait)| {
             format!(
@@ -92,8 +101,11 @@ impl Watched {
                 place.path().display()
             )
         });
-        let problems = [unsigned, unrecorded, unwritten, older, damaged_rows, damaged_items, damaged_bundles, damaged]
+        let rows = [damaged_rows, damaged_items, damaged_revocations, damaged_bundles];
+        let problems = [unsigned, unrecorded, unwritten, older]
             .into_iter()
+            .chain(rows)
+            .chain([damaged])
             .flatten()
             .chain(gone)
             .chain(hanging)
@@ -205,9 +217,18 @@ mod tests {
         let path = dir.path().join("s");
         let listener = Listener::bind(&path, 0o600, Kernel::probe(&[]).unwrap()).unwrap();
         let sockets = vec![listener.place().clone()];
-        let (looks, left_out, items_left_out, bundles_left_out) = (AllLooks::default(), 0, 0, 0);
-        let stand =
-            stand(Watched { listed, store, log, looks, clock, left_out, items_left_out, bundles_left_out, sockets });
+        let stand = stand(Watched {
+            listed,
+            store,
+            log,
+            looks: AllLooks::default(),
+            clock,
+            left_out: 0,
+            items_left_out: 0,
+            revoked_left_out: 0,
+            bundles_left_out: 0,
+            sockets,
+        });
         assert_eq!((stand().is_ready, stand().problems), (true, Vec::new()));
         std::fs::remove_file(&path).unwrap();
         assert!(stand().is_ready && stand().problems.concat().contains("is not our socket any more"));

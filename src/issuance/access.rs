@@ -11,14 +11,20 @@ use std::{
 use super::{Error, Issuer, ROUNDS_MAX, credential::Credentials, rates::Taken};
 use crate::{
     attest::{self, Attested, Caller},
-    audit::AccessIssued,
+    audit::{AccessIssued, Delegation},
     authority::{self, AccessToken, AuthorityId},
-    oauth::{SCOPES_MAX, Thumbprint, freshness},
+    oauth::{
+        SCOPES_MAX, Thumbprint,
+        access::{Claims, Subject},
+        exchange::Parent,
+        freshness,
+        verify::Revocation,
+    },
     policy::{
         self,
-        access::{Judgement, Permit, Rate, Reason, Request, judge},
+        access::{Exchanged, Judgement, Permit, Rate, Reason, Request, judge},
     },
-    registry::{Agent, Catalog, Given, Grant, Granted, Label, Scope, Snapshot, Tool},
+    registry::{Agent, Given, Grant, Granted, Label, RevokedId, Scope, Snapshot, Tool},
     spiffe::Id,
 };
 
@@ -26,6 +32,10 @@ use crate::{
 const AUDIENCE_SHOWN: usize = 128;
 /// An agent, and each tool that it may use with the grant that says so.
 pub(crate) type Described = (Arc<Agent>, Vec<(Arc<Tool>, Arc<Grant>)>);
+
+/// So long a caller is kept waiting for the second in which its token would be good. It is longer where the clock was set
+/// back or the disk was slow.
+const GOOD_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Their kind, in records and counters.
 const WHAT: &str = "access-token";
@@ -40,6 +50,8 @@ pub(crate) struct AccessAsked {
     /// None is all that is granted.
     scopes: Vec<Scope>,
     ttl: Option<Duration>,
+    /// From which token it is to be made, if from any.
+    parent: Option<Parent>,
 }
 
 /// What is wrong with the form of a request.
@@ -68,9 +80,21 @@ pub(crate) enum Ungranted {
     /// Of what is asked for nothing is granted.
     #[error("none of the scopes that are asked for is granted")]
     Scope,
+    /// The token that it presents for another is not good, or not its own to present.
+    #[error("the subject token is refused")]
+    Subject,
     /// With these scopes the token would be longer than one may be.
     #[error("the token would have {bytes} bytes, which are too many")]
     TooLong { bytes: usize },
+    /// The key of the proof was revoked.
+    #[error("the proof's key was revoked: make a new key")]
+    Key,
+    /// What a token would say is of a time before which nothing is good.
+    #[error("no token that is issued now would be good")]
+    NotYet {
+        /// When one is.
+        again_in: Duration,
+    },
     /// The grant's rate leaves none now.
     #[error("the grant's rate is reached")]
     Rate {
@@ -109,7 +133,13 @@ impl AccessAsked {
             audience: (*audience).to_owned(),
             scopes: scopes.map_err(|error| Malformed::Scope(error.to_string()))?,
             ttl: (ttl_seconds > 0).then(|| Duration::from_secs(ttl_seconds)),
+            parent: None,
         })
+    }
+
+    /// The same, in exchange for this token (RFC 8693).
+    pub(crate) fn for_token(self, parent: Parent) -> Self {
+        Self { parent: Some(parent), ..self }
     }
 }
 
@@ -119,13 +149,33 @@ struct Facts<'s> {
     agent: Option<&'s Arc<Agent>>,
     tool: Option<&'s Arc<Tool>>,
     grant: Option<&'s Arc<Grant>>,
+    /// Of the token that is exchanged, where that is one of ours.
+    revocation: Option<Revocation>,
 }
 
 impl<'s> Facts<'s> {
-    fn of(catalog: &'s Catalog, agent: &str, asked: &AccessAsked) -> Self {
+    fn of(snapshot: &'s Snapshot, agent: &str, asked: &AccessAsked) -> Self {
+        let catalog = snapshot.catalog();
         let tool = catalog.tool_of(&asked.audience);
         let grant = tool.and_then(|tool| catalog.grant(agent, tool.spec.name.as_str()));
-        Self { agent: catalog.agent(agent), tool, grant }
+        let own = asked.parent.as_ref().and_then(Parent::own);
+        Self {
+            agent: catalog.agent(agent),
+            tool,
+            grant,
+            revocation: own.and_then(|claims| snapshot.revocation(claims)),
+        }
+    }
+
+    /// From which second on tokens that rest on them count.
+    fn tokens_from(&self) -> SystemTime {
+        let Self { agent, tool, grant, revocation: _ } = self;
+        let times = [
+            agent.map(|agent| agent.tokens_from()),
+            tool.map(|tool| tool.tokens_from()),
+            grant.map(|grant| grant.tokens_from()),
+        ];
+        times.into_iter().flatten().max().unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 
@@ -160,6 +210,10 @@ impl Issuer {
             if self.is_resting() {
                 return Err(Error::Stopping.into());
             }
+            if snapshot.revocations().has(&RevokedId::Key(holder)) {
+                self.refused(caller, &attested, WHAT, ["key_revoked"], None);
+                return Err(Ungranted::Key);
+            }
             let granted = self.granted(&attested, &snapshot);
             let judged = self.judge_access(&granted.given, &snapshot, asked);
             let (permit, entry, agent, taken) = match judged {
@@ -173,6 +227,7 @@ impl Issuer {
                     return Err(self.refuse_access(caller, &attested, asked, &granted, reasons));
                 }
             };
+            self.wait_for_good_tokens(caller, &attested, &Facts::of(&snapshot, agent.as_str(), asked)).await?;
             if let Some(accept) = accept.take() {
                 accept().map_err(|refused| {
                     self.refused(caller, &attested, WHAT, [refused.code()], None);
@@ -184,10 +239,12 @@ impl Issuer {
             if self.holds(caller, &attested).await?
                 && self.gives_still(&attested, &snapshot)
                 && self.grants_still(agent, &snapshot, asked)
+                && !self.present_registry().revocations().has(&RevokedId::Key(holder))
             {
                 taken.into_iter().for_each(Taken::issued);
                 let of_templates: Vec<_> = granted.withheld.iter().filter(|each| each.why.is_of_template()).collect();
                 self.withheld(caller, &attested, WHAT, &of_templates);
+                self.alive().add(&token, self.clock().now());
                 return Ok(token);
             }
         }
@@ -198,6 +255,11 @@ impl Issuer {
     pub(crate) fn proof_refused(&self, caller: &Caller, code: &'static str) {
         self.counters().refused(code);
         self.record_refusal(caller, None, WHAT, &[code], None).ok();
+    }
+
+    /// A token came to be exchanged that is not taken, whoever presents it.
+    pub(crate) fn subject_refused(&self, caller: &Caller, code: &'static str) {
+        self.proof_refused(caller, code);
     }
 
     /// The agents that a caller is, in the order of its entries, each with the tools that it may use.
@@ -235,7 +297,7 @@ impl Issuer {
         asked: &AccessAsked,
     ) -> Result<Judged<'s>, Vec<Reason>> {
         let (entry, agent) = find(given, asked)?;
-        let Facts { agent: Some(known), tool, grant } = Facts::of(snapshot.catalog(), agent.as_str(), asked) else {
+        let Facts { agent: Some(known), tool, grant, revocation } = Facts::of(snapshot, agent.as_str(), asked) else {
             return Err(vec![Reason::NoAgent]);
         };
         let now = self.clock().now();
@@ -249,6 +311,7 @@ impl Issuer {
             scopes: &asked.scopes,
             ttl: asked.ttl,
             rate,
+            parent: asked.parent.as_ref().map(|token| Exchanged { token, revocation }),
         };
         let judgement = judge(&request, self.trust_domain(), now);
         Ok(Judged { entry, agent, judgement, taken: taken.ok().flatten() })
@@ -257,8 +320,31 @@ impl Issuer {
     /// Whether the registry as it is now says the same of the agent and what it asked for.
     pub(super) fn grants_still(&self, agent: &Label, then: &Arc<Snapshot>, asked: &AccessAsked) -> bool {
         let now = self.registry().borrow().clone();
-        let facts = |snapshot| Facts::of(Snapshot::catalog(snapshot), agent.as_str(), asked);
+        let facts = |snapshot| Facts::of(snapshot, agent.as_str(), asked);
         Arc::ptr_eq(&now, then) || facts(&now) == facts(then)
+    }
+
+    /// Waits for the second from which on the agent's tokens for the tool count: after everything of the agent was
+    /// revoked, and after one of the three was made again in the second in which another one of its name went.
+    async fn wait_for_good_tokens(
+        &self,
+        caller: &Caller,
+        attested: &Attested,
+        facts: &Facts<'_>,
+    ) -> Result<(), Ungranted> {
+        let from = facts.tokens_from();
+        let left = |now| from.duration_since(now).unwrap_or_default();
+        let now = self.clock().now();
+        if left(now) <= GOOD_WAIT_MAX {
+            self.clock().sleep_between(now, from).await;
+        }
+        match left(self.clock().now()) {
+            Duration::ZERO => Ok(()),
+            again_in => {
+                self.refused(caller, attested, WHAT, ["not_yet"], Some(format!("in {} s", again_in.as_secs())));
+                Err(Ungranted::NotYet { again_in })
+            }
+        }
     }
 
     /// Has it signed and recorded.
@@ -318,15 +404,27 @@ fn find<'s>(given: &'s [Given], asked: &AccessAsked) -> Result<(&'s Given, &'s L
     if of_agents.peek().is_none() {
         return Err(vec![Reason::NoAgent]);
     }
-    let found = match &asked.client_id {
-        Some(name) => of_agents.find(|(_, agent)| agent.as_str() == name),
-        None => of_agents.next(),
+    // A token of ours is exchanged by whom it was given to, if the caller is that.
+    let own = asked.parent.as_ref().and_then(Parent::own);
+    let is_holder = |entry: &Given, agent: &Label, own: &Claims| {
+        agent.as_str() == own.client && entry.spiffe_id() == own.subject.agent()
+    };
+    let found = match (&asked.client_id, own) {
+        (Some(name), None) => of_agents.find(|(_, agent)| agent.as_str() == name),
+        (None, None) => of_agents.next(),
+        (name, Some(own)) => {
+            let all = of_agents.filter(|(_, agent)| name.as_ref().is_none_or(|name| agent.as_str() == name));
+            let all: Vec<_> = all.collect();
+            let holder = all.iter().find(|(entry, agent)| is_holder(entry, agent, own));
+            holder.or(all.first()).copied()
+        }
     };
     found.ok_or_else(|| vec![Reason::NotItsAgent])
 }
 
 impl Ungranted {
-    /// The answer that goes with the most telling of these reasons: who asks, for what, what there, how often.
+    /// The answer that goes with the most telling of these reasons: who asks, by what token, for what, what there, how
+    /// often.
     fn of(reasons: &[Reason]) -> Self {
         let answers = reasons.iter().map(|reason| match reason {
             Reason::NoAgent
@@ -335,11 +433,27 @@ impl Ungranted {
             | Reason::ForeignTrustDomain { .. }
             | Reason::NoLifetime { .. } => (0, Self::NoAgent),
             Reason::AgentSuspended(_) | Reason::AgentRetired(_) => (1, Self::Inactive),
-            Reason::UnknownTool | Reason::NoGrant { .. } => (2, Self::Target),
-            Reason::ScopeNotGranted { .. } => (3, Self::Scope),
-            Reason::RateReached { again_in, .. } => (4, Self::Rate { again_in: *again_in }),
+            Reason::SubjectExpired { .. }
+            | Reason::SubjectRevoked(_)
+            | Reason::SubjectMayAct
+            | Reason::SubjectOtherAgent => (2, Self::Subject),
+            Reason::UnknownTool | Reason::NoGrant { .. } | Reason::SubjectOtherAudience => (3, Self::Target),
+            Reason::ScopeNotGranted { .. } | Reason::SubjectScope => (4, Self::Scope),
+            Reason::RateReached { again_in, .. } => (5, Self::Rate { again_in: *again_in }),
         });
         answers.min_by_key(|(rank, _)| *rank).map_or(Self::NoAgent, |(_, answer)| answer)
+    }
+}
+
+/// Who acts for a user, where there is one.
+fn delegation(subject: &Subject) -> Option<Delegation> {
+    match subject {
+        Subject::Agent(_) => None,
+        Subject::User { name, issuer, agent, earlier } => Some(Delegation {
+            subject: name.clone(),
+            subject_issuer: issuer.clone(),
+            actors: std::iter::once(agent.to_string()).chain(earlier.iter().map(|actor| actor.name.clone())).collect(),
+        }),
     }
 }
 
@@ -371,6 +485,8 @@ impl Credentials for AccessToken {
             scopes: self.scopes.iter().map(Scope::to_string).collect(),
             jkt: self.holder.to_string(),
             lifetime_seconds: self.lifetime().as_secs(),
+            delegation: delegation(&self.subject),
+            parent_jti: self.parent.clone(),
         })
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BundleFeed, Error, Feed, HolderKeys, JwtRules, Wanted,
+    Alive, BundleFeed, Error, Feed, HolderKeys, JwtRules, Wanted,
     credential::{Credentials, Order},
     foreign::{Foreign, Missing},
     rates::Rates,
@@ -42,6 +42,8 @@ pub(crate) struct Issuer {
     access_issuer: Option<String>,
     /// What the rates of grants leave.
     rates: Rates,
+    /// Access tokens that are out.
+    alive: Arc<Alive>,
     /// Nothing is signed any more, and streams stay.
     resting: CancellationToken,
 }
@@ -74,7 +76,7 @@ impl Issuer {
         counters: Arc<Counters>,
         stopping: CancellationToken,
     ) -> Self {
-        let resting = stopping.clone();
+        let (resting, alive) = (stopping.clone(), Arc::new(Alive::new(clock.now())));
         Self {
             sources,
             missing: Missing::default(),
@@ -87,6 +89,7 @@ impl Issuer {
             lately: None,
             access_issuer: None,
             rates: Rates::default(),
+            alive,
             resting,
         }
     }
@@ -185,6 +188,11 @@ impl Issuer {
 
     pub(super) fn access_issuer(&self) -> Option<&str> {
         self.access_issuer.as_deref()
+    }
+
+    /// Access tokens that are out.
+    pub(crate) fn alive(&self) -> &Arc<Alive> {
+        &self.alive
     }
 
     pub(super) fn rates(&self) -> &Rates {

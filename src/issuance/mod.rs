@@ -4,6 +4,7 @@
 //! each change; nothing leaves that was not judged, recorded, and proved to go to the process that was attested.
 
 mod access;
+mod alive;
 mod bundles;
 mod credential;
 pub(crate) mod desk;
@@ -28,6 +29,7 @@ mod wit;
 mod x509;
 
 pub(crate) use access::{AccessAsked, Malformed, Ungranted};
+pub(crate) use alive::{Alive, LiveToken};
 pub(crate) use bundles::{BundleFeed, Bundles};
 pub(crate) use error::Error;
 pub(crate) use explanation::{Compared, Explain, Explanation, Unexplained};

@@ -73,6 +73,14 @@ impl Challenge {
         Self::with(403, format!("DPoP {error}{scope}, algs=\"{ALGORITHMS}\""))
     }
 
+    /// Where the metadata of the resource is (RFC 9728 §5.1), for challenges that say what is missing.
+    pub(super) fn with_metadata(mut self, url: Option<String>) -> Self {
+        if let (Some(authenticate), Some(url)) = (&mut self.authenticate, url) {
+            authenticate.push_str(&format!(", resource_metadata=\"{url}\""));
+        }
+        self
+    }
+
     /// Nothing that a credential could change.
     pub(crate) fn status(status: u16) -> Self {
         Self { status, authenticate: None, nonce: None, retry_after: None }

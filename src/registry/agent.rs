@@ -24,6 +24,8 @@ pub(crate) struct Agent {
     pub(crate) created_by: u32,
     /// When it was registered; whole microseconds.
     pub(crate) created_at: SystemTime,
+    /// What was issued to it in earlier seconds is revoked; a whole second, the epoch where nothing is.
+    pub(crate) revoked_before: SystemTime,
     /// Counts its changes, from 1.
     pub(crate) revision: u64,
 }

@@ -15,6 +15,7 @@ use super::{
     label::Label,
     name::Name,
     profile::Profile,
+    revocations::{Revoked, RevokedId},
     selector::Selector,
     template::{Placeholder, Template},
 };
@@ -166,4 +167,8 @@ pub(crate) enum Change {
     Put(Item),
     /// The agent, tool or grant is to go.
     Remove(ItemId),
+    /// This is not good any more, whether or not it was before.
+    Revoke(Revoked),
+    /// This is no longer kept as revoked.
+    Restore(RevokedId),
 }

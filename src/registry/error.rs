@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use super::{catalog::Needed, entry::EntryId, grant::GrantId, item::ItemId, label::Label, taken::TEMPLATES_MAX};
+use super::{
+    catalog::Needed, entry::EntryId, grant::GrantId, item::ItemId, label::Label, revocations::RevokedId,
+    taken::TEMPLATES_MAX,
+};
 
 /// Why a change was not made. The registry is as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -77,6 +80,9 @@ pub(crate) enum Error {
         /// By whom it is needed.
         by: Needed,
     },
+    /// What is to be good again was not revoked.
+    #[error("the {0} is not revoked")]
+    NotRevoked(RevokedId),
     /// More than there may be of something.
     #[error("there would be more than {max} {what}, which is the most")]
     TooMany {

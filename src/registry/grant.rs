@@ -1,6 +1,10 @@
 //! Grants: what an agent may do with a tool.
 
-use std::{fmt, num::NonZeroU32, time::Duration};
+use std::{
+    fmt,
+    num::NonZeroU32,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +20,8 @@ use super::{
 pub(crate) struct Grant {
     /// What it says.
     pub(crate) spec: GrantSpec,
+    /// When it was given; whole microseconds, the epoch where that was before it was noted.
+    pub(crate) created_at: SystemTime,
     /// Counts its changes, from 1.
     pub(crate) revision: u64,
 }

@@ -3,7 +3,8 @@
 //! An entry gives a SPIFFE ID, or one made of what the caller is, to every caller that has all of its selectors. A [`Snapshot`] is the
 //! registry at one revision: immutable, shared, and filed so that a caller's entries are found by looking
 //! at a handful of them, however many there are. Who the caller is was proved elsewhere. Its [`Catalog`] has the agents
-//! that entries may belong to, the tools that there are, and what is granted to whom.
+//! that entries may belong to, the tools that there are, and what is granted to whom; its [`Revocations`] what of all that
+//! was issued was taken back.
 //!
 //! Pure: no file, clock or task is touched; what is kept on disk and who may change it is for others.
 
@@ -20,14 +21,17 @@ mod granted;
 mod image;
 mod item;
 mod label;
+mod members;
 mod name;
 mod order;
 mod profile;
+mod revocations;
 mod scope;
 mod selector;
 mod selectors;
 mod shards;
 mod snapshot;
+mod standing;
 mod taken;
 mod template;
 mod tool;
@@ -46,6 +50,7 @@ pub(crate) use image::{Image, ImageSet};
 pub(crate) use item::{Item, ItemDraft, ItemId, ItemSpec};
 pub(crate) use label::Label;
 pub(crate) use name::Name;
+pub(crate) use revocations::{Revocations, Revoked, RevokedId, next_second};
 pub(crate) use scope::{Band, Scope};
 pub(crate) use selector::Selector;
 pub(crate) use selectors::Selectors;

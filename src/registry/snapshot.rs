@@ -18,7 +18,9 @@ use super::{
     image::ImageSet,
     item::ItemId,
     label::Label,
+    members::Members,
     order::{Ordered, place},
+    revocations::Revocations,
     selector::Selector,
     selectors::Selectors,
     shards::Shards,
@@ -36,7 +38,9 @@ pub(crate) struct Snapshot {
     cabinet: Cabinet,
     questions: Questions,
     taken: Taken,
+    members: Members,
     catalog: Catalog,
+    revocations: Revocations,
     /// Changes since everything was filed anew.
     changes: usize,
 }
@@ -61,7 +65,9 @@ impl Snapshot {
             cabinet: Cabinet::with_capacity(entries.len()),
             questions: Questions::default(),
             taken: Taken::of(&entries),
+            members: Members::default(),
             catalog: Catalog::default(),
+            revocations: Revocations::default(),
             changes: 0,
         };
         for entry in &mut entries {
@@ -70,6 +76,7 @@ impl Snapshot {
         for entry in &entries {
             snapshot.questions.note(entry, Count::Up, revision);
             snapshot.cabinet.file(entry);
+            snapshot.members.note(entry, Count::Up);
             snapshot.by_id.insert(ById(Arc::clone(entry)), ());
             snapshot.by_content.insert(ByContent(Arc::clone(entry)), ());
         }
@@ -85,13 +92,19 @@ impl Snapshot {
         Self { catalog, ..self }
     }
 
+    /// With this taken back.
+    pub(crate) fn with_revocations(self, revocations: Revocations) -> Self {
+        Self { revocations, ..self }
+    }
+
     /// The next snapshot, all or nothing: the changes of the catalog, which may come in any order, then those of
     /// entries, one after the other. What is not touched is shared with this one.
     ///
     /// # Errors
     /// When an entry to update or delete is not there, a new entry's id is taken, another entry has the same SPIFFE
     /// ID and selectors, or the same hint and selectors, or a template of SPIFFE IDs is one too many or meets another;
-    /// when an entry belongs to an agent that is not there, or goes; and as [`Catalog::apply`].
+    /// when an entry belongs to an agent that is not there, or goes; and as [`Catalog::apply`] and
+    /// [`Revocations::apply`].
     pub(crate) fn apply(&self, revision: u64, changes: &[Change]) -> Result<Self, Error> {
         let mut next = self.clone();
         next.revision = revision;
@@ -103,6 +116,7 @@ impl Snapshot {
             }
             error => error,
         })?;
+        next.revocations = self.revocations.apply(changes)?;
         for change in changes {
             match change {
                 Change::Create(entry) => {
@@ -118,15 +132,16 @@ impl Snapshot {
                     next.insert(entry.clone())?;
                 }
                 Change::Delete(id) => next.remove(id)?,
-                Change::Put(_) | Change::Remove(_) => {}
+                Change::Put(_) | Change::Remove(_) | Change::Revoke(_) | Change::Restore(_) => {}
             }
         }
         next.check_removed(changes)?;
         next.changes += changes.len();
         // What was rare when it was filed may be common by now; a new filing pays off by then.
         if next.changes > (self.len() / 2).max(CHANGES_MIN) {
-            let catalog = next.catalog.clone();
-            return Ok(Self::build(revision, next.entries().cloned().collect::<Vec<_>>()).with_catalog(catalog));
+            let (catalog, revocations) = (next.catalog.clone(), next.revocations.clone());
+            let filed = Self::build(revision, next.entries().cloned().collect::<Vec<_>>());
+            return Ok(filed.with_catalog(catalog).with_revocations(revocations));
         }
         Ok(next)
     }
@@ -243,6 +258,16 @@ impl Snapshot {
         &self.catalog
     }
 
+    /// What was taken back.
+    pub(crate) fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Whether an entry that was there at this time makes whoever has this SPIFFE ID this agent.
+    pub(super) fn makes_agent(&self, agent: &Label, id: &Id, time: SystemTime) -> bool {
+        self.members.has(agent, id, time)
+    }
+
     /// The entries that belong to one of these agents. It walks over all entries.
     pub(crate) fn entries_of<'a>(&'a self, agents: &'a BTreeSet<Label>) -> impl Iterator<Item = &'a Arc<Entry>> {
         self.entries().filter(|entry| entry.spec.agent.as_ref().is_some_and(|agent| agents.contains(agent)))
@@ -287,6 +312,7 @@ impl Snapshot {
             return Err(Error::HintTaken { existing: existing.id.clone(), hint: entry.spec.hint.clone() });
         }
         self.taken.insert(&entry, &self.ordered)?;
+        self.members.note(&entry, Count::Up);
         self.questions.note(&entry, Count::Up, self.revision);
         self.cabinet.count(&mut entry);
         self.cabinet.file(&entry);
@@ -302,6 +328,7 @@ impl Snapshot {
         self.by_content.remove(&ByContent(Arc::clone(&entry)));
         self.questions.note(&entry, Count::Down, self.revision);
         self.taken.remove(&entry);
+        self.members.note(&entry, Count::Down);
         self.cabinet.remove(&entry);
         self.ordered.remove(&entry);
         Ok(())

@@ -122,6 +122,18 @@ impl Template {
         Id::join(&self.0.trust_domain, segments).map_err(|reason| Why::NoId { reason })
     }
 
+    /// Whether this ID could be made of it.
+    pub(super) fn could_give(&self, id: &Id) -> bool {
+        let rest = id.as_str().strip_prefix(&self.0.trust_domain.id()).and_then(|path| path.strip_prefix('/'));
+        let fits = |(own, segment): (&Segment, &str)| match own {
+            Segment::Literal(text) => **text == *segment,
+            Segment::Value(_) => true,
+        };
+        rest.is_some_and(|path| {
+            path.split('/').count() == self.0.segments.len() && self.0.segments.iter().zip(path.split('/')).all(fits)
+        })
+    }
+
     /// Whether some ID could be made of either.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let (ours, theirs) = (&self.0.segments, &other.0.segments);

@@ -1,6 +1,6 @@
 //! Tools: HTTP services that agents call, with what can be done there.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,8 @@ use super::{
 pub(crate) struct Tool {
     /// What it says.
     pub(crate) spec: ToolSpec,
+    /// When it was registered; whole microseconds, the epoch where that was before it was noted.
+    pub(crate) created_at: SystemTime,
     /// Counts its changes, from 1.
     pub(crate) revision: u64,
 }

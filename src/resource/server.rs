@@ -124,8 +124,8 @@ impl ResourceServer {
         let target = Target::parse(&format!("{}{path}", self.protected.base_url.origin()))?;
         let all = |name: &HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
         let (authorization, proofs) = (all(&AUTHORIZATION), all(&PROOF));
-        let request =
-            Request { method: method.as_str(), target: &target, authorization: &authorization, proofs: &proofs };
+        let method = method.as_str();
+        let request = Request { method, target: &target, tool: None, authorization: &authorization, proofs: &proofs };
         let known = Known { protected: &self.protected, keys: &keys, epoch: self.epoch.load(Ordering::Acquire) };
         self.verifier
             .verify(&request, &known, self.clock.now())
@@ -155,7 +155,7 @@ impl Registry for Known<'_> {
         self.keys
     }
 
-    fn resource(&self, target: &Target, method: &str) -> Option<Resource<'_>> {
+    fn resource(&self, target: &Target, method: &str, _: Option<&str>) -> Option<Resource<'_>> {
         let path = self.protected.base_url.relative(target)?;
         let routes = self.protected.routes.iter().map(|(route, scope)| (route, scope));
         Some(Resource {
@@ -163,6 +163,7 @@ impl Registry for Known<'_> {
             audience: &self.protected.audience,
             scope: target::find(routes, method, path).map(Scope::as_str),
             takes_encoded_slash: false,
+            tells_metadata: false,
         })
     }
 

@@ -43,8 +43,8 @@ pub(super) fn subject(claims: &Object) -> Result<Id, ClaimError> {
 /// Until when it is good, if it is good now. `iat` bounds nothing (RFC 7519 §4.1.6).
 pub(super) fn check_time(claims: &Object, now: SystemTime, leeway: Duration) -> Result<SystemTime, ClaimError> {
     let leeway = leeway.min(LEEWAY_MAX);
-    let expires_at = time(claims, "exp")?.ok_or(ClaimError::ExpiryMissing)?;
-    let not_before = time(claims, "nbf")?;
+    let expires_at = numeric_date(claims, "exp")?.ok_or(ClaimError::ExpiryMissing)?;
+    let not_before = numeric_date(claims, "nbf")?;
     // On or after `exp` it is over (RFC 7519 §4.1.4).
     if now >= expires_at + leeway {
         return Err(ClaimError::Expired);
@@ -66,7 +66,7 @@ pub(crate) fn span(now: SystemTime, expires_at: SystemTime) -> Option<(u64, u64)
 }
 
 /// A NumericDate (RFC 7519 §2), which may have a fraction.
-fn time(claims: &Object, name: &'static str) -> Result<Option<SystemTime>, ClaimError> {
+pub(crate) fn numeric_date(claims: &Object, name: &'static str) -> Result<Option<SystemTime>, ClaimError> {
     let since_1970 = match claims.member(name) {
         None => return Ok(None),
         Some(Value::Number(Number::Unsigned(seconds))) => Some(Duration::from_secs(*seconds)),

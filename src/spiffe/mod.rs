@@ -17,7 +17,7 @@ pub mod wit;
 pub mod x509;
 
 pub use claims::{ClaimError, LEEWAY_MAX};
-pub(crate) use claims::{SECONDS_MAX, span};
+pub(crate) use claims::{SECONDS_MAX, numeric_date, span};
 pub use error::IdError;
 pub use id::{ID_BYTES_MAX, Id};
 pub use trust_domain::{TRUST_DOMAIN_BYTES_MAX, TrustDomain};

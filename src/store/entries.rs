@@ -6,14 +6,14 @@ use aws_lc_rs::digest::{Context, SHA256};
 use rusqlite::{Connection, Row};
 
 use crate::{
-    registry::{Change, Draft, Entry, EntryId},
+    registry::{Change, Draft, Entry, EntryId, Revoked},
     spiffe::TrustDomain,
 };
 
 use super::{
     Error,
     authorities::{nanos_of, time_of},
-    items,
+    items, revocations,
 };
 
 /// A row as it is stored.
@@ -189,6 +189,8 @@ pub(super) fn commit(connection: &Connection, stored: u64, revision: u64, change
             Change::Delete(id) => delete(connection, id),
             Change::Put(item) => items::put(connection, item),
             Change::Remove(id) => items::remove(connection, id),
+            Change::Revoke(revoked) => revocations::put(connection, revoked),
+            Change::Restore(id) => revocations::remove(connection, id),
         };
         if changed.map_err(Error::of_change)? != 1 {
             return Err(match change {
@@ -197,6 +199,7 @@ pub(super) fn commit(connection: &Connection, stored: u64, revision: u64, change
                 }
                 Change::Put(item) => Error::Item(item.id()),
                 Change::Remove(id) => Error::Item(id.clone()),
+                Change::Revoke(Revoked { id, .. }) | Change::Restore(id) => Error::Revoked(*id),
             });
         }
     }

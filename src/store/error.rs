@@ -8,7 +8,7 @@ use std::{
 use rusqlite::ErrorCode;
 
 use crate::{
-    registry::{EntryId, ItemId},
+    registry::{EntryId, ItemId, RevokedId},
     spiffe::{IdError, TrustDomain},
     sys::files,
 };
@@ -61,6 +61,9 @@ pub(crate) enum Error {
     /// An agent, tool or grant that is to go and is not there: the registry and the database differ.
     #[error("the {0} is not as the change takes it to be; nothing was changed")]
     Item(ItemId),
+    /// A revocation that is to go and is not there: the registry and the database differ.
+    #[error("the revoked {0} is not as the change takes it to be; nothing was changed")]
+    Revoked(RevokedId),
     /// A change from a registry that is not the one in the database.
     #[error("the database has the registry's revision {stored}, so {offered} cannot follow; nothing was changed")]
     Revision { stored: u64, offered: u64 },

@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
-    registry::{Change, Entry, Item},
+    registry::{Change, Entry, Item, Revoked},
     spiffe::TrustDomain,
 };
 
@@ -41,6 +41,10 @@ pub(crate) struct Loaded {
     pub(crate) items: Vec<Item>,
     /// How many rows of them are none, or not as they were written. Each was logged.
     pub(crate) items_left_out: usize,
+    /// What was taken back, in no order.
+    pub(crate) revoked: Vec<Revoked>,
+    /// How many rows of it are not as they were written. Each was logged.
+    pub(crate) revoked_left_out: usize,
     /// Those changed first come first.
     pub(crate) authorities: Vec<AuthorityRow>,
     /// The bundles of foreign trust domains, by their names.

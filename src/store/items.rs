@@ -11,7 +11,19 @@ use crate::registry::{Agent, AgentDraft, Flaw, Grant, GrantDraft, Item, ItemId, 
 
 use super::entries::{SUM_BYTES, integer, natural, sum_text};
 
-/// What a row says of one of them.
+/// What a row says of one of them. An earlier release has not noted the times of tools and grants, nor revoked anything.
+#[derive(Debug, Serialize, Deserialize)]
+struct Written {
+    #[serde(flatten)]
+    body: Body,
+    /// Of a tool or a grant.
+    #[serde(default, skip_serializing_if = "is_none")]
+    created_at_micros: u64,
+    /// Of an agent.
+    #[serde(default, skip_serializing_if = "is_none")]
+    revoked_before_seconds: u64,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 enum Body {
@@ -68,21 +80,41 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<(Raw, Vec<u8>)> {
     Ok((raw, row.get(4)?))
 }
 
+impl Written {
+    fn of(body: Body, created_at: SystemTime) -> Self {
+        Self { body, created_at_micros: micros(created_at), revoked_before_seconds: 0 }
+    }
+}
+
+/// Since 1970.
+fn micros(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Raw {
     fn of(item: &Item) -> rusqlite::Result<Self> {
-        let micros = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
-        let body = match item {
-            Item::Agent(agent) => Body::Agent {
-                draft: AgentDraft::from(&agent.spec),
-                state: agent.state.to_string(),
-                created_by: agent.created_by,
-                created_at_micros: u64::try_from(micros(agent.created_at)).unwrap_or(u64::MAX),
+        let written = match item {
+            Item::Agent(agent) => Written {
+                body: Body::Agent {
+                    draft: AgentDraft::from(&agent.spec),
+                    state: agent.state.to_string(),
+                    created_by: agent.created_by,
+                    created_at_micros: micros(agent.created_at),
+                },
+                created_at_micros: 0,
+                revoked_before_seconds: micros(agent.revoked_before) / 1_000_000,
             },
-            Item::Tool(tool) => Body::Tool(ToolDraft::from(&tool.spec)),
-            Item::Grant(grant) => Body::Grant(GrantDraft::from(&grant.spec)),
+            Item::Tool(tool) => Written::of(Body::Tool(ToolDraft::from(&tool.spec)), tool.created_at),
+            Item::Grant(grant) => Written::of(Body::Grant(GrantDraft::from(&grant.spec)), grant.created_at),
         };
         let body =
-            serde_json::to_string(&body).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+            serde_json::to_string(&written).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let id = item.id();
         Ok(Self { kind: id.kind().to_owned(), name: id.name(), body, revision: item.revision() })
     }
@@ -102,14 +134,20 @@ impl Raw {
         }
         let wrong = |problems: Problems<Flaw>| problems.to_string();
         let revision = self.revision;
-        let item = match serde_json::from_str(&self.body).map_err(|error| error.to_string())? {
+        let written: Written = serde_json::from_str(&self.body).map_err(|error| error.to_string())?;
+        let Written { body, created_at_micros, revoked_before_seconds } = written;
+        let created_at = SystemTime::UNIX_EPOCH + Duration::from_micros(created_at_micros);
+        let item = match body {
             Body::Agent { draft, state, created_by, created_at_micros } => {
                 let state = State::of(&state).ok_or("it has no state")?;
                 let created_at = SystemTime::UNIX_EPOCH + Duration::from_micros(created_at_micros);
-                Item::Agent(Agent { spec: draft.check().map_err(wrong)?, state, created_by, created_at, revision })
+                let revoked_before = Duration::from_secs(revoked_before_seconds);
+                let revoked_before = SystemTime::UNIX_EPOCH.checked_add(revoked_before).ok_or("it has no time")?;
+                let spec = draft.check().map_err(wrong)?;
+                Item::Agent(Agent { spec, state, created_by, created_at, revoked_before, revision })
             }
-            Body::Tool(draft) => Item::Tool(Tool { spec: draft.check().map_err(wrong)?, revision }),
-            Body::Grant(draft) => Item::Grant(Grant { spec: draft.check().map_err(wrong)?, revision }),
+            Body::Tool(draft) => Item::Tool(Tool { spec: draft.check().map_err(wrong)?, created_at, revision }),
+            Body::Grant(draft) => Item::Grant(Grant { spec: draft.check().map_err(wrong)?, created_at, revision }),
         };
         match item.id().kind() == self.kind && item.id().name() == self.name {
             true => Ok(item),

@@ -1,4 +1,4 @@
-//! What must survive a restart: the registry's entries, agents, tools and grants, the authorities with their certificates, and foreign bundles.
+//! What must survive a restart: the registry's entries, agents, tools, grants and revocations, the authorities with their certificates, and foreign bundles.
 //!
 //! One SQLite file, owned by one thread; everything is read once, at the start, and then only written. A change is
 //! either on the disk when its call returns, or was not made and the call says why; after a full disk the same handle
@@ -16,6 +16,7 @@ mod handle;
 mod items;
 mod keys;
 mod mark;
+mod revocations;
 mod schema;
 mod writer;
 

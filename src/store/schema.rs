@@ -11,7 +11,7 @@ use crate::spiffe::TrustDomain;
 pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 
 /// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
-const MIGRATIONS: [&str; 8] = [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES, FOREIGN, ITEMS, ACCESS_KEYS];
+const MIGRATIONS: [&str; 9] = [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES, FOREIGN, ITEMS, ACCESS_KEYS, REVOCATIONS];
 
 /// The schema that this release writes.
 pub(crate) fn version() -> u32 {
@@ -157,6 +157,19 @@ INSERT INTO authority_next SELECT id, kind, slot, algorithm, certificate, change
 DROP TABLE authority;
 ALTER TABLE authority_next RENAME TO authority;
 CREATE UNIQUE INDEX one_active_authority ON authority (kind) WHERE slot = 'active';
+";
+
+/// Tokens and keys that were taken back, with the same kind of sum; an end of 0 is none. What was written in agents,
+/// tools and grants may say from now on when they came, and until when what agents were issued is revoked.
+const REVOCATIONS: &str = "
+CREATE TABLE revocation (
+    kind         TEXT NOT NULL CHECK (kind IN ('token', 'key')),
+    name         TEXT NOT NULL,
+    at_nanos     INTEGER NOT NULL,
+    until_nanos  INTEGER NOT NULL,
+    sum          BLOB NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
 ";
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 use crate::{registry::Change, spiffe::TrustDomain, sys::files};
 
 use super::{
-    AuthorityRow, BundleRow, Error, Loaded, authorities, bundles, database, entries, items, mark::Mark, schema,
+    AuthorityRow, BundleRow, Error, Loaded, authorities, bundles, database, entries, items, mark::Mark, revocations,
+    schema,
 };
 
 /// How many changes are written together at most, and for how long they are gathered.
@@ -322,12 +323,15 @@ impl Writer {
         let entries::Checked { entries, left_out } = checked.map_err(|_| Error::Closed)?;
         let (bundles, bundles_left_out) = bundles::load(&self.connection).map_err(&failed)?;
         let (items, items_left_out) = items::load(&self.connection).map_err(&failed)?;
+        let (revoked, revoked_left_out) = revocations::load(&self.connection).map_err(&failed)?;
         Ok(Loaded {
             registry_revision: database::registry_revision(&self.connection).map_err(&failed)?,
             entries,
             left_out,
             items,
             items_left_out,
+            revoked,
+            revoked_left_out,
             authorities: authorities::load(&self.connection).map_err(&failed)?,
             bundles,
             bundles_left_out,

@@ -8,6 +8,7 @@ pub(crate) use turn::Turn;
 use super::hpack;
 
 /// RFC 9113 §3.4.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_LENGTH: u8 = 24;
 const HEAD: usize = 9;
 /// The largest HEADERS frame that is looked into: the frame size that we advertise (RFC 9113 §4.2).
@@ -64,6 +65,15 @@ impl Head {
     fn has(&self, flag: u8) -> bool {
         let [_, _, _, _, flags, ..] = self.bytes;
         flags & flag != 0
+    }
+}
+
+/// Whether a client that begins so speaks HTTP/2; `None` as long as that cannot be told.
+pub(crate) fn is_http2(begin: &[u8]) -> Option<bool> {
+    match (begin.starts_with(PREFACE), PREFACE.starts_with(begin)) {
+        (true, _) => Some(true),
+        (false, true) => None,
+        (false, false) => Some(false),
     }
 }
 
@@ -324,6 +334,21 @@ mod tests {
             assert_eq!(out, stream(&after), "in pieces of {size}");
             assert_eq!(answers, 1);
             assert_eq!(inbound.take_tally(), Tally { frames: 5, useful: 1 });
+        }
+    }
+
+    #[test]
+    fn http2_is_told_by_its_whole_preface() {
+        assert_eq!(PREFACE.len(), usize::from(PREFACE_LENGTH));
+        for end in 0..PREFACE.len() {
+            let begin = PREFACE.get(..end).unwrap();
+            assert_eq!(is_http2(begin), None, "{end}");
+            assert_eq!(is_http2(&[begin, b"\0"].concat()), Some(false), "{end}");
+        }
+        assert_eq!(is_http2(PREFACE), Some(true));
+        assert_eq!(is_http2(&stream(&[frame(4, 0, &[])])), Some(true));
+        for other in ["GET / HTTP/1.1\r\n", "POST /", "PRI * HTTP/1.1\r\n\r\n", "pri * HTTP/2.0"] {
+            assert_eq!(is_http2(other.as_bytes()), Some(false), "{other}");
         }
     }
 

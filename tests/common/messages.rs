@@ -132,6 +132,37 @@ pub struct ForeignSet {
     pub changed: bool,
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Revoked {
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    #[prost(string, tag = "2")]
+    pub name: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RevokedPage {
+    #[prost(message, repeated, tag = "1")]
+    pub revoked: Vec<Revoked>,
+    #[prost(string, tag = "2")]
+    pub next: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RevokedAsked {
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    #[prost(string, tag = "3")]
+    pub page_token: String,
+}
+
+/// A `jti` or a thumbprint.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Named {
+    #[prost(string, tag = "1")]
+    pub name: String,
+}
+
 /// For `Bundles/Show` and `Bundles/Delete`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ForeignNamed {

@@ -191,6 +191,12 @@ impl Daemon {
         self.child.wait().is_ok_and(|status| status.success())
     }
 
+    /// Starts it again, once it has ended.
+    pub fn start_again(&mut self) {
+        let mut next = Self::start_in(&self.home, &[]);
+        std::mem::swap(&mut self.child, &mut next.child);
+    }
+
     /// Waits until it has ended.
     pub fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().expect("its end")

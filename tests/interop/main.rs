@@ -14,6 +14,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod exchange;
 mod libraries;
 mod resource_servers;
 mod spire;

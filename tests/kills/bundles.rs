@@ -1,6 +1,6 @@
 //! kill -9, while foreign bundles are written.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use super::{
     chance::Chance,
@@ -9,6 +9,7 @@ use super::{
         messages::{Admin, Foreign, ForeignNamed, ForeignSet, Nothing},
         rounds,
     },
+    dying::die_at_work,
     proof::audit_must_verify,
 };
 
@@ -74,16 +75,7 @@ fn a_kill_at_any_moment_loses_no_bundle_that_was_acknowledged() {
         let mut admin = Admin::connect(daemon.home()).unwrap();
         writers.iter_mut().for_each(|writer| writer.reconcile(&mut admin));
         let moment = chance.moment(Duration::from_millis(300));
-        thread::scope(|scope| {
-            let daemon = &daemon;
-            let at_work: Vec<_> =
-                writers.iter_mut().map(|writer| scope.spawn(move || writer.write_until_it_dies(daemon))).collect();
-            thread::sleep(moment);
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(daemon.pid()), nix::sys::signal::Signal::SIGKILL)
-                .unwrap();
-            at_work.into_iter().for_each(|writer| writer.join().unwrap());
-        });
-        daemon.kill();
+        die_at_work(&mut daemon, &mut writers, moment, Writer::write_until_it_dies);
     }
     let daemon = Daemon::start_in(folder.path(), &[]);
     let mut admin = Admin::connect(daemon.home()).unwrap();

@@ -36,7 +36,9 @@ fn a_tool_behind_nginx_is_called_by_its_agent_alone() {
         "user root;\npid {at}/nginx.pid;\nevents {{}}\nhttp {{\naccess_log off;\n{}\n{}\
          server {{ listen 127.0.0.1:{tool}; location / {{ {TOOL} }} }}\n}}\n",
         temps.join("\n"),
-        recipe.text("/etc/nginx/sites-enabled/tickets")
+        recipe
+            .text("/etc/nginx/sites-enabled/tickets")
+            .replace("    location /api/ {", &format!("{}    location /api/ {{", recipe.text("beside /api/")))
     );
     fs::write(stage.path().join("nginx.conf"), main).unwrap();
     let script = format!("#!/bin/sh\nexec {} -e stderr -p {at} -c {at}/nginx.conf \"$@\"\n", nginx.display());
@@ -132,6 +134,13 @@ fn a_tool_behind_nginx_is_called_by_its_agent_alone() {
     let line = call.line.split_once(" | ").unwrap().0.to_owned();
     let refused = stage.shell(STRANGER, &line).output().unwrap();
     assert!(!refused.status.success() && refused.stdout.is_empty(), "{}", words(&refused));
+    // What the tool needs is where the challenge says.
+    let bare = format!("curl -sSi {}", curl.split_once("--cacert").map(|(_, rest)| format!("--cacert{rest}")).unwrap());
+    let challenged = call.ask(STRANGER, &bare);
+    let metadata = challenged.split("resource_metadata=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    assert_eq!(metadata, "https://tickets.example.org/.well-known/oauth-protected-resource");
+    let said = call.ask(STRANGER, &bare.replace(item, metadata));
+    assert!(said.contains(r#""resource":"https://tickets.example.org""#), "{said}");
     // What an admin takes away is gone at once, also for tokens that are out.
     stage.run(0, &["dayfly agent suspend reporter".to_owned()]);
     let refused = with(&[]);
@@ -141,14 +150,14 @@ fn a_tool_behind_nginx_is_called_by_its_agent_alone() {
 }
 
 /// The README's call.
-struct Call<'s> {
-    stage: &'s Stage,
-    line: String,
+pub(super) struct Call<'s> {
+    pub(super) stage: &'s Stage,
+    pub(super) line: String,
 }
 
 impl Call<'_> {
     /// Status and body, with other texts in the line.
-    fn status(&self, uid: u32, swaps: &[(&str, &str)]) -> String {
+    pub(super) fn status(&self, uid: u32, swaps: &[(&str, &str)]) -> String {
         let line = swaps.iter().fold(self.line.clone(), |line, (from, to)| {
             assert!(line.contains(from), "{line}: {from}");
             line.replace(from, to)
@@ -156,14 +165,14 @@ impl Call<'_> {
         self.ask(uid, &line)
     }
 
-    fn ask(&self, uid: u32, line: &str) -> String {
+    pub(super) fn ask(&self, uid: u32, line: &str) -> String {
         let line = line.replace("--fail-with-body", "-w '%{stderr}%{http_code}'");
         let output = self.stage.shell(uid, &line).output().unwrap();
         let (said, status) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         format!("{status} {said}")
     }
 
-    fn nonce(&self) -> String {
+    pub(super) fn nonce(&self) -> String {
         let line = self.line.replace("--fail-with-body", "-o /dev/null -D -");
         let output = self.stage.shell(CLIENT, &line).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,5 +1,7 @@
 //! The HTTP doors of access tokens: what is said wrong there, and what was captured.
 
+mod exchange;
+
 use std::{
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
@@ -13,38 +15,47 @@ use super::{
     common::{DAYFLY, Daemon, own_uid},
 };
 
-const AUDIENCE: &str = "https://tickets.example.org";
-const URL: &str = "https://tickets.example.org/api/items/7";
-const TOKEN: &str = "https://example.org/oauth/token";
-const FORM: &str = "grant_type=client_credentials&resource=https%3A%2F%2Ftickets.example.org";
-const FORM_HEAD: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+pub(super) const AUDIENCE: &str = "https://tickets.example.org";
+pub(super) const URL: &str = "https://tickets.example.org/api/items/7";
+pub(super) const TOKEN: &str = "https://example.org/oauth/token";
+pub(super) const FORM: &str = "grant_type=client_credentials&resource=https%3A%2F%2Ftickets.example.org";
+pub(super) const FORM_HEAD: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 /// A daemon that knows an agent, which we are, and what it may read.
-fn agent() -> Daemon {
-    let daemon = Daemon::start("");
+pub(super) fn agent() -> Daemon {
+    agent_with("")
+}
+
+/// The same, with these lines of configuration.
+pub(super) fn agent_with(config: &str) -> Daemon {
+    let daemon = Daemon::start(config);
     daemon.cli(&["agent", "add", "reporter", "--owner", "ada@example.org"]);
-    let scopes = ["--scope", "read=read", "--scope", "write=write"];
-    let routes = ["--route", "GET /items/*=read", "--route", "POST /items=write"];
-    let url = ["--url", "https://tickets.example.org/api"];
-    daemon.cli(&[&["tool", "add", "tickets", "--audience", AUDIENCE][..], &url, &scopes, &routes].concat());
+    add_tool(&daemon);
     daemon.cli(&["grant", "add", "reporter", "tickets", "--scope", "read"]);
     daemon.entry("spiffe://example.org/reporter", &[&own_uid()], &["--agent", "reporter"]);
     daemon
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+fn add_tool(daemon: &Daemon) {
+    let scopes = ["--scope", "read=read", "--scope", "write=write"];
+    let routes = ["--route", "GET /items/*=read", "--route", "POST /items=write"];
+    let url = ["--url", "https://tickets.example.org/api"];
+    daemon.cli(&[&["tool", "add", "tickets", "--audience", AUDIENCE][..], &url, &scopes, &routes].concat());
+}
+
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         let is_it = |line: &&str| line.split_once(':').is_some_and(|(own, _)| own.eq_ignore_ascii_case(name));
         Some(self.head.lines().find(is_it)?.split_once(':')?.1.trim())
     }
 
-    fn error(&self) -> String {
+    pub(super) fn error(&self) -> String {
         let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
         assert!(body["error_description"].as_str().is_none_or(|words| !words.is_empty()));
         body["error"].as_str().unwrap_or_default().to_owned()
@@ -52,7 +63,7 @@ impl Answer {
 }
 
 /// Sends what a client would, and reads one answer.
-fn send(daemon: &Daemon, socket: &str, request: &[u8]) -> Answer {
+pub(super) fn send(daemon: &Daemon, socket: &str, request: &[u8]) -> Answer {
     let mut stream = UnixStream::connect(daemon.home().join(socket)).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     // Who is refused early does not take all of it.
@@ -75,37 +86,37 @@ fn send(daemon: &Daemon, socket: &str, request: &[u8]) -> Answer {
     }
 }
 
-fn get(daemon: &Daemon, path: &str) -> Answer {
+pub(super) fn get(daemon: &Daemon, path: &str) -> Answer {
     send(daemon, "http.sock", format!("GET {path} HTTP/1.1\r\nHost: dayfly\r\n\r\n").as_bytes())
 }
 
-fn post(daemon: &Daemon, headers: &str, body: &str) -> Answer {
+pub(super) fn post(daemon: &Daemon, headers: &str, body: &str) -> Answer {
     let length = body.len();
     let request =
         format!("POST /oauth/token HTTP/1.1\r\nHost: dayfly\r\nContent-Length: {length}\r\n{headers}\r\n{body}");
     send(daemon, "http.sock", request.as_bytes())
 }
 
-fn verify(daemon: &Daemon, method: &str, url: &str, headers: &str) -> Answer {
+pub(super) fn verify(daemon: &Daemon, method: &str, url: &str, headers: &str) -> Answer {
     let original = format!("X-Original-Method: {method}\r\nX-Original-URL: {url}\r\n");
     let request = format!("GET /verify HTTP/1.1\r\nHost: dayfly\r\n{original}{headers}\r\n");
     send(daemon, "authz.sock", request.as_bytes())
 }
 
-fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     #[expect(clippy::disallowed_methods, reason = "the daemon's own clock is the system's")]
     SystemTime::now()
 }
 
 /// A proof for the token endpoint, with the nonce that it asks for.
-fn proof(daemon: &Daemon, prover: &Prover) -> String {
+pub(super) fn proof(daemon: &Daemon, prover: &Prover) -> String {
     let without = prover.prove("POST", TOKEN, None, None, now()).unwrap();
     let answer = post(daemon, &format!("{FORM_HEAD}DPoP: {without}\r\n"), FORM);
     assert_eq!((answer.status, answer.error().as_str()), (400, "use_dpop_nonce"));
     prover.prove("POST", TOKEN, None, answer.header("dpop-nonce"), now()).unwrap()
 }
 
-fn token(daemon: &Daemon, prover: &Prover) -> String {
+pub(super) fn token(daemon: &Daemon, prover: &Prover) -> String {
     let answer = post(daemon, &format!("{FORM_HEAD}DPoP: {}\r\n", proof(daemon, prover)), FORM);
     let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!((answer.status, body["token_type"].as_str(), body["scope"].as_str()), (200, Some("DPoP"), Some("read")));
@@ -114,13 +125,13 @@ fn token(daemon: &Daemon, prover: &Prover) -> String {
 }
 
 /// The headers of a call.
-fn signed(prover: &Prover, token: &str, method: &str, url: &str, nonce: Option<&str>) -> String {
+pub(super) fn signed(prover: &Prover, token: &str, method: &str, url: &str, nonce: Option<&str>) -> String {
     let proof = prover.prove(method, url, Some(TokenHash::of(token)), nonce, now()).unwrap();
     format!("Authorization: DPoP {token}\r\nDPoP: {proof}\r\n")
 }
 
 /// The nonce that the door asks for.
-fn nonce(daemon: &Daemon, prover: &Prover, token: &str) -> String {
+pub(super) fn nonce(daemon: &Daemon, prover: &Prover, token: &str) -> String {
     let asked = verify(daemon, "GET", URL, &signed(prover, token, "GET", URL, None));
     assert_eq!(asked.status, 401);
     assert!(asked.header("www-authenticate").unwrap().contains("use_dpop_nonce"), "{}", asked.head);
@@ -177,7 +188,13 @@ fn what_is_asked_wrong_has_its_code_and_burns_nothing() {
         assert_eq!((answer.status, answer.error().as_str()), (status, code), "{headers}{body}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
     }
-    assert_eq!(get(&daemon, "/oauth/token").status, 405);
+    for (path, allow) in [("/oauth/token", "POST"), ("/oauth/jwks", "GET, HEAD")] {
+        let method = if allow == "POST" { "GET" } else { "PUT" };
+        let answer = send(&daemon, "http.sock", format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)));
+        assert_eq!((answer.error().as_str(), answer.header("cache-control")), ("invalid_request", Some("no-store")));
+        assert!(answer.body.contains("error_description"), "{}", answer.body);
+    }
     assert_eq!(post(&daemon, &good, FORM).status, 200, "the proof is as good as new");
     let again = post(&daemon, &good, FORM);
     assert_eq!((again.status, again.error().as_str()), (400, "invalid_dpop_proof"));
@@ -197,13 +214,28 @@ fn what_is_no_request_is_refused_and_others_are_served() {
         ("http.sock", "GARBAGE\r\n\r\n".to_owned(), 400),
         ("authz.sock", "GET /verify HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
         ("authz.sock", "GET /other HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 404),
+        ("authz.sock", "GET /verify HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), 400),
+        (
+            "authz.sock",
+            format!("POST /verify HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n{}", "y".repeat(70_000)),
+            413,
+        ),
+        ("authz.sock", "POST /metadata HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 405),
+        ("authz.sock", "GET /metadata HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
     ] {
         let answer = send(&daemon, socket, request.as_bytes());
         assert_eq!(answer.status, status, "{request:.80}: {}", answer.head);
+        // What is no request at all is hyper's to refuse.
+        let is_ours = answer.header("cache-control") == Some("no-store");
+        assert_eq!(is_ours, status != 431 && !request.starts_with("GARBAGE"), "{request:.80}: {}", answer.head);
+        let is_told = (answer.header("x-dayfly-agent"), answer.header("x-dayfly-scopes")) == (Some(""), Some(""));
+        assert_eq!(is_told, socket == "authz.sock" && is_ours, "{request:.80}: {}", answer.head);
     }
     for body in [64 << 10, (64 << 10) + 1, 1 << 20] {
         let answer = post(&daemon, FORM_HEAD, &"a".repeat(body));
         assert_eq!(answer.status, if body > 64 << 10 { 413 } else { 400 }, "{body}");
+        assert_eq!(answer.error(), "invalid_request");
+        assert!(answer.body.contains("error_description"), "{}", answer.body);
     }
     for url in [
         "/api/items/7",
@@ -252,20 +284,30 @@ fn a_token_is_good_for_its_agent_with_its_key_and_once() {
     let answer = verify(&daemon, "POST", "https://tickets.example.org/api/items", &posted);
     assert!(answer.status == 403 && answer.header("www-authenticate").unwrap().contains("insufficient_scope"));
     // What is taken away is gone at once.
-    for (take, give, reason) in [
-        (&["agent", "suspend", "reporter"][..], &["agent", "resume", "reporter"][..], "agent_suspended"),
-        (
-            &["grant", "remove", "reporter/tickets"],
-            &["grant", "add", "reporter", "tickets", "--scope", "read"],
-            "revoked_grant",
-        ),
-    ] {
-        let headers = fresh();
-        daemon.cli(take);
-        refused(reason, 401, URL, &headers);
-        daemon.cli(give);
-        assert_eq!(verify(&daemon, "GET", URL, &headers).status, 200, "{reason}: what was refused burnt nothing");
-    }
+    let headers = fresh();
+    daemon.cli(&["agent", "suspend", "reporter"]);
+    refused("agent_suspended", 401, URL, &headers);
+    daemon.cli(&["agent", "resume", "reporter"]);
+    assert_eq!(verify(&daemon, "GET", URL, &headers).status, 200, "what was refused burnt nothing");
+    daemon.cli(&["grant", "remove", "reporter/tickets"]);
+    refused("revoked_grant", 401, URL, &fresh());
+    // Another grant of the same name, and another tool, have not the tokens of the first.
+    daemon.cli(&["grant", "add", "reporter", "tickets", "--scope", "read"]);
+    refused("revoked_grant", 401, URL, &fresh());
+    let second = self::token(&daemon, &prover);
+    let called = || verify(&daemon, "GET", URL, &signed(&prover, &second, "GET", URL, Some(&nonce)));
+    assert_eq!(called().status, 200);
+    let tool = daemon.cli(&["tool", "show", "tickets", "--output", "json"]);
+    daemon.cli(&["tool", "remove", "tickets", "--cascade"]);
+    refused("no_tool", 403, URL, &fresh());
+    add_tool(&daemon);
+    assert_ne!(daemon.cli(&["tool", "show", "tickets", "--output", "json"]), tool);
+    daemon.cli(&["grant", "add", "reporter", "tickets", "--scope", "read"]);
+    assert_eq!(called().status, 401);
+    refused("revoked_grant", 401, URL, &fresh());
+    let token = self::token(&daemon, &prover);
+    assert_eq!(verify(&daemon, "GET", URL, &signed(&prover, &token, "GET", URL, Some(&nonce))).status, 200);
+    let fresh = || signed(&prover, &token, "GET", URL, Some(&nonce));
     daemon.cli(&["agent", "remove", "reporter", "--cascade"]);
     refused("agent_unknown", 401, URL, &fresh());
     let log = daemon.log() + &serde_json::to_string(&daemon.audit()).unwrap();
@@ -289,6 +331,50 @@ fn selectors_of_the_image_give_nothing_over_http() {
     // By gRPC it can.
     daemon.entry("spiffe://example.org/cli", &[&own_uid(), &format!("unix:path:{DAYFLY}")], &["--agent", "reporter"]);
     assert!(daemon.cli(&["token", "get", "--tool", "tickets"]).starts_with("eyJ0eXAiOiJhdCtqd3Qi"));
+}
+
+/// RFC 9728: what a tool needs, where its challenges say.
+#[test]
+fn a_tool_says_what_it_needs() {
+    let daemon = agent();
+    let route = ["--scope", "read=read", "--route", "GET /=read"];
+    let tool = |name: &str, audience: &str, url: &str| {
+        daemon.cli(&[&["tool", "add", name, "--audience", audience, "--url", url][..], &route].concat());
+    };
+    tool("mcp", "https://mcp.example.org/mcp", "https://mcp.example.org/mcp");
+    tool("slash", "https://slash.example.org/", "https://slash.example.org/v1");
+    tool("elsewhere", "https://elsewhere.example.org", "https://here.example.org");
+    let ask = |url: &str| {
+        let request = format!("GET /metadata HTTP/1.1\r\nHost: a\r\nX-Original-URL: {url}\r\n\r\n");
+        send(&daemon, "authz.sock", request.as_bytes())
+    };
+    for (at, audience) in [
+        ("https://tickets.example.org/api/items/7", Some("https://tickets.example.org")),
+        ("https://mcp.example.org/mcp", Some("https://mcp.example.org/mcp")),
+        ("https://slash.example.org/v1", Some("https://slash.example.org/")),
+        ("https://here.example.org/", None),
+    ] {
+        let challenge = verify(&daemon, "GET", at, "").header("www-authenticate").unwrap().to_owned();
+        let url = challenge.split_once("resource_metadata=\"").map(|(_, rest)| rest.trim_end_matches('"').to_owned());
+        assert_eq!(url.is_some(), audience.is_some(), "{challenge}");
+        let Some(url) = url else { continue };
+        let answer = ask(&url);
+        let said: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((answer.status, said["resource"].as_str()), (200, audience), "{url}");
+        assert_eq!(said["authorization_servers"], serde_json::json!(["https://example.org/oauth"]));
+        assert!(said["scopes_supported"].as_array().unwrap().contains(&"read".into()));
+        assert_eq!(said["bearer_methods_supported"], serde_json::json!([]));
+        assert_eq!(said["dpop_bound_access_tokens_required"], true);
+        assert_eq!(said["dpop_signing_alg_values_supported"][0], "ES256");
+    }
+    for (url, status) in [
+        ("https://nowhere.example.org/.well-known/oauth-protected-resource", 404),
+        ("https://tickets.example.org/.well-known/oauth-protected-resource/api", 404),
+        ("https://tickets.example.org/api/items/7", 404),
+        ("/.well-known/oauth-protected-resource", 400),
+    ] {
+        assert_eq!(ask(url).status, status, "{url}");
+    }
 }
 
 #[test]

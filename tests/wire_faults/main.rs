@@ -13,13 +13,17 @@
 mod common;
 
 mod access;
+mod doors;
 mod execs;
 mod foreign;
 mod groups;
 mod headers;
 mod hung;
 mod registered;
+mod replayed;
+mod reread;
 mod resource;
+mod revoked;
 mod start;
 mod state;
 mod tokens;

@@ -1,26 +1,31 @@
 //! Agents, tools and grants on the wire: `dayfly.v1.Catalog`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{caller, item_list::ItemList, items};
+use super::{caller, item_list::ItemList, items, wire::unix_seconds};
 use crate::{
     api::status,
-    issuance::desk::Desk,
+    issuance::{Alive, desk::Desk},
     pb::admin::{self as pb, catalog_server},
     registry::{self, ItemId, Label, State},
-    sys::threads::aside,
+    sys::{Clock, threads::aside},
 };
+
+/// The most tokens of one agent that are told.
+const TOKENS_MAX: usize = 100;
 
 /// The service.
 pub(super) struct Catalog {
     desk: Desk,
+    alive: Arc<Alive>,
+    clock: Clock,
 }
 
 impl Catalog {
-    pub(super) fn new(desk: Desk) -> Self {
-        Self { desk }
+    pub(super) fn new(desk: Desk, alive: Arc<Alive>, clock: Clock) -> Self {
+        Self { desk, alive, clock }
     }
 
     async fn state(&self, request: Request<pb::AgentName>, state: State) -> Result<Response<pb::Item>, Status> {
@@ -90,17 +95,26 @@ impl catalog_server::Catalog for Catalog {
         if snapshot.catalog().agent(name.as_str()).is_none() {
             return Err(registry::Error::UnknownItem(ItemId::Agent(name)).into());
         }
+        let (alive, now) = (self.alive.clone(), self.clock.now());
         // It walks over all entries: done aside.
         let answer = aside(move || {
             let entries = snapshot.entries_of(&BTreeSet::from([name.clone()])).count();
             let entries = u64::try_from(entries).unwrap_or(u64::MAX);
-            pb::ReachResponse { reach: items::reach(snapshot.catalog(), name.as_str()), entries }
+            let known = alive.of(name.as_str(), &snapshot, now);
+            pb::ReachResponse {
+                reach: items::reach(snapshot.catalog(), name.as_str()),
+                entries,
+                tokens_total: u64::try_from(known.tokens.len()).unwrap_or(u64::MAX),
+                tokens_known_since: unix_seconds(alive.since()),
+                tokens_incomplete: known.is_incomplete,
+                tokens: known.tokens.iter().take(TOKENS_MAX).map(items::live_token).collect(),
+            }
         });
         answer.await.map(Response::new).map_err(|_| status::panicked())
     }
 }
 
-fn agent(request: pb::AgentName) -> Result<Label, Status> {
+pub(super) fn agent(request: pb::AgentName) -> Result<Label, Status> {
     match items::id(&pb::ItemId { kind: pb::ItemKind::Agent.into(), name: request.name })? {
         ItemId::Agent(name) => Ok(name),
         _ => Err(status::panicked()),

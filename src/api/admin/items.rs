@@ -5,7 +5,10 @@ use tonic::Status;
 use super::wire::unix_seconds;
 use crate::{
     api::status,
-    issuance::desk::{Put, Stand},
+    issuance::{
+        LiveToken,
+        desk::{Put, Stand},
+    },
     pb::admin::{self as pb, item::Item as Inner},
     registry::{AgentDraft, Catalog, GrantDraft, GrantId, Item, ItemDraft, ItemId, Label, ToolDraft},
 };
@@ -25,6 +28,7 @@ pub(super) fn encode(item: &Item) -> pb::Item {
                 created_by: agent.created_by,
                 created_at: unix_seconds(agent.created_at),
                 revision: agent.revision,
+                revoked_before: unix_seconds(agent.revoked_before),
             })
         }
         Item::Tool(tool) => {
@@ -39,6 +43,7 @@ pub(super) fn encode(item: &Item) -> pb::Item {
                 routes: routes.collect(),
                 encoded_slash: said.encoded_slash,
                 revision: tool.revision,
+                created_at: unix_seconds(tool.created_at),
             })
         }
         Item::Grant(grant) => {
@@ -51,6 +56,7 @@ pub(super) fn encode(item: &Item) -> pb::Item {
                 ttl_max_seconds: said.ttl_max_seconds,
                 rate_per_minute: said.rate_per_minute,
                 revision: grant.revision,
+                created_at: unix_seconds(grant.created_at),
             })
         }
     };
@@ -124,6 +130,19 @@ pub(super) fn encode_id(id: &ItemId) -> pb::ItemId {
         ItemId::Grant(_) => pb::ItemKind::Grant,
     };
     pb::ItemId { kind: kind.into(), name: id.name() }
+}
+
+pub(super) fn live_token(token: &LiveToken) -> pb::LiveToken {
+    let LiveToken { tool, claims } = token;
+    pb::LiveToken {
+        jti: claims.token_id.to_string(),
+        tool: tool.to_string(),
+        scopes: claims.scopes.iter().map(ToString::to_string).collect(),
+        issued_at: unix_seconds(claims.issued_at),
+        expires_at: unix_seconds(claims.expires_at),
+        jkt: claims.key.to_string(),
+        spiffe_id: claims.subject.agent().to_string(),
+    }
 }
 
 /// Each tool of which an agent is granted something.

@@ -1,4 +1,4 @@
-//! The admin socket: entries, agents, tools and grants, foreign bundles, and the daemon itself. It asks who is calling, translates, and decides nothing.
+//! The admin socket: entries, agents, tools and grants, revocations, foreign bundles, and the daemon itself. It asks who is calling, translates, and decides nothing.
 
 mod bundles;
 mod catalog;
@@ -7,6 +7,7 @@ mod entries;
 mod item_list;
 mod items;
 mod list;
+mod revocations;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -33,15 +34,16 @@ pub(crate) use control::{About, Invite, LogSwitch, Succession, Uninvited};
 use super::{standard::add_standard, status};
 use crate::{
     issuance::{
-        Explain, Stand,
+        Alive, Explain, Stand,
         desk::{Author, Desk},
         foreign::Office,
     },
     pb::admin::{
         bundles_server::BundlesServer, catalog_server::CatalogServer, control_server::ControlServer,
-        entries_server::EntriesServer,
+        entries_server::EntriesServer, revocations_server::RevocationsServer,
     },
     sys::{
+        Clock,
         counters::Counters,
         peer::{Fault, Peer},
     },
@@ -75,6 +77,9 @@ pub(crate) struct Admin {
     pub(crate) rights: Rights,
     pub(crate) desk: Desk,
     pub(crate) office: Office,
+    /// Access tokens that are out.
+    pub(crate) alive: Arc<Alive>,
+    pub(crate) clock: Clock,
     pub(crate) about: About,
     pub(crate) stand: Stand,
     pub(crate) explain: Explain,
@@ -88,7 +93,21 @@ pub(crate) struct Admin {
 
 /// All services of the admin socket, behind one gate.
 pub(crate) fn admin_routes(admin: Admin) -> Routes {
-    let Admin { rights, desk, office, about, stand, explain, log, succession, counters, stopping, health } = admin;
+    let Admin {
+        rights,
+        desk,
+        office,
+        alive,
+        clock,
+        about,
+        stand,
+        explain,
+        log,
+        succession,
+        counters,
+        stopping,
+        health,
+    } = admin;
     let (doorkeeper, counts) = (desk.clone(), counters.clone());
     let gate = move |request: Request<()>| {
         let caller = caller(&request)?;
@@ -104,18 +123,20 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
     let heirs = control::Heirs { rights, succession };
     let (foreign, counts) = (office.foreign(), counters.clone());
     let control = control::Control { about, desk: desk.clone(), foreign, stand, explain, log, heirs, counters: counts };
-    let catalog = catalog::Catalog::new(desk.clone());
+    let catalog = catalog::Catalog::new(desk.clone(), alive, clock);
+    let revocations = revocations::Revocations::new(desk.clone());
     let entries = entries::Entries::new(desk, counters, stopping);
     let mut routes = Routes::builder();
     add_standard(
         &mut routes,
-        &["dayfly.v1.Entries", "dayfly.v1.Catalog", "dayfly.v1.Bundles", "dayfly.v1.Control"],
+        &["dayfly.v1.Entries", "dayfly.v1.Catalog", "dayfly.v1.Revocations", "dayfly.v1.Bundles", "dayfly.v1.Control"],
         &health,
         gate.clone(),
     );
     let gate = InterceptorLayer::new(gate);
     routes.add_service(gate.layer(EntriesServer::new(entries).max_decoding_message_size(MESSAGE_BYTES_MAX)));
     routes.add_service(gate.layer(CatalogServer::new(catalog)));
+    routes.add_service(gate.layer(RevocationsServer::new(revocations)));
     routes.add_service(gate.layer(BundlesServer::new(bundles::Bundles::new(office))));
     routes.add_service(gate.layer(ControlServer::new(control)));
     routes.routes().prepare()

@@ -1,20 +1,38 @@
 //! Where proxies and services have requests verified: whether the access token of a request is good for it (RFC 9068,
 //! RFC 9449 §7). One verifier for every door; what it knows of tools and agents is of one moment.
 
+mod calls;
+mod envoy;
 mod pages;
+mod refused;
+mod request;
 mod view;
+
+#[cfg(any(fuzzing, test))]
+pub(crate) use self::envoy::sent as sent_by_envoy;
 
 use std::sync::Arc;
 
+use serde_json::json;
+use tonic::{Status, service::Routes};
+use tonic_health::server::HealthReporter;
 use zeroize::Zeroizing;
 
-use self::view::View;
-use super::pages::Pages;
+use self::{
+    refused::Refused,
+    request::{Malformed, Sent},
+    view::View,
+};
+use super::{pages::Pages, standard::add_standard, status};
 use crate::{
+    attest::Caller,
     audit::{self, Record, Urgency},
     issuance::Issuer,
     oauth::{
+        dpop::ALGORITHMS,
         freshness::Settings,
+        metadata,
+        target::Target,
         verify::{Refusal, Request, Verified, Verifier},
     },
     sys::{Clock, chain, counters::Counters},
@@ -49,6 +67,37 @@ impl Authz {
         Arc::new(pages::Verify(self))
     }
 
+    /// The verifier as calls, for Envoy and for services, with health and reflection. None of them asks for the security
+    /// header.
+    pub(crate) fn routes(self: &Arc<Self>, message_bytes_max: usize, health: &HealthReporter) -> Routes {
+        const NAMES: [&str; 2] = ["envoy.service.auth.v3.Authorization", "dayfly.v1.Authz"];
+        let mut routes = Routes::builder();
+        routes.add_service(envoy::service(self.clone(), message_bytes_max));
+        routes.add_service(calls::service(self.clone(), message_bytes_max));
+        add_standard(&mut routes, &NAMES, health, |request: tonic::Request<()>| Ok(request));
+        routes.routes().prepare()
+    }
+
+    /// Judges what a door was sent; what is no request is refused too.
+    ///
+    /// # Errors
+    /// Unavailable, when [`Authz::verify`] cannot tell.
+    fn judge(
+        &self,
+        asker: &audit::Caller,
+        sent: Result<Sent<'_>, Malformed>,
+    ) -> Result<Result<Verified, Refused>, Status> {
+        let (sent, target) = match sent.and_then(|sent| sent.target().map(|target| (sent, target))) {
+            Ok(whole) => whole,
+            Err(malformed) => {
+                self.counters.verified(Some("request_malformed"));
+                return Ok(Err(malformed.into()));
+            }
+        };
+        let judged = self.verify(asker, &sent.request(&target)).ok_or_else(status::not_now)?;
+        Ok(judged.map_err(|refusal| refusal.challenge.into()))
+    }
+
     /// Judges a request that a proxy was sent. A refusal is counted and recorded. `None` while there are no keys, and when
     /// another process takes this one's place: it knows what is used and taken away from then on.
     fn verify(&self, asker: &audit::Caller, request: &Request<'_>) -> Option<Result<Verified, Refusal>> {
@@ -66,6 +115,23 @@ impl Authz {
         Some(judged)
     }
 
+    /// What the tool needs whose metadata is at this URL (RFC 9728 §2), as JSON.
+    fn metadata(&self, url: &Target) -> Option<String> {
+        let snapshot = self.issuer.present_registry();
+        let catalog = snapshot.catalog();
+        let tool = metadata::audiences(url)?.iter().find_map(|audience| catalog.tool_of(audience).cloned())?;
+        let said = json!({
+            "resource": &*tool.spec.audience,
+            "authorization_servers": [self.name],
+            "scopes_supported": tool.spec.scopes.iter().map(|(scope, _)| scope.as_str()).collect::<Vec<_>>(),
+            // Tokens are bound to keys: a bearer has no way.
+            "bearer_methods_supported": [],
+            "dpop_bound_access_tokens_required": true,
+            "dpop_signing_alg_values_supported": ALGORITHMS.split(' ').collect::<Vec<_>>(),
+        });
+        Some(said.to_string())
+    }
+
     fn record(&self, asker: &audit::Caller, refusal: &Refusal, request: &Request<'_>) {
         /// Of a URL, in bytes; it is ASCII.
         const SHOWN: usize = 256;
@@ -81,4 +147,10 @@ impl Authz {
             tracing::error!(error = %chain(&error), "audit log takes no record");
         }
     }
+}
+
+/// Who asks, for the records: a proxy, not its client.
+fn asker(caller: &Caller) -> audit::Caller {
+    let peer = caller.peer();
+    audit::Caller { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), exe: None }
 }

@@ -4,17 +4,22 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::Authz;
+use super::{
+    Authz, asker,
+    refused::Refused,
+    request::{Malformed, Sent},
+};
 use crate::{
-    api::pages::{Answer, Asked, Pages, closing, words},
-    audit,
-    oauth::{challenge::Challenge, target::Target, verify::Request},
+    api::pages::{Answer, Asked, KEPT_SECONDS, Pages, closing, document, only, words},
+    oauth::target::Target,
 };
 
-/// The only page.
+/// The page that judges.
 const VERIFY: &str = "/verify";
+/// The page that says what a tool needs.
+const METADATA: &str = "/metadata";
 /// What the proxy says of the request.
 const METHOD: HeaderName = HeaderName::from_static("x-original-method");
 const URL: HeaderName = HeaderName::from_static("x-original-url");
@@ -29,34 +34,46 @@ impl Pages for Verify {
     fn answer(&self, asked: Asked) -> BoxFuture<'_, Answer> {
         let answer = match asked.uri.path() {
             VERIFY => self.verify(&asked),
-            _ => told(words(StatusCode::NOT_FOUND, "not found\n"), "", ""),
+            METADATA => self.metadata(&asked),
+            _ => self.refuse(StatusCode::NOT_FOUND, "not found"),
         };
         Box::pin(std::future::ready(answer))
+    }
+
+    fn refuse(&self, status: StatusCode, why: &str) -> Answer {
+        told(words(status, format!("{why}\n")), "", "")
     }
 }
 
 impl Verify {
     fn verify(&self, asked: &Asked) -> Answer {
-        let bad = |words_: String| told(words(StatusCode::BAD_REQUEST, words_), "", "");
-        let (method, url) = match (one(&asked.headers, &METHOD), one(&asked.headers, &URL)) {
-            (Some(method), Some(url)) => (method, url),
-            _ => return bad(format!("the proxy must send one {METHOD} and one {URL}\n")),
-        };
-        let target = match Target::parse(url) {
-            Ok(target) => target,
-            Err(error) => return bad(format!("{URL}: {error}\n")),
-        };
-        let all = |name: &HeaderName| asked.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
-        let (authorization, proofs) = (all(&header::AUTHORIZATION), all(&HeaderName::from_static("dpop")));
-        let request = Request { method, target: &target, authorization: &authorization, proofs: &proofs };
-        let peer = asked.caller.peer();
-        let asker = audit::Caller { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), exe: None };
-        match self.0.verify(&asker, &request) {
-            None => closing(told(words(StatusCode::SERVICE_UNAVAILABLE, "not now\n"), "", "")),
-            Some(Ok(verified)) => told(words(StatusCode::OK, ""), verified.agent(), &verified.scopes().to_string()),
-            Some(Err(refusal)) => challenged(refusal.challenge),
+        match self.0.judge(&asker(&asked.caller), sent(&asked.headers)) {
+            Ok(Ok(verified)) => told(words(StatusCode::OK, ""), verified.agent(), &verified.scopes().to_string()),
+            Ok(Err(refused)) => challenged(refused),
+            Err(_) => closing(self.refuse(StatusCode::SERVICE_UNAVAILABLE, "not now")),
         }
     }
+
+    /// A tool's metadata (RFC 9728 §3.2), for the URL that the proxy was asked for it at.
+    fn metadata(&self, asked: &Asked) -> Answer {
+        if !matches!(asked.method, Method::GET | Method::HEAD) {
+            return only(self.refuse(StatusCode::METHOD_NOT_ALLOWED, "this page takes only GET"), "GET, HEAD");
+        }
+        let Some(url) = one(&asked.headers, &URL) else {
+            return self.refuse(StatusCode::BAD_REQUEST, "the proxy must send one X-Original-URL");
+        };
+        match Target::parse(url).map(|url| self.0.metadata(&url)) {
+            Ok(Some(metadata)) => document(StatusCode::OK, metadata, KEPT_SECONDS),
+            Ok(None) => self.refuse(StatusCode::NOT_FOUND, "no tool has its metadata at this URL"),
+            Err(error) => self.refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+        }
+    }
+}
+
+/// What a proxy says of a request.
+fn sent(headers: &HeaderMap) -> Result<Sent<'_>, Malformed> {
+    let (method, url) = one(headers, &METHOD).zip(one(headers, &URL)).ok_or(Malformed::Missing)?;
+    Ok(Sent::new(method, url, None, headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))))
 }
 
 /// The value of a header that is there once, as text.
@@ -74,18 +91,13 @@ fn told(mut answer: Answer, agent: &str, scopes: &str) -> Answer {
     answer
 }
 
-fn challenged(challenge: Challenge) -> Answer {
-    let status = StatusCode::from_u16(challenge.status).unwrap_or(StatusCode::FORBIDDEN);
-    let mut answer = told(words(status, ""), "", "");
-    let texts =
-        [(header::WWW_AUTHENTICATE, challenge.authenticate), (HeaderName::from_static("dpop-nonce"), challenge.nonce)];
-    for (name, value) in texts {
-        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
-            answer.headers_mut().insert(name, value);
+fn challenged(refused: Refused) -> Answer {
+    let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::FORBIDDEN);
+    let mut answer = told(words(status, refused.words), "", "");
+    for (name, value) in refused.headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            answer.headers_mut().insert(HeaderName::from_static(name), value);
         }
-    }
-    if let Some(after) = challenge.retry_after {
-        answer.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
     }
     answer
 }

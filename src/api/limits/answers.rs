@@ -36,7 +36,7 @@ impl ConnectionSlot {
 impl State {
     /// The connection that goes before this one can hold so many bytes more; none, when there is room.
     fn in_the_way(&self, slot: &ConnectionSlot, bytes: usize) -> Result<Option<u64>, Over> {
-        let (share, limits) = (slot.gate.share(slot.uid), slot.gate.limits);
+        let (share, limits) = (self.limits.share(slot.uid), self.limits);
         // One that must make room is answered nothing more, and nobody goes for it.
         let own = self.connections.get(&slot.number).ok_or(Over::AnswerBytesOfAll)?.answer_bytes;
         let held = self.users.get(&slot.uid).map_or(0, |user| user.answer_bytes);

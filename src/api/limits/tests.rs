@@ -107,7 +107,8 @@ fn many_uids_of_one_person_have_one_place_in_the_order() {
 fn a_greater_share_weighs_less() {
     let small = Share { connections: 4, streams: 4, answer_bytes: 50 };
     let all = Share { connections: 6, streams: 99, answer_bytes: 60 };
-    let limits = Limits { user: small, root: Share { connections: 16, ..small }, all, ..gate(4, 4, 100).limits };
+    let limits =
+        Limits { user: small, root: Share { connections: 16, ..small }, all, ..gate(4, 4, 100).state().limits };
     let gate = Arc::new(Gate::new(limits, AllLooks::default()));
     let now = Instant::now();
     let open: Vec<_> = [0, 0, 0, 0, 7, 7].into_iter().map(|uid| connect(&gate, uid).unwrap()).collect();
@@ -270,4 +271,29 @@ fn few_bytes_leave_at_once() {
     assert_eq!(third.hold(1).unwrap_err(), Over::AnswerBytesOfAll, "so nobody else goes yet");
     drop(held.remove(0));
     assert!(third.hold(1).is_ok());
+}
+
+/// Whoever has more than the new limits allow keeps it; who comes then is measured by them.
+#[tokio::test]
+async fn other_limits_have_effect_at_once() {
+    let gate = gate(4, 6, 100);
+    let now = Instant::now();
+    let held: Vec<_> = (0..3).map(|_| Arc::new(gate.connect(7, now).unwrap())).collect();
+    let streams: Vec<_> = held.iter().map(|slot| slot.stream(now).unwrap()).collect();
+    let mut limits = gate.state().limits;
+    (limits.user.connections, limits.user.streams, limits.turns) = (2, 2, 9);
+    gate.change_limits(limits);
+    assert_eq!(gate.open(), (3, 3), "nobody loses anything by it");
+    assert!(matches!(gate.connect(7, now), Err(Over::ConnectionsOfUser)));
+    assert!(matches!(held.first().unwrap().stream(now), Err(Over::StreamsOfUser)));
+    assert!(gate.connect(8, now).is_ok(), "others have theirs");
+    assert_eq!(gate.state().limits.turns, 2, "calls that go on have theirs");
+    limits.user.connections = 4;
+    gate.change_limits(limits);
+    assert!(gate.connect(7, now).is_ok());
+    drop(streams);
+    (limits.connects_per_second, limits.all.connections) = (1, 3);
+    gate.change_limits(limits);
+    // The greatest party is found by what it holds of its new share.
+    assert!(gate.connect(9, now).is_ok() && held.first().unwrap().closing().is_cancelled());
 }

@@ -71,6 +71,15 @@ impl Refusal {
         Self { retry_after: Some(after), ..Self::new(code, description) }
     }
 
+    /// A subject token that is not taken, whatever is wrong with it (RFC 8693 §2.2.2).
+    pub(super) fn subject() -> Self {
+        Self::new(
+            Code::InvalidRequest,
+            "the subject token is refused: it must be this agent's own, or a user's whose issuer is trusted and whose only \
+             audience is this server; not expired, not revoked, and bound to no other key than the proof's",
+        )
+    }
+
     /// A proof that is not taken; `nonce` makes the one that the next must carry.
     pub(super) fn of_proof(refused: &freshness::Refused, nonce: impl FnOnce() -> String) -> Self {
         match refused {
@@ -110,8 +119,14 @@ impl From<Ungranted> for Refusal {
         let code = match &error {
             Ungranted::NoAgent => Code::InvalidClient,
             Ungranted::Inactive => Code::UnauthorizedClient,
+            Ungranted::Subject => return Self::subject(),
             Ungranted::Target => Code::InvalidTarget,
             Ungranted::Scope | Ungranted::TooLong { .. } => Code::InvalidScope,
+            // What must change is the proof, whose key it is: no other code makes a client look there.
+            Ungranted::Key => Code::InvalidProof,
+            Ungranted::NotYet { again_in } => {
+                return Self::later(Code::Unavailable, error.to_string(), *again_in);
+            }
             Ungranted::Rate { again_in } => return Self::later(Code::SlowDown, error.to_string(), *again_in),
             Ungranted::Proof(refused) => return Self::of_proof(refused, String::new),
             // The operator's log has the cause.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use tonic::{Code as Grpc, Request, Response, Status, metadata::AsciiMetadataValue};
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
-    Endpoint,
+    Endpoint, Presented,
     answer::{Code, Refusal},
 };
 use crate::{
@@ -15,9 +15,10 @@ use crate::{
         sealed::{Wiped, seal_one},
     },
     issuance::AccessAsked,
+    oauth::exchange::TokenType,
     pb::admin::{
-        DescribeTokensRequest, DescribeTokensResponse, DescribedAgent, DescribedTool, IssueTokenRequest,
-        IssueTokenResponse,
+        DescribeTokensRequest, DescribeTokensResponse, DescribedAgent, DescribedTool, ExchangeTokenRequest,
+        ExchangeTokenResponse, IssueTokenRequest, IssueTokenResponse,
         token_server::{Token, TokenServer},
     },
     registry::{Grant, Scope},
@@ -38,7 +39,7 @@ impl Token for Calls {
         let issued = async {
             let asked = AccessAsked::new(&agent, [audience.as_str()], &scope, 0)?;
             let proofs = [proof.as_bytes()];
-            self.0.issue(&caller, if proof.is_empty() { &[] } else { &proofs }, &asked).await
+            self.0.issue(&caller, if proof.is_empty() { &[] } else { &proofs }, asked, None).await
         };
         let token = issued.await.map_err(refused)?;
         let answer = IssueTokenResponse {
@@ -46,6 +47,39 @@ impl Token for Calls {
             token_type: "DPoP".to_owned(),
             expires_in: u32::try_from(token.lifetime().as_secs()).unwrap_or(u32::MAX),
             scope: token.scope(),
+        };
+        seal_one(answer, &allowance)
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<ExchangeTokenRequest>,
+    ) -> Result<Response<ExchangeTokenResponse>, Status> {
+        let Workload { caller, allowance, .. } = Workload::of(&request)?;
+        let ExchangeTokenRequest { proof, audience, scope, agent, subject_token, subject_token_type } =
+            request.into_inner();
+        let subject_token = Zeroizing::new(subject_token);
+        let exchanged = async {
+            if subject_token.is_empty() {
+                return Err(Refusal::new(Code::InvalidRequest, "subject_token is missing"));
+            }
+            let kind = match subject_token_type.as_str() {
+                "" => Some(TokenType::Jwt),
+                name => TokenType::named(name),
+            };
+            let kind = kind.ok_or_else(|| Refusal::new(Code::InvalidRequest, "subject_token_type is not known"))?;
+            let asked = AccessAsked::new(&agent, [audience.as_str()], &scope, 0)?;
+            let proofs = [proof.as_bytes()];
+            let presented = Presented { token: &subject_token, kind };
+            self.0.issue(&caller, if proof.is_empty() { &[] } else { &proofs }, asked, Some(presented)).await
+        };
+        let token = exchanged.await.map_err(refused)?;
+        let answer = ExchangeTokenResponse {
+            access_token: token.text().to_owned(),
+            token_type: "DPoP".to_owned(),
+            expires_in: u32::try_from(token.lifetime().as_secs()).unwrap_or(u32::MAX),
+            scope: token.scope(),
+            issued_token_type: TokenType::AccessToken.name().to_owned(),
         };
         seal_one(answer, &allowance)
     }
@@ -79,6 +113,12 @@ impl Token for Calls {
 }
 
 impl Wiped for IssueTokenResponse {
+    fn wipe(&mut self) {
+        self.access_token.zeroize();
+    }
+}
+
+impl Wiped for ExchangeTokenResponse {
     fn wipe(&mut self) {
         self.access_token.zeroize();
     }

@@ -8,8 +8,9 @@ mod calls;
 mod form;
 mod pages;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use self::answer::{Code, Refusal};
@@ -17,10 +18,13 @@ use super::pages::Pages;
 use crate::{
     attest::Caller,
     authority::AccessToken,
-    issuance::{AccessAsked, Issuer},
+    issuance::{AccessAsked, Error, Issuer, Ungranted},
     oauth::{
-        dpop::{Expected, Unproved},
+        Thumbprint,
+        dpop::{self, Unproved},
+        exchange::{Believed, Expected, Parent, TokenType},
         freshness::{Freshness, Refused, Settings},
+        issuer::Issuers,
         target::{self, Target},
     },
     sys::Clock,
@@ -37,7 +41,15 @@ pub(crate) struct Endpoint {
     url: String,
     target: Target,
     freshness: Freshness,
+    /// Whose users an agent may act for.
+    user_issuers: watch::Receiver<Arc<Issuers>>,
     clock: Clock,
+}
+
+/// A token that a client wants to exchange.
+struct Presented<'a> {
+    token: &'a str,
+    kind: TokenType,
 }
 
 /// What stands behind the issuer's name in the URLs of metadata.
@@ -55,11 +67,12 @@ impl Endpoint {
         name: String,
         secret: &Zeroizing<[u8; 32]>,
         settings: Settings,
+        user_issuers: watch::Receiver<Arc<Issuers>>,
         clock: Clock,
     ) -> Result<Self, target::Error> {
         let url = format!("{name}{TOKEN}");
         let (target, freshness) = (Target::parse_htu(&url)?, Freshness::new("token", secret, settings, clock.now()));
-        Ok(Self { issuer, name, url, target, freshness, clock })
+        Ok(Self { issuer, name, url, target, freshness, user_issuers, clock })
     }
 
     /// The URL that proofs are for.
@@ -72,11 +85,17 @@ impl Endpoint {
         Arc::new(pages::Token::new(self))
     }
 
-    /// Issues a token that is bound to the key of the one proof.
-    async fn issue(&self, caller: &Caller, proofs: &[&[u8]], asked: &AccessAsked) -> Result<AccessToken, Refusal> {
+    /// Issues a token that is bound to the key of the one proof; in exchange for another one, if one is presented.
+    async fn issue(
+        &self,
+        caller: &Caller,
+        proofs: &[&[u8]],
+        asked: AccessAsked,
+        presented: Option<Presented<'_>>,
+    ) -> Result<AccessToken, Refusal> {
         let now = self.clock.now();
         let expected =
-            Expected { method: "POST", target: &self.target, token: None, window: self.freshness.window(), now };
+            dpop::Expected { method: "POST", target: &self.target, token: None, window: self.freshness.window(), now };
         let refused = |refused: Refused| {
             self.issuer.proof_refused(caller, refused.code());
             Refusal::of_proof(&refused, || self.freshness.nonce(now))
@@ -90,9 +109,31 @@ impl Endpoint {
             Unproved::parse(str::from_utf8(proof).unwrap_or_default()).map_err(|error| refused(error.into()))?;
         let checked = self.freshness.check(&proof, &expected).map_err(refused)?;
         let proof = proof.prove().map_err(|error| refused(error.into()))?;
+        let asked = match presented {
+            None => asked,
+            Some(presented) => asked.for_token(self.parent(caller, &presented, proof.thumbprint(), now)?),
+        };
         // To attest a caller may take a while.
         let spend = || self.freshness.spend(&proof, checked, self.clock.now());
-        Ok(self.issuer.access(caller, asked, proof.thumbprint(), spend).await?)
+        Ok(self.issuer.access(caller, &asked, proof.thumbprint(), spend).await?)
+    }
+
+    /// What a token says that is presented by the holder of this key.
+    fn parent(
+        &self,
+        caller: &Caller,
+        presented: &Presented<'_>,
+        holder: Thumbprint,
+        now: SystemTime,
+    ) -> Result<Parent, Refusal> {
+        let (keyring, issuers) = (self.issuer.present_keyring(), self.user_issuers.borrow().clone());
+        let keys = keyring.access().ok_or(Ungranted::Failed(Error::Stopping))?.bundle();
+        let believed = Believed { keys, issuers: &issuers };
+        let expected = Expected { issuer: &self.name, trust_domain: keys.trust_domain(), holder, now };
+        Parent::read(presented.token, presented.kind, &believed, &expected).map_err(|error| {
+            self.issuer.subject_refused(caller, error.code());
+            Refusal::subject()
+        })
     }
 
     /// What a proof must carry now; `None` where none is asked for.

@@ -5,23 +5,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use super::{
-    Endpoint, KEYS, TOKEN,
+    Endpoint, KEYS, Presented, TOKEN,
     answer::{Code, Refusal},
     form::Form,
 };
 use crate::{
-    api::pages::{Answer, Asked, Pages, words},
+    api::pages::{Answer, Asked, KEPT_SECONDS, Pages, document, only, words},
     issuance::AccessAsked,
-    oauth::dpop::ALGORITHMS,
+    oauth::{dpop::ALGORITHMS, exchange::TokenType},
 };
 
-/// So long clients may keep keys and metadata, in seconds. A key is published long before it signs.
-const KEPT_SECONDS: &str = "max-age=3600";
+/// The grants (RFC 6749 §4.4, RFC 8693 §2.1).
+const CLIENT_CREDENTIALS: &str = "client_credentials";
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /// The pages of one endpoint.
 pub(super) struct Token {
@@ -41,7 +41,7 @@ impl Token {
             "issuer": name,
             "token_endpoint": endpoint.url,
             "jwks_uri": format!("{name}{KEYS}"),
-            "grant_types_supported": ["client_credentials"],
+            "grant_types_supported": [CLIENT_CREDENTIALS, TOKEN_EXCHANGE],
             "token_endpoint_auth_methods_supported": ["none"],
             "dpop_signing_alg_values_supported": ALGORITHMS.split(' ').collect::<Vec<_>>(),
             // Without a page for people there is neither, and readers insist on both (RFC 8414 §2, OpenID Discovery §3).
@@ -64,7 +64,7 @@ impl Token {
 
     async fn token(&self, asked: Asked) -> Answer {
         if asked.method != Method::POST {
-            return only(words(StatusCode::METHOD_NOT_ALLOWED, "only POST\n"), "POST");
+            return only(self.refuse(StatusCode::METHOD_NOT_ALLOWED, "the token endpoint takes only POST"), "POST");
         }
         match self.issue(&asked).await {
             Ok(answer) => answer,
@@ -74,11 +74,12 @@ impl Token {
 
     async fn issue(&self, asked: &Asked) -> Result<Answer, Refusal> {
         let form = Form::read(&asked.headers, &asked.body)?;
-        match form.get("grant_type") {
-            Some("client_credentials") => {}
+        let presented = match form.get("grant_type") {
+            Some(CLIENT_CREDENTIALS) => None,
+            Some(TOKEN_EXCHANGE) => Some(presented(&form)?),
             None => return Err(Refusal::new(Code::InvalidRequest, "grant_type is missing")),
             Some(_) => return Err(Refusal::new(Code::UnsupportedGrantType, "the grant types are in the metadata")),
-        }
+        };
         let has_secret = ["client_secret", "client_assertion"].into_iter().any(|name| form.get(name).is_some());
         if has_secret || asked.headers.contains_key(header::AUTHORIZATION) {
             let words = "no secret is needed here: send neither Authorization nor client_secret nor client_assertion";
@@ -87,15 +88,43 @@ impl Token {
         let (client, scope) = (form.get("client_id").unwrap_or_default(), form.get("scope").unwrap_or_default());
         let wanted = AccessAsked::new(client, form.targets(), scope, 0)?;
         let proofs: Vec<&[u8]> = asked.headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect();
-        let token = self.endpoint.issue(&asked.caller, &proofs, &wanted).await?;
-        let body = json!({
+        let issued = presented.as_ref().map(|(_, issued)| issued.name());
+        let presented = presented.map(|(presented, _)| presented);
+        let token = self.endpoint.issue(&asked.caller, &proofs, wanted, presented).await?;
+        let mut body = json!({
             "access_token": token.text(),
             "token_type": "DPoP",
             "expires_in": token.lifetime().as_secs(),
             "scope": token.scope(),
         });
+        if let (Some(members), Some(issued)) = (body.as_object_mut(), issued) {
+            members.insert("issued_token_type".to_owned(), issued.into());
+        }
         Ok(document(StatusCode::OK, body.to_string(), "no-store"))
     }
+}
+
+/// What is to be exchanged, and for what (RFC 8693 §2.1).
+fn presented(form: &Form) -> Result<(Presented<'_>, TokenType), Refusal> {
+    let wrong = |words: &'static str| Refusal::new(Code::InvalidRequest, words);
+    if ["actor_token", "actor_token_type"].into_iter().any(|name| form.get(name).is_some()) {
+        return Err(wrong("send no actor_token: the actor is the caller"));
+    }
+    let token = form.get("subject_token").ok_or_else(|| wrong("subject_token is missing"))?;
+    let kind = form.get("subject_token_type").ok_or_else(|| wrong("subject_token_type is missing"))?;
+    let kind = TokenType::named(kind).ok_or_else(|| {
+        wrong("subject_token_type must be urn:ietf:params:oauth:token-type:access_token, or with jwt or id_token at its end")
+    })?;
+    let issued = match form.get("requested_token_type").map(TokenType::named) {
+        None => TokenType::AccessToken,
+        Some(Some(issued @ (TokenType::AccessToken | TokenType::Jwt))) => issued,
+        Some(_) => {
+            return Err(wrong(
+                "requested_token_type must be urn:ietf:params:oauth:token-type:access_token or :jwt, or left out",
+            ));
+        }
+    };
+    Ok((Presented { token, kind }, issued))
 }
 
 impl Pages for Token {
@@ -112,27 +141,23 @@ impl Pages for Token {
             } else {
                 return words(StatusCode::NOT_FOUND, "not found\n");
             };
+            // A key is published long before it signs.
             match asked.method {
                 Method::GET | Method::HEAD => document(StatusCode::OK, body, KEPT_SECONDS),
-                _ => only(words(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"), "GET, HEAD"),
+                _ => only(self.refuse(StatusCode::METHOD_NOT_ALLOWED, "this page takes only GET"), "GET, HEAD"),
             }
         })
     }
-}
 
-fn only(mut answer: Answer, methods: &'static str) -> Answer {
-    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-    answer
-}
-
-fn document(status: StatusCode, body: impl Into<Bytes>, kept: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    let headers: &mut HeaderMap = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
+    /// As the endpoint tells its errors (RFC 6749 §5.2), which has no code of its own for these.
+    fn refuse(&self, status: StatusCode, why: &str) -> Answer {
+        let code = match status {
+            StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
+            StatusCode::INTERNAL_SERVER_ERROR => "server_error",
+            _ => "invalid_request",
+        };
+        document(status, json!({ "error": code, "error_description": why }).to_string(), "no-store")
+    }
 }
 
 fn refused(refusal: Refusal) -> Answer {

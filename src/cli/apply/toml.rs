@@ -339,7 +339,7 @@ rate = "30/min"
             scopes: vec![ToolScope { name: "orders:read".into(), band: "read".into() }],
             routes: vec![ToolRoute { route: "GET /orders/*".into(), scope: "orders:read".into() }],
             encoded_slash: true,
-            revision: 0,
+            ..Tool::default()
         };
         let grant = Grant {
             agent: "crew".into(),
@@ -348,7 +348,7 @@ rate = "30/min"
             datasets: vec!["eu".into()],
             ttl_max_seconds: 120,
             rate_per_minute: 30,
-            revision: 0,
+            ..Grant::default()
         };
         let mut found: Vec<_> = reading.items.wanted.into_iter().map(|wanted| (wanted.line, wanted.item)).collect();
         found.sort_by_key(|(line, _)| *line);

@@ -12,7 +12,7 @@ use super::{
     exit::Exit,
     failure::Failure,
     link,
-    token::{Asked, Desk},
+    token::{Asked, Desk, OnBehalf},
 };
 use crate::{daemon::units, oauth::target::Target};
 
@@ -49,6 +49,8 @@ pub(crate) struct Http {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
     timeout: Duration,
     #[command(flatten)]
+    on_behalf: OnBehalf,
+    #[command(flatten)]
     asked: Asked,
 }
 
@@ -70,10 +72,11 @@ pub(crate) async fn run(context: &Context, http: Http) -> Result<(), Failure> {
         client: wire::client(http.cacert.as_deref(), http.connect)?,
         silence_max: http.timeout,
     };
+    let user = http.on_behalf.read()?;
     let (desk, token) = link::first(async {
         let mut desk = Desk::open(context, &http.asked).await?;
         let tool = desk.tool_for(http.tool.as_deref(), &target)?;
-        let token = desk.issue(&tool.audience, &http.asked).await?;
+        let token = desk.issue(&tool.audience, &http.asked, user.as_ref()).await?;
         Ok((desk, token))
     })
     .await?;

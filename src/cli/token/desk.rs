@@ -1,6 +1,6 @@
 //! What a process may have of access tokens, and the key that they are bound to while a command runs.
 
-use std::time::SystemTime;
+use std::{path::PathBuf, time::SystemTime};
 
 use clap::Args;
 use tonic::{Code, Status, service::interceptor::InterceptedService, transport::Channel};
@@ -12,6 +12,7 @@ use crate::{
         exit::Exit,
         failure::Failure,
         link::{self, SecurityHeader},
+        validate,
     },
     oauth::{
         Thumbprint, TokenHash,
@@ -19,8 +20,8 @@ use crate::{
         target::{Base, Target},
     },
     pb::admin::{
-        DescribeTokensRequest, DescribeTokensResponse, DescribedAgent, DescribedTool, IssueTokenRequest,
-        IssueTokenResponse, token_client::TokenClient,
+        DescribeTokensRequest, DescribeTokensResponse, DescribedAgent, DescribedTool, ExchangeTokenRequest,
+        ExchangeTokenResponse, IssueTokenRequest, IssueTokenResponse, token_client::TokenClient,
     },
     spiffe::jose::SignError,
     sys::Clock,
@@ -37,6 +38,24 @@ pub(crate) struct Asked {
     /// The workload socket, as a path or as unix:///PATH [default: SPIFFE_ENDPOINT_SOCKET, then the daemon's]
     #[arg(long, value_name = "SOCKET")]
     socket: Option<String>,
+}
+
+/// For whom the agent acts.
+#[derive(Debug, Args)]
+pub(crate) struct OnBehalf {
+    /// Act for the user whose JWT is in this file, or on stdin for -: it is exchanged for the access token
+    #[arg(long, value_name = "FILE")]
+    subject_token_file: Option<PathBuf>,
+}
+
+impl OnBehalf {
+    /// The user's token, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn read(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+        self.subject_token_file.as_deref().map(validate::token).transpose()
+    }
 }
 
 /// A token as it came.
@@ -133,24 +152,23 @@ impl Desk {
         self.prover.prove(method, &target.to_string(), Some(hash), nonce, now).map_err(unsigned)
     }
 
-    /// A token, by a proof with the nonce that is wanted; once more where another is wanted by then.
+    /// A token, by a proof with the nonce that is wanted; once more where another is wanted by then. In exchange for that
+    /// of a user, if there is one.
     ///
     /// # Errors
     /// The daemon's no, in words.
-    pub(crate) async fn issue(&mut self, audience: &str, asked: &Asked) -> Result<Token, Failure> {
+    pub(crate) async fn issue(
+        &mut self,
+        audience: &str,
+        asked: &Asked,
+        user: Option<&Zeroizing<String>>,
+    ) -> Result<Token, Failure> {
         let mut nonce = Some(self.known.nonce.clone()).filter(|nonce| !nonce.is_empty());
         for is_last in [false, true] {
             let (url, now): (_, SystemTime) = (self.known.token_endpoint.as_str(), self.clock.now());
             let proof = self.prover.prove("POST", url, None, nonce.as_deref(), now).map_err(unsigned)?;
-            let request = IssueTokenRequest {
-                proof,
-                audience: audience.to_owned(),
-                scope: asked.scope.join(" "),
-                agent: self.agent.name.clone(),
-            };
-            match self.client.issue(request).await {
-                Ok(response) => {
-                    let IssueTokenResponse { access_token, token_type, expires_in, scope } = response.into_inner();
+            match self.ask(proof, audience, asked, user).await {
+                Ok(IssueTokenResponse { access_token, token_type, expires_in, scope }) => {
                     return match token_type.as_str() {
                         "DPoP" => Ok(Token { text: access_token.into(), expires_in, scope }),
                         _ => Err(Failure::new(Exit::Failed, "the daemon gave a token that is bound to no key")),
@@ -163,6 +181,25 @@ impl Desk {
             }
         }
         Err(Failure::new(Exit::Failed, "the daemon asks for nonce after nonce"))
+    }
+
+    async fn ask(
+        &mut self,
+        proof: String,
+        audience: &str,
+        asked: &Asked,
+        user: Option<&Zeroizing<String>>,
+    ) -> Result<IssueTokenResponse, Status> {
+        let (audience, scope, agent) = (audience.to_owned(), asked.scope.join(" "), self.agent.name.clone());
+        let Some(user) = user else {
+            let request = IssueTokenRequest { proof, audience, scope, agent };
+            return Ok(self.client.issue(request).await?.into_inner());
+        };
+        let (subject_token, subject_token_type) = (user.to_string(), String::new());
+        let request = ExchangeTokenRequest { proof, audience, scope, agent, subject_token, subject_token_type };
+        let ExchangeTokenResponse { access_token, token_type, expires_in, scope, .. } =
+            self.client.exchange(request).await?.into_inner();
+        Ok(IssueTokenResponse { access_token, token_type, expires_in, scope })
     }
 }
 
@@ -178,6 +215,10 @@ fn refused(status: &Status) -> Failure {
         Code::PermissionDenied if status.message().contains(':') => {
             Failure::new(Exit::Refused, format!("not granted: {}", status.message()))
                 .hint("`dayfly agent show NAME` says what it may have")
+        }
+        Code::InvalidArgument if status.message().contains("the subject token is refused") => {
+            Failure::new(Exit::Refused, format!("not exchanged: {}", status.message()))
+                .hint("`dayfly token inspect FILE` shows what stands in it; the daemon's audit log says what is wrong")
         }
         _ => link::workload_refusal(status),
     }

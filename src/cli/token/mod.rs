@@ -3,13 +3,16 @@
 mod desk;
 mod inspect;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
+use zeroize::Zeroizing;
 
-use super::{context::Context, exit::Exit, failure::Failure, link};
+use super::{context::Context, exit::Exit, failure::Failure, link, validate};
 use crate::oauth::{access, target::Target};
 
-pub(super) use desk::{Asked, Desk, Token};
+pub(super) use desk::{Asked, Desk, OnBehalf, Token};
 
 /// What can be done with access tokens.
 #[derive(Debug, Subcommand)]
@@ -21,6 +24,10 @@ pub(crate) enum TokenVerb {
     /// The token is for the tool whose base URL the URL has, and the proof for this method and URL alone, once and for a
     /// minute: `dayfly token header GET URL | curl -H @- URL`.
     Header(Header),
+    /// Exchange a user's JWT for an access token with which the agent acts for him, as `get` does
+    ///
+    /// The user's issuer must be pinned in the daemon's configuration, and the token be for the daemon's token issuer alone.
+    Exchange(Exchange),
     /// Show what a token says, and never its signature
     Inspect(inspect::Inspect),
     /// Print the regular expression by which scanners find access tokens
@@ -54,6 +61,16 @@ pub(crate) struct Get {
     asked: Asked,
 }
 
+/// `token exchange`
+#[derive(Debug, Args)]
+pub(crate) struct Exchange {
+    /// The user's JWT, in this file or on stdin for -
+    #[arg(long, value_name = "FILE")]
+    subject_token_file: PathBuf,
+    #[command(flatten)]
+    get: Get,
+}
+
 /// `token header`
 #[derive(Debug, Args)]
 pub(crate) struct Header {
@@ -70,6 +87,8 @@ pub(crate) struct Header {
     #[arg(long, value_name = "NONCE", allow_hyphen_values = true)]
     nonce: Option<String>,
     #[command(flatten)]
+    on_behalf: OnBehalf,
+    #[command(flatten)]
     asked: Asked,
 }
 
@@ -79,7 +98,11 @@ pub(crate) struct Header {
 /// When there is none to be had.
 pub(crate) async fn run(context: &Context, verb: TokenVerb) -> Result<(), Failure> {
     match verb {
-        TokenVerb::Get(get) => link::first(get.run(context)).await,
+        TokenVerb::Get(get) => link::first(get.run(context, None)).await,
+        TokenVerb::Exchange(Exchange { subject_token_file, get }) => {
+            let user = validate::token(&subject_token_file)?;
+            link::first(get.run(context, Some(&user))).await
+        }
         TokenVerb::Header(header) => link::first(header.run(context)).await,
         TokenVerb::Inspect(inspect) => inspect.run(context),
         TokenVerb::Format(Format { scanner }) => match scanner {
@@ -90,10 +113,10 @@ pub(crate) async fn run(context: &Context, verb: TokenVerb) -> Result<(), Failur
 }
 
 impl Get {
-    async fn run(self, context: &Context) -> Result<(), Failure> {
+    async fn run(self, context: &Context, user: Option<&Zeroizing<String>>) -> Result<(), Failure> {
         let mut desk = Desk::open(context, &self.asked).await?;
         let tool = desk.tool_named(&self.tool)?;
-        let token = desk.issue(&tool.audience, &self.asked).await?;
+        let token = desk.issue(&tool.audience, &self.asked, user).await?;
         if context.print.is_json() {
             return context.print.json(&json!({
                 "access_token": &*token.text,
@@ -110,9 +133,10 @@ impl Get {
 impl Header {
     async fn run(self, context: &Context) -> Result<(), Failure> {
         let target = Target::parse(&self.url).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+        let user = self.on_behalf.read()?;
         let mut desk = Desk::open(context, &self.asked).await?;
         let tool = desk.tool_for(self.tool.as_deref(), &target)?;
-        let token = desk.issue(&tool.audience, &self.asked).await?;
+        let token = desk.issue(&tool.audience, &self.asked, user.as_ref()).await?;
         let proof = desk.prove(&self.method, &target, &token, self.nonce.as_deref())?;
         context.print.line(format_args!("Authorization: DPoP {}", &*token.text))?;
         context.print.line(format_args!("DPoP: {proof}"))

@@ -12,14 +12,18 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    Algorithm, Config, DAY, Durability, Layout, LogFormat, LogLevel, Nonce, OpsAddress, Problems, YEAR,
+    Algorithm, Config, DAY, Durability, Layout, LogFormat, LogLevel, Nonce, OpsAddress, PinnedIssuer, Problems, YEAR,
     problems::{Place, Problem},
     section::{Findings, Section, line},
     values,
 };
 use crate::{
     authority::{ISSUING_TTL_MIN, ROOT_TTL_MIN},
-    daemon::{Paths, units::duration_text},
+    daemon::{
+        Paths,
+        units::{duration_text, size_text},
+    },
+    oauth::issuer::ISSUERS_MAX,
     spiffe::{LEEWAY_MAX, TrustDomain},
 };
 
@@ -83,16 +87,23 @@ impl Config {
 /// The file's bytes. What is larger than any configuration is refused before it is read, and so is what anybody may
 /// write: whoever writes it can make himself an admin.
 fn read_text(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    read_bounded(File::open(path)?, FILE_BYTES_MAX)
+}
+
+/// The same of any file that an operator names and that decides who is believed.
+pub(in crate::daemon) fn read_bounded(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mode = file.metadata()?.permissions().mode();
     if mode & 0o002 != 0 {
         return Err(io::Error::other(format!("everybody may write it (mode {:04o})", mode & 0o7777)));
     }
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     match u64::try_from(bytes.len()) {
-        Ok(0..=FILE_BYTES_MAX) => Ok(bytes),
-        _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB")),
+        Ok(length) if length <= bytes_max => Ok(bytes),
+        _ => {
+            let words = format!("it is larger than {}", size_text(bytes_max));
+            Err(io::Error::new(io::ErrorKind::FileTooLarge, words))
+        }
     }
 }
 
@@ -144,6 +155,7 @@ impl Reading {
         self.jwt(root.table("jwt"), config);
         self.wit(root.table("wit"), config);
         self.token(root.table("token"), config);
+        self.authz(root.table("authz"), config);
         self.authority(root.table("authority"), config);
         self.audit(root.table("audit"), config);
         self.ops(root.table("ops"), config);
@@ -185,6 +197,44 @@ impl Reading {
         section.read("nonce", &mut token.nonce, values::word(&nonces));
         section.read("proof_age_max", &mut token.proof_age_max, values::length(SECOND..=PROOF_AGE_MAX));
         section.read("proof_ahead_max", &mut token.proof_ahead_max, values::length(Duration::ZERO..=LEEWAY_MAX));
+        let issuers = section.tables("user_issuer", "token.user_issuer");
+        token.user_issuers = self.pinned("token.user_issuer", issuers);
+        section.finish(&mut self.findings);
+    }
+
+    /// Issuers whose keys stand in files: each with both, and of a name of its own.
+    fn pinned(&mut self, key: &str, tables: Vec<(Place, Section<'_>)>) -> Vec<PinnedIssuer> {
+        let mut pinned: Vec<PinnedIssuer> = Vec::new();
+        if tables.len() > ISSUERS_MAX {
+            let place = tables.get(ISSUERS_MAX).map_or(Place::File, |(place, _)| *place);
+            self.wrong(place, format!("{key}: there are {} issuers, at most {ISSUERS_MAX} are allowed", tables.len()));
+            return pinned;
+        }
+        for (place, mut section) in tables {
+            let (mut name, mut jwks) = (None, None);
+            section.read("issuer", &mut name, |value| values::issuer_name(value).map(Some));
+            section.read("jwks", &mut jwks, |value| values::path(value).map(Some));
+            let missing = section.missing(&["issuer", "jwks"]);
+            section.finish(&mut self.findings);
+            if let Some(missing) = missing {
+                self.wrong(place, format!("{key}: {missing} is missing"));
+            }
+            let (Some(name), Some(jwks)) = (name, jwks) else { continue };
+            match pinned.iter().any(|other| other.name == name) {
+                true => self.wrong(place, format!("{key}: the issuer {name} is named twice")),
+                false => pinned.push(PinnedIssuer { name, jwks }),
+            }
+        }
+        pinned
+    }
+
+    fn authz(&mut self, mut section: Section<'_>, config: &mut Config) {
+        let authz = &mut config.authz;
+        section.read("replay_entries_max", &mut authz.replay_entries_max, values::number(REPLAY_ENTRIES));
+        let per_key = values::number_or_auto(REPLAY_ENTRIES);
+        section.read("replay_entries_per_key_max", &mut authz.replay_entries_per_key_max, per_key);
+        let nonces = [("token", None), ("off", Some(Nonce::Off)), ("require", Some(Nonce::Require))];
+        section.read("replay_nonce", &mut authz.replay_nonce, values::word(&nonces));
         section.finish(&mut self.findings);
     }
 
@@ -280,6 +330,17 @@ impl Reading {
                 "cannot be jwt.issuer: the two kinds of tokens are told apart by it",
             );
         }
+        for user_issuer in &token.user_issuers {
+            let name = user_issuer.name.as_str();
+            if name == token.issuer || Some(name) == jwt.issuer.as_deref() {
+                let words = format!("cannot be {name}, which is this daemon: its tokens are no user's");
+                self.misfit(&["token.user_issuer", "token.issuer", "jwt.issuer"], &words);
+            }
+        }
+        if config.authz.entries_per_key_max() > config.authz.replay_entries_max {
+            let keys = ["authz.replay_entries_per_key_max", "authz.replay_entries_max"];
+            self.misfit(&keys, "cannot be more than authz.replay_entries_max");
+        }
         // A key signs until five sixths of its life; what it signs just before must still have room.
         for (key, longest) in [("jwt.ttl_max", jwt.ttl_max), ("wit.ttl_max", wit.ttl_max)] {
             if authority.token_key_ttl < longest.saturating_mul(6) {
@@ -372,6 +433,8 @@ const PROOF_AGE_MAX: Duration = Duration::from_secs(300);
 const TTL_MIN: Duration = Duration::from_secs(2);
 /// So long a private key that nobody holds any more may stay in memory.
 const GIVEN_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// At 24 to 32 bytes each.
+const REPLAY_ENTRIES: std::ops::RangeInclusive<u32> = 1..=64_000_000;
 const SEGMENT_MIN: u64 = 64 << 10;
 const AUDIT_BYTES_MIN: u64 = 1 << 10;
 const COUNT: std::ops::RangeInclusive<u32> = 1..=1_000_000;

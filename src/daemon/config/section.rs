@@ -46,6 +46,32 @@ impl<'t> Section<'t> {
         Section { text: self.text, name, table, known: Vec::new(), problems: Vec::new() }
     }
 
+    /// Takes the list of tables `name` out of this one, each with its place; none when it is not there. `full` is the name
+    /// with those of the tables around it.
+    pub(super) fn tables(&mut self, name: &'static str, full: &'static str) -> Vec<(Place, Self)> {
+        let Some((place, value)) = self.take(name) else {
+            return Vec::new();
+        };
+        let DeValue::Array(elements) = value.into_inner() else {
+            self.wrong(place, name, "must be a list of tables");
+            return Vec::new();
+        };
+        let mut tables = Vec::with_capacity(elements.len());
+        for element in elements {
+            let place = self.line_of(&element);
+            match element.into_inner() {
+                DeValue::Table(table) => {
+                    tables.push((
+                        place,
+                        Section { text: self.text, name: full, table, known: Vec::new(), problems: Vec::new() },
+                    ));
+                }
+                other => self.wrong(place, name, &unlike("a table", &other)),
+            }
+        }
+        tables
+    }
+
     /// Reads `key` into `target`, which keeps its default when the key is missing or wrong.
     pub(super) fn read<T>(
         &mut self,
@@ -85,6 +111,12 @@ impl<'t> Section<'t> {
         if list.len() == elements.len() {
             *target = list;
         }
+    }
+
+    /// The first of these keys, all read before, that is not there.
+    pub(super) fn missing(&self, keys: &[&'static str]) -> Option<&'static str> {
+        let is_there = |key: &str| self.known.iter().any(|(known, place)| *known == key && *place != Place::File);
+        keys.iter().copied().find(|key| !is_there(key))
     }
 
     /// Ends the reading: what is left in the table is unknown.

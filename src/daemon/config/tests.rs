@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::*;
+use crate::oauth::issuer::ISSUERS_MAX;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -39,7 +40,10 @@ fn the_reference_file_names_every_key_and_says_why() {
     let mut before = "";
     let mut named = Vec::new();
     for line in REFERENCE.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        // What has no default is shown as a comment.
+        if let Some(name) = line.strip_prefix("# [[").and_then(|rest| rest.strip_suffix("]]")) {
+            named.push(name.to_owned());
+        } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             table = format!("{name}.");
             named.push(name.to_owned());
         } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
@@ -74,7 +78,8 @@ fn every_value_of_the_file_is_taken() {
         authority = { layout = "self-signed", algorithm = "p384", issuing_ttl = "7d", root_ttl = "10d", token_key_ttl = "2d" }
         jwt = { ttl = "1m", ttl_max = "2m", issuer = "https://issuer.example.org", leeway = "0s" }
         wit = { enabled = true, ttl = "3m", ttl_max = "4m" }
-        token = { issuer = "https://as.example.org:8443/a/b", nonce = "require", proof_age_max = "2m", proof_ahead_max = "0s" }
+        token = { issuer = "https://as.example.org:8443/a/b", nonce = "require", proof_age_max = "2m", proof_ahead_max = "0s", user_issuer = [{ issuer = "https://login.test/", jwks = "/g" }] }
+        authz = { replay_entries_max = 100, replay_entries_per_key_max = 7, replay_nonce = "require" }
         audit = { durability = "strict", segment_bytes = 1048576, total_bytes = "64MiB", refusals_per_uid_minute = 5, bytes_per_uid_minute = "1MiB" }
         ops = { address = "0.0.0.0:9464", allow_remote = true }
         log = { level = "trace", format = "json" }
@@ -128,6 +133,15 @@ fn every_value_of_the_file_is_taken() {
             nonce: Nonce::Require,
             proof_age_max: MINUTE * 2,
             proof_ahead_max: Duration::ZERO,
+            user_issuers: vec![PinnedIssuer {
+                name: IssuerName::parse("https://login.test/").unwrap(),
+                jwks: "/g".into(),
+            }],
+        },
+        authz: Authz {
+            replay_entries_max: 100,
+            replay_entries_per_key_max: Some(7),
+            replay_nonce: Some(Nonce::Require),
         },
         authority: Authority {
             layout: Layout::SelfSigned,
@@ -205,11 +219,59 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("[token]\nissuer = \"https://a.test/%41\"", 3, "token.issuer: must have a plain path"),
     ("[token]\nissuer = 1", 3, "token.issuer: must be a text, not a number"),
     ("[jwt]\nissuer = \"https://example.org/oauth\"", 3, "token.issuer: cannot be jwt.issuer"),
+    ("[authz]\nreplay_entries_max = 0", 3, "authz.replay_entries_max: must be from 1 to 64000000, not 0"),
+    ("[authz]\nreplay_entries_max = 64000001", 3, "authz.replay_entries_max: must be from 1 to 64000000, not 64000001"),
+    ("[authz]\nreplay_entries_max = \"many\"", 3, "authz.replay_entries_max: must be a whole number, not a text"),
+    (
+        "[authz]\nreplay_entries_max = 10\nreplay_entries_per_key_max = 11",
+        4,
+        "authz.replay_entries_per_key_max: cannot be more than authz.replay_entries_max",
+    ),
+    (
+        "[authz]\nreplay_entries_per_key_max = \"some\"",
+        3,
+        "authz.replay_entries_per_key_max: must be a whole number or \"auto\", not a text",
+    ),
+    (
+        "[authz]\nreplay_nonce = \"on\"",
+        3,
+        "authz.replay_nonce: must be \"token\" or \"off\" or \"require\", not \"on\"",
+    ),
+    ("[authz]\nreplay_entries = 1", 3, "unknown key `authz.replay_entries`"),
     ("[token]\nnonce = true", 3, "token.nonce: must be a text, not true or false"),
     ("[token]\nnonce = \"on\"", 3, "token.nonce: must be \"off\" or \"require\", not \"on\""),
     ("[token]\nproof_age_max = \"0s\"", 3, "token.proof_age_max: must be from 1s to 5m, not 0s"),
     ("[token]\nproof_age_max = \"6m\"", 3, "token.proof_age_max: must be from 1s to 5m, not 6m"),
     ("[token]\nproof_ahead_max = \"61s\"", 3, "token.proof_ahead_max: must be from 0s to 1m"),
+    ("[token]\nuser_issuer = 1", 3, "token.user_issuer: must be a list of tables"),
+    ("[token]\nuser_issuer = [1]", 3, "token.user_issuer: must be a table, not a number"),
+    ("[[token.user_issuer]]\nissuer = \"https://a.test\"", 2, "token.user_issuer: jwks is missing"),
+    ("[[token.user_issuer]]\njwks = \"/a\"", 2, "token.user_issuer: issuer is missing"),
+    (
+        "[[token.user_issuer]]\nissuer = \"http://a.test\"\njwks = \"/a\"",
+        3,
+        "token.user_issuer.issuer: `http://a.test`",
+    ),
+    (
+        "[[token.user_issuer]]\nissuer = \"https://a.test\"\njwks = \"a\"",
+        4,
+        "token.user_issuer.jwks: must be an absolute",
+    ),
+    (
+        "[[token.user_issuer]]\nissuer = \"https://a.test\"\njwks = \"/a\"\nkey = 1",
+        5,
+        "unknown key `token.user_issuer.key`",
+    ),
+    (
+        "[token]\nuser_issuer = [{ issuer = \"https://a.test\", jwks = \"/a\" }, { issuer = \"https://a.test\", jwks = \"/b\" }]",
+        3,
+        "token.user_issuer: the issuer https://a.test is named twice",
+    ),
+    (
+        "[[token.user_issuer]]\nissuer = \"https://example.org/oauth\"\njwks = \"/a\"",
+        2,
+        "token.user_issuer: cannot be https://example.org/oauth, which is this daemon",
+    ),
     ("[token]\nproof_age = \"1m\"", 3, "unknown key `token.proof_age`"),
     ("[authority]\nroot_ttl = \"36h\"", 3, "authority.root_ttl: must be at least twice authority.issuing_ttl"),
     (
@@ -388,7 +450,7 @@ fn a_file_that_is_no_text_or_too_large_is_refused() {
     assert!(problems.to_string().ends_with("dayfly.toml:2: is not UTF-8 text"), "{problems}");
     fs::write(&paths.config, vec![b'\n'; 1 << 20 | 1]).unwrap();
     let problems = Config::load(None, &paths, Overrides::default()).unwrap_err();
-    assert!(problems.to_string().contains("larger than 1 MiB"), "{problems}");
+    assert!(problems.to_string().contains("larger than 1MiB"), "{problems}");
 }
 
 #[test]
@@ -412,4 +474,16 @@ fn numbers_are_read_as_toml_writes_them() {
         let config = parse(&named(&format!("[limits]\nstreams_total = {written}"))).unwrap();
         assert_eq!(config.limits.streams_total, 1_024, "{written}");
     }
+}
+
+#[test]
+fn there_are_so_many_issuers_and_not_one_more() {
+    let of = |count: usize| {
+        let tables =
+            (0..count).map(|at| format!("[[token.user_issuer]]\nissuer = \"https://{at}.test\"\njwks = \"/{at}\"\n"));
+        parse(&named(&tables.collect::<String>()))
+    };
+    assert_eq!(of(ISSUERS_MAX).unwrap().token.user_issuers.len(), ISSUERS_MAX);
+    let problems = of(ISSUERS_MAX + 1).unwrap_err().to_string();
+    assert!(problems.contains("there are 65 issuers, at most 64 are allowed"), "{problems}");
 }

@@ -13,6 +13,7 @@ use toml::de::DeValue;
 use super::{Group, OpsAddress, section::unlike};
 use crate::{
     daemon::units::{duration, duration_text, size, size_text},
+    oauth::issuer::IssuerName,
     spiffe::TrustDomain,
     sys::{kernel::Feature, listener::PATH_BYTES_MAX},
 };
@@ -184,6 +185,12 @@ pub(super) fn token_issuer(value: &DeValue<'_>) -> Result<Option<String>, String
             Err("must have a plain path: no slash at its end, no query, fragment, escapes and dot segments".to_owned())
         }
     }
+}
+
+/// The name of somebody whose tokens are believed.
+pub(super) fn issuer_name(value: &DeValue<'_>) -> Result<IssuerName, String> {
+    let name = text(value)?;
+    IssuerName::parse(name).map_err(|error| format!("`{}` is no issuer: {error}", name.escape_debug()))
 }
 
 /// So that tokens stay short.

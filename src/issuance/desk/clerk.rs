@@ -10,11 +10,11 @@ use std::{
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Author, Batch, CHANGES_MAX, Checked, ENTRIES_MAX, Error, Outcome, items, lines};
+use super::{Author, Batch, CHANGES_MAX, Checked, ENTRIES_MAX, Error, Outcome, items, lines, revoke};
 use crate::{
     audit::{self, Record, Urgency},
     issuance::orders::{self, Owner, Pending},
-    registry::{self, Change, Entry, EntryId, Snapshot, Spec},
+    registry::{self, Change, Entry, EntryId, Snapshot, Spec, next_second},
     store::{self, Store},
     sys::{
         Clock, chain,
@@ -34,6 +34,9 @@ pub(crate) struct Clerk {
     counters: Arc<Counters>,
     /// When the youngest entry there ever was came.
     youngest: SystemTime,
+    /// From when on the names of agents, tools and grants that went are free: a token says no more of its time than the
+    /// second.
+    free_from: SystemTime,
     /// The most entries there can be.
     entries_max: usize,
     /// A plan that the disk neither confirmed nor refused, and whose it is.
@@ -53,7 +56,8 @@ impl Clerk {
         let youngest = registry.borrow().entries().map(|entry| entry.created_at).max();
         let youngest = youngest.unwrap_or(SystemTime::UNIX_EPOCH);
         let entries_max = ENTRIES_MAX;
-        Self { queue, registry, batches, store, log, clock, counters, youngest, entries_max, unsure: None }
+        let free_from = SystemTime::UNIX_EPOCH;
+        Self { queue, registry, batches, store, log, clock, counters, youngest, free_from, entries_max, unsure: None }
     }
 
     /// Carries out orders until the daemon stops. One that has begun is brought to its end.
@@ -74,11 +78,11 @@ impl Owner for Clerk {
 
     async fn carry_out(&mut self, author: Author, order: Checked) -> Result<Outcome, Error> {
         self.settle().await?;
-        let (present, log, now) = (self.registry.borrow().clone(), self.log.clone(), self.now());
+        let (present, log, times) = (self.registry.borrow().clone(), self.log.clone(), self.times());
         let (dry_run, most) = (order.dry_run, self.entries_max);
         // Filing many entries takes milliseconds, and so does a strict log: not on a thread that serves.
         let planned = threads::aside(move || {
-            let plan = Plan::of(&present, order, author, now, most)?;
+            let plan = Plan::of(&present, order, author, times, most)?;
             if !dry_run {
                 plan.record(&log, author)?;
             }
@@ -144,6 +148,9 @@ impl Clerk {
         self.counters.store_committed();
         self.youngest = outcome.created.iter().map(|entry| entry.created_at).fold(self.youngest, SystemTime::max);
         self.counters.entries_are(next.len());
+        if !outcome.removed.is_empty() {
+            self.free_from = next_second(self.clock.now());
+        }
         let revision = next.revision();
         tracing::info!(
             revision,
@@ -151,6 +158,7 @@ impl Clerk {
             updated = outcome.updated.len(),
             deleted = outcome.deleted.len(),
             items = outcome.put.len() + outcome.removed.len(),
+            revoked = outcome.revoked.len(),
             uid = author.uid,
             pid = author.pid,
             "registry changed"
@@ -161,14 +169,28 @@ impl Clerk {
         outcome
     }
 
-    /// The time for new entries. The oldest entry of a caller is its default identity and stays it, whatever the
-    /// clock does, so none is ever as old as one that was there before.
-    fn now(&self) -> SystemTime {
+    fn times(&self) -> Times {
         let since_epoch = self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         // The store keeps whole microseconds.
         let whole = Duration::from_micros(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX));
-        (SystemTime::UNIX_EPOCH + whole).max(self.youngest + STEP)
+        let now = SystemTime::UNIX_EPOCH + whole;
+        let entries = now.max(self.youngest + STEP);
+        // A clock that was set back is not waited for.
+        let is_soon = self.free_from <= next_second(now);
+        Times { now, entries, items: if is_soon { entries.max(self.free_from) } else { entries } }
     }
+}
+
+/// What time it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// On the clock; whole microseconds.
+    pub(super) now: SystemTime,
+    /// For new entries. The oldest entry of a caller is its default identity and stays it, whatever the clock does, so
+    /// none is ever as old as one that was there before.
+    entries: SystemTime,
+    /// For new agents, tools and grants. No token of one that had the name before was issued then.
+    pub(super) items: SystemTime,
 }
 
 /// What is between two entries of one order.
@@ -184,14 +206,15 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(present: &Snapshot, mut order: Checked, author: Author, now: SystemTime, most: usize) -> Result<Self, Error> {
+    fn of(present: &Snapshot, mut order: Checked, author: Author, times: Times, most: usize) -> Result<Self, Error> {
+        let now = times.entries;
         let mut named = BTreeSet::new();
         for id in order.delete.iter().chain(order.update.iter().map(|(id, ..)| id)) {
             if !named.insert(id.clone()) {
                 return Err(Error::Twice(format!("entry {id}")));
             }
         }
-        let mut items = items::plan(present.catalog(), &mut order, author, now)?;
+        let mut items = items::plan(present.catalog(), &mut order, author, times)?;
         if order.cascade {
             let agents = items.removed_agents();
             let entries = present.entries_of(&agents).map(|entry| entry.id.clone());
@@ -199,6 +222,9 @@ impl Plan {
         }
         let (mut changes, mut words) = (std::mem::take(&mut items.changes), std::mem::take(&mut items.words));
         let mut outcome = Outcome { removed: items.removed, ..Outcome::default() };
+        let revoking = revoke::plan(present.revocations(), &mut order, times.now);
+        changes.extend(revoking.changes);
+        words.extend(revoking.words);
         let there = |id: &EntryId| present.entry(id).cloned().ok_or_else(|| registry::Error::UnknownEntry(id.clone()));
         for id in order.delete {
             let entry = there(&id)?;
@@ -234,6 +260,11 @@ impl Plan {
         if changes.len() > CHANGES_MAX {
             return Err(Error::TooManyChanges(changes.len()));
         }
+        // What has ended is forgotten by the way.
+        if !changes.is_empty() {
+            let ended = present.revocations().ended(times.now);
+            changes.splice(0..0, ended.into_iter().map(Change::Restore));
+        }
         let next = present.apply(present.revision().saturating_add(1), &changes)?;
         if next.len() > most {
             return Err(Error::TooManyEntries(next.len()));
@@ -241,6 +272,7 @@ impl Plan {
         let found = |ids: Vec<EntryId>| ids.iter().filter_map(|id| next.entry(id).cloned()).collect();
         outcome.created = found(created);
         outcome.updated = found(updated);
+        outcome.revoked = revoking.wanted.iter().filter_map(|id| next.revocations().at(id).copied()).collect();
         outcome.put = items.put.iter().filter_map(|id| next.catalog().item(id)).collect();
         Ok(Self { changes, words, outcome, next })
     }
@@ -345,7 +377,7 @@ mod tests {
             let (none, store) = (Snapshot::empty(), clerk.store.clone());
             let create = vec![draft("unsure", 1).check(&trust_domain()).unwrap()];
             let plan =
-                Plan::of(&none, Checked { create, ..Checked::default() }, ADMIN, clerk.now(), ENTRIES_MAX).unwrap();
+                Plan::of(&none, Checked { create, ..Checked::default() }, ADMIN, clerk.times(), ENTRIES_MAX).unwrap();
             if was_made {
                 store.commit_entries(1, plan.changes.clone()).await.unwrap();
             }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::{
     audit,
+    oauth::access,
     registry::{self, Label, Problems},
     store,
 };
@@ -38,6 +39,12 @@ pub(crate) enum Error {
     /// A retired agent stays that.
     #[error("the agent {0} is retired, which is for good")]
     Retired(Label),
+    /// It is no token of ours that could be revoked.
+    #[error("the token cannot be revoked: {0}")]
+    Token(access::Error),
+    /// The disk was slower each time than the second that was to be the first good one was ahead.
+    #[error("the disk is too slow: something that was issued meanwhile may be good yet")]
+    Slow,
     /// More than [`CHANGES_MAX`] in one order.
     #[error("{0} changes at once, at most {CHANGES_MAX} are made")]
     TooManyChanges(usize),

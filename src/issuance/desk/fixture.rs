@@ -11,7 +11,7 @@ use super::{Author, Desk, open};
 use crate::{
     audit,
     issuance::foreign::{self, Office, fixture::own_keys},
-    registry::{Catalog, Draft, Snapshot},
+    registry::{Catalog, Draft, Revocations, Snapshot},
     spiffe::TrustDomain,
     store::Store,
     sys::{Clock, counters::Counters, scratch::Scratch},
@@ -58,6 +58,7 @@ impl Fixture {
         let log = audit::Log::in_test(&home.path().join("audit"), audit::Limits::default(), clock.clone()).unwrap();
         let present = Snapshot::build(loaded.registry_revision, loaded.entries.into_iter().map(Arc::new));
         let present = present.with_catalog(Catalog::build(loaded.items).0);
+        let present = present.with_revocations(Revocations::of(loaded.revoked));
         let (counters, stopping) = (Arc::new(Counters::default()), CancellationToken::new());
         let (desk, clerk) = open(trust_domain(), present, store.clone(), log.clone(), clock.clone(), counters.clone());
         let (registry, kept) = (desk.registry(), loaded.bundles);

@@ -196,10 +196,15 @@ async fn ten_thousand_agents_with_twenty_grants_each_are_loaded_quickly() {
             state: State::Active,
             created_by: 0,
             created_at: std::time::SystemTime::UNIX_EPOCH,
+            revoked_before: std::time::SystemTime::UNIX_EPOCH,
             revision: 1,
         }),
-        ItemSpec::Tool(spec) => Item::Tool(registry::Tool { spec, revision: 1 }),
-        ItemSpec::Grant(spec) => Item::Grant(registry::Grant { spec, revision: 1 }),
+        ItemSpec::Tool(spec) => {
+            Item::Tool(registry::Tool { spec, created_at: std::time::SystemTime::UNIX_EPOCH, revision: 1 })
+        }
+        ItemSpec::Grant(spec) => {
+            Item::Grant(registry::Grant { spec, created_at: std::time::SystemTime::UNIX_EPOCH, revision: 1 })
+        }
     });
     let items: Vec<_> = items.map(registry::Change::Put).collect();
     // Two hundred thousand records would be the audit log's test, and not this one.
@@ -214,7 +219,7 @@ async fn ten_thousand_agents_with_twenty_grants_each_are_loaded_quickly() {
     let whole = begun.elapsed();
     assert_eq!((catalog.counts().grants, left_out.len()), (200_000, 0));
     // An unoptimised build takes several times as long as the daemon that people run.
-    let most = std::time::Duration::from_secs(if cfg!(debug_assertions) { 30 } else { 2 });
+    let most = Duration::from_secs(if cfg!(debug_assertions) { 30 } else { 2 });
     assert!(whole < most, "read in {read:?}, filed after {whole:?}");
     // One change copies little: a thousand of them are made in the time of a few.
     let one = registry::Change::Put(catalog.item(&grant_id("agent-7", "tool-7")).unwrap());

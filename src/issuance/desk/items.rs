@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, time::SystemTime};
 
-use super::{Author, Checked, Error, Stand, lines};
-use crate::registry::{self, Agent, Catalog, Change, Grant, Item, ItemId, ItemSpec, Label, State, Tool};
+use super::{Author, Checked, Error, Stand, clerk::Times, lines};
+use crate::registry::{self, Agent, Catalog, Change, Grant, Item, ItemId, ItemSpec, Label, State, Tool, next_second};
 
 /// The part of a plan that is theirs.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Items {
 ///
 /// # Errors
 /// When one is named twice, there already, not there, of another revision, or retired for good.
-pub(super) fn plan(catalog: &Catalog, order: &mut Checked, author: Author, now: SystemTime) -> Result<Items, Error> {
+pub(super) fn plan(catalog: &Catalog, order: &mut Checked, author: Author, times: Times) -> Result<Items, Error> {
     let mut items = Items::default();
     let (put, remove) = (std::mem::take(&mut order.put), std::mem::take(&mut order.remove));
     let mut named = BTreeSet::new();
@@ -33,10 +33,13 @@ pub(super) fn plan(catalog: &Catalog, order: &mut Checked, author: Author, now: 
     let hanging: BTreeSet<_> = hanging.map(ItemId::Grant).filter(|id| !named.contains(id)).collect();
     hanging.into_iter().chain(remove).try_for_each(|id| items.remove(catalog, id))?;
     for (spec, stand) in put {
-        items.put(catalog, spec, stand, author, now)?;
+        items.put(catalog, spec, stand, author, times.items)?;
     }
     for (name, state) in std::mem::take(&mut order.states) {
         items.state(catalog, name, state)?;
+    }
+    for (name, ahead) in std::mem::take(&mut order.revoke_agents) {
+        items.revoke(catalog, name, next_second(times.now + ahead))?;
     }
     Ok(items)
 }
@@ -62,7 +65,7 @@ impl Items {
         spec: ItemSpec,
         stand: Stand,
         author: Author,
-        now: SystemTime,
+        born: SystemTime,
     ) -> Result<(), Error> {
         let id = spec.id();
         let present = catalog.item(&id);
@@ -78,12 +81,23 @@ impl Items {
                 revision.saturating_add(1)
             }
         };
+        let created_at = match &present {
+            Some(
+                Item::Agent(Agent { created_at, .. })
+                | Item::Tool(Tool { created_at, .. })
+                | Item::Grant(Grant { created_at, .. }),
+            ) => *created_at,
+            None => born,
+        };
         let item = match spec {
-            ItemSpec::Tool(spec) => Item::Tool(Tool { spec, revision }),
-            ItemSpec::Grant(spec) => Item::Grant(Grant { spec, revision }),
+            ItemSpec::Tool(spec) => Item::Tool(Tool { spec, created_at, revision }),
+            ItemSpec::Grant(spec) => Item::Grant(Grant { spec, created_at, revision }),
             ItemSpec::Agent(spec) => Item::Agent(match &present {
                 Some(Item::Agent(present)) => Agent { spec, revision, ..present.clone() },
-                _ => Agent { spec, state: State::Active, created_by: author.uid, created_at: now, revision },
+                _ => {
+                    let (state, revoked_before) = (State::Active, SystemTime::UNIX_EPOCH);
+                    Agent { spec, state, created_by: author.uid, created_at, revoked_before, revision }
+                }
             }),
         };
         let (deed, told) = match &present {
@@ -114,6 +128,21 @@ impl Items {
         self.words.push((verb, name.to_string(), vec![format!("state: {} -> {state}", present.state)]));
         let revision = present.revision.saturating_add(1);
         self.changes.push(Change::Put(Item::Agent(Agent { state, revision, ..Agent::clone(present) })));
+        Ok(())
+    }
+
+    /// What the agent was issued in earlier seconds is not good any more. It stays what it is otherwise.
+    fn revoke(&mut self, catalog: &Catalog, name: Label, before: SystemTime) -> Result<(), Error> {
+        let id = ItemId::Agent(name.clone());
+        let present = catalog.agent(name.as_str()).ok_or_else(|| registry::Error::UnknownItem(id.clone()))?;
+        self.put.push(id);
+        if present.revoked_before >= before {
+            return Ok(());
+        }
+        let seconds = before.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.words.push(("agent_revoke", name.to_string(), vec![format!("revoked_before: {seconds}")]));
+        let (revoked_before, revision) = (before, present.revision.saturating_add(1));
+        self.changes.push(Change::Put(Item::Agent(Agent { revoked_before, revision, ..Agent::clone(present) })));
         Ok(())
     }
 }

@@ -11,10 +11,13 @@ pub(crate) mod fixture;
 mod item_tests;
 mod items;
 mod lines;
+mod revoke;
+#[cfg(test)]
+mod revoke_tests;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -24,7 +27,9 @@ pub(crate) use error::{Error, Faulty};
 use super::orders::{self, Pending};
 use crate::{
     audit::{self, Record, Urgency},
-    registry::{Draft, Entry, EntryId, Item, ItemDraft, ItemId, ItemSpec, Label, Snapshot, Spec, State},
+    registry::{
+        Draft, Entry, EntryId, Item, ItemDraft, ItemId, ItemSpec, Label, Revoked, RevokedId, Snapshot, Spec, State,
+    },
     spiffe::TrustDomain,
     store::Store,
     sys::{Clock, counters::Counters},
@@ -100,6 +105,8 @@ pub(crate) struct Outcome {
     pub(crate) put: Vec<Item>,
     /// What is gone of them.
     pub(crate) removed: Vec<ItemId>,
+    /// What was to be revoked, as it is kept.
+    pub(crate) revoked: Vec<Revoked>,
 }
 
 /// What one order has changed.
@@ -127,7 +134,10 @@ pub(crate) struct Desk {
     registry: watch::Receiver<Arc<Snapshot>>,
     batches: broadcast::WeakSender<Arc<Batch>>,
     log: audit::Log,
+    clock: Clock,
     counters: Arc<Counters>,
+    /// Where whole tokens are known.
+    judge: Option<revoke::Judge>,
 }
 
 /// An order whose drafts are right.
@@ -141,6 +151,10 @@ pub(super) struct Checked {
     /// Whether what hangs on what is removed goes too.
     cascade: bool,
     states: Vec<(Label, State)>,
+    revoke: Vec<revoke::Revoking>,
+    restore: Vec<RevokedId>,
+    /// Everything that was issued until then, and for so much longer.
+    revoke_agents: Vec<(Label, Duration)>,
     dry_run: bool,
     /// Whether an end that is named now must be ahead. A file may keep what has ended.
     ends_ahead: bool,
@@ -160,7 +174,16 @@ pub(crate) fn open(
     let (batches, _) = broadcast::channel(BATCHES_MAX);
     let (sender, registry) = watch::channel(Arc::new(present));
     let weak = batches.downgrade();
-    let desk = Desk { own, orders, registry, batches: weak, log: log.clone(), counters: counters.clone() };
+    let desk = Desk {
+        own,
+        orders,
+        registry,
+        batches: weak,
+        log: log.clone(),
+        clock: clock.clone(),
+        counters: counters.clone(),
+        judge: None,
+    };
     let clerk = Clerk::new(queue, sender, batches, store, log, clock, counters);
     (desk, clerk)
 }

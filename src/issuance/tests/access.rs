@@ -1,11 +1,15 @@
 //! Access tokens for this process, which is an agent as far as its entries say so.
 
+mod exchange;
+
 use super::{changes::owned, *};
 use crate::{
     authority::{self, AccessToken},
     issuance::{AccessAsked, Malformed, Ungranted},
     oauth::{Thumbprint, access::Unverified, freshness::Refused, replay},
-    registry::{Agent, AgentDraft, Catalog, Grant, GrantDraft, Item, State, Tool, ToolDraft},
+    registry::{
+        Agent, AgentDraft, Catalog, Grant, GrantDraft, Item, Revocations, Revoked, RevokedId, State, Tool, ToolDraft,
+    },
 };
 
 const ORDERS: &str = "https://orders.example.org";
@@ -24,20 +28,27 @@ fn holder() -> Thumbprint {
 fn agent(name: &str, state: State) -> Item {
     let draft = AgentDraft { name: name.into(), owner: "ops".into(), ..AgentDraft::default() };
     let spec = draft.check().unwrap();
-    Item::Agent(Agent { spec, state, created_by: 0, created_at: SystemTime::UNIX_EPOCH, revision: 1 })
+    Item::Agent(Agent {
+        spec,
+        state,
+        created_by: 0,
+        created_at: SystemTime::UNIX_EPOCH,
+        revoked_before: SystemTime::UNIX_EPOCH,
+        revision: 1,
+    })
 }
 
 fn tool(name: &str, audience: &str) -> Item {
     let scopes = [("read", "read"), ("list", "read"), ("write", "write")];
     let scopes = scopes.map(|(name, band)| (name.to_owned(), band.to_owned())).to_vec();
     let draft = ToolDraft { name: name.into(), audience: audience.into(), scopes, ..ToolDraft::default() };
-    Item::Tool(Tool { spec: draft.check().unwrap(), revision: 1 })
+    Item::Tool(Tool { spec: draft.check().unwrap(), created_at: SystemTime::UNIX_EPOCH, revision: 1 })
 }
 
 fn right(agent: &str, tool: &str, scopes: &[&str], rate_per_minute: u64) -> Item {
     let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
     let draft = GrantDraft { agent: agent.into(), tool: tool.into(), scopes, rate_per_minute, ..GrantDraft::default() };
-    Item::Grant(Grant { spec: draft.check().unwrap(), revision: 1 })
+    Item::Grant(Grant { spec: draft.check().unwrap(), created_at: SystemTime::UNIX_EPOCH, revision: 1 })
 }
 
 /// An entry of this process whose number is its age, of an agent or of none.
@@ -461,4 +472,63 @@ fn a_request_names_one_target_and_scopes_as_the_standard_has_them() {
     for scope in [" ", "a ", " a", "a  b", "a\tb", "a\"b", "a\\b", "ä", &"a".repeat(65), &many(129)] {
         assert!(matches!(read(&[ORDERS], scope), Err(Malformed::Scope(_))), "{scope:?}");
     }
+}
+
+/// From which second on what is issued counts.
+#[tokio::test(start_paused = true)]
+async fn after_a_revocation_the_agent_has_a_token_of_a_second_that_counts() {
+    let Some(scene) = scene(0).await else { return };
+    let revoked = |before: SystemTime| {
+        let mut items = vec![tool("orders", ORDERS), right("crew", "orders", &["read", "write"], 0)];
+        let Item::Agent(agent) = agent("crew", State::Active) else { panic!("it is an agent") };
+        items.push(Item::Agent(Agent { revoked_before: before, ..agent }));
+        said(vec![entry_of(1, "crew/a", "crew")], items)
+    };
+    let now = scene.clock.now();
+    let before = crate::registry::next_second(now);
+    scene.registry.send_replace(revoked(before));
+    let token = get(&scene, &asked("", ORDERS, "")).await.unwrap();
+    let claims = Unverified::parse(text(&token)).unwrap().unverified_claims().clone();
+    assert_eq!(claims.issued_at, before, "neither earlier nor of a second that has not come");
+    assert!(scene.clock.now() >= before && scene.clock.now() < before + SECOND);
+    let snapshot = scene.registry.borrow().clone();
+    assert_eq!(snapshot.revocation(&claims), None);
+    // A clock that was set back is not waited for.
+    scene.registry.send_replace(revoked(scene.clock.now() + 3_600 * SECOND));
+    let (begun, refused) = (scene.clock.now(), get(&scene, &asked("", ORDERS, "")).await.unwrap_err());
+    assert!(matches!(refused, Ungranted::NotYet { again_in } if again_in > 3_500 * SECOND), "{refused}");
+    assert_eq!(scene.clock.now(), begun);
+    let last = records(&scene, "refused").pop().unwrap();
+    assert_eq!(last["reasons"], serde_json::json!(["not_yet"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_issued_to_a_key_that_was_revoked() {
+    let Some(scene) = scene(1).await else { return };
+    let revoked = Revoked { id: RevokedId::Key(holder()), at: SystemTime::UNIX_EPOCH, until: None };
+    let known = Snapshot::clone(&crew(State::Active, 1)).with_revocations(Revocations::of([revoked]));
+    scene.registry.send_replace(Arc::new(known));
+    let refused = get(&scene, &asked("", ORDERS, "")).await.unwrap_err();
+    assert!(matches!(refused, Ungranted::Key), "{refused}");
+    let last = records(&scene, "refused").pop().unwrap();
+    assert_eq!(last["reasons"], serde_json::json!(["key_revoked"]));
+    assert!(records(&scene, "issued").is_empty());
+    // Another key has one, and the rate has it yet.
+    let other = Thumbprint::parse("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs").unwrap();
+    scene.issuer.access(&scene.caller, &asked("", ORDERS, ""), other, || Ok(())).await.unwrap();
+}
+
+/// It is revoked between the signature and the answer.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_revoked_meanwhile_gets_nothing() {
+    let Some(scene) = scene(0).await else { return };
+    let revoked = Revoked { id: RevokedId::Key(holder()), at: SystemTime::UNIX_EPOCH, until: None };
+    let known = Snapshot::clone(&crew(State::Active, 0)).with_revocations(Revocations::of([revoked]));
+    let asked = asked("", ORDERS, "");
+    let refused = scene.issuer.access(&scene.caller, &asked, holder(), || {
+        scene.registry.send_replace(Arc::new(known));
+        Ok(())
+    });
+    let refused = refused.await.unwrap_err();
+    assert!(matches!(refused, Ungranted::Key), "{refused}");
 }

@@ -1,7 +1,7 @@
 //! For whom a token is used: an agent for itself, or for a user (RFC 8693 §4.1).
 
 use crate::spiffe::{
-    Id,
+    Id, TrustDomain,
     json::{Members, Object, Value},
 };
 
@@ -56,7 +56,7 @@ impl Subject {
     /// The name of the first claim that cannot be written.
     pub(super) fn fault(&self) -> Option<&'static str> {
         let Self::User { name, issuer, agent, earlier } = self else { return None };
-        if !is_text(name) || is_agent(name, agent) {
+        if !is_text(name) || is_in(name, &agent.trust_domain()) {
             return Some("sub");
         }
         if !is_text(issuer) {
@@ -91,7 +91,7 @@ impl Subject {
             (None, None) => Self::Agent(Id::parse(name).map_err(|_| Error::Claim("sub"))?),
             (Some(issuer), Some(act)) => {
                 let issuer = issuer.as_str().ok_or(Error::Claim("sub_iss"))?.to_owned();
-                let (agent, earlier) = actors(act).ok_or(Error::Claim("act"))?;
+                let (agent, earlier) = agent_first(act).ok_or(Error::Claim("act"))?;
                 Self::User { name: name.to_owned(), issuer, agent, earlier }
             }
             (None, Some(_)) => return Err(Error::Claim("sub_iss")),
@@ -104,31 +104,63 @@ impl Subject {
     }
 }
 
-/// Whether a user goes by a name of this agent's trust domain, in any spelling: whoever looks at `sub` alone would take
-/// him for a workload of ours.
-fn is_agent(name: &str, agent: &Id) -> bool {
-    let domain = agent.trust_domain().id();
-    name.to_ascii_lowercase().strip_prefix(&domain).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Whether a user goes by a name of this trust domain, in any spelling of a URL that some reader takes for one: whoever
+/// looks at `sub` alone would take him for a workload of ours.
+pub(in crate::oauth) fn is_in(name: &str, trust_domain: &TrustDomain) -> bool {
+    let name = unescaped(name.trim()).to_lowercase().replace('\\', "/");
+    let Some(rest) = name.trim_start().strip_prefix("spiffe:") else { return false };
+    let authority = rest.trim_start_matches('/').split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default();
+    host.trim().trim_end_matches('.') == trust_domain.to_string()
 }
 
-/// The agent, and who acted before it.
-fn actors(act: &Value) -> Option<(Id, Vec<Actor>)> {
-    let act = act.as_object()?;
-    let agent = Id::parse(act.member("sub")?.as_str()?).ok()?;
-    let (mut earlier, mut below) = (Vec::new(), act.member("act"));
-    while let Some(actor) = below {
+/// A text with its percent-escapes resolved, as often as they are there.
+fn unescaped(text: &str) -> String {
+    let mut text = text.to_owned();
+    // Each round makes it shorter, or is the last.
+    loop {
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.as_bytes();
+        while let Some((first, behind)) = rest.split_first() {
+            let escape = behind.split_at_checked(2).filter(|_| *first == b'%').and_then(|(digits, behind)| {
+                Some((u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?, behind))
+            });
+            let (byte, behind) = escape.unwrap_or((*first, behind));
+            bytes.push(byte);
+            rest = behind;
+        }
+        let next = String::from_utf8_lossy(&bytes).into_owned();
+        if next == text {
+            return text;
+        }
+        text = next;
+    }
+}
+
+/// Who acts, and who acted before, the latest first.
+pub(in crate::oauth) fn actors(act: &Value) -> Option<Vec<Actor>> {
+    let (mut actors, mut next) = (Vec::new(), Some(act));
+    while let Some(actor) = next {
         let actor = actor.as_object()?;
         let issuer = match actor.member("iss") {
             None => None,
             Some(issuer) => Some(issuer.as_str()?.to_owned()),
         };
-        earlier.push(Actor { name: actor.member("sub")?.as_str()?.to_owned(), issuer });
-        below = actor.member("act");
+        actors.push(Actor { name: actor.member("sub")?.as_str()?.to_owned(), issuer });
+        next = actor.member("act");
     }
-    Some((agent, earlier))
+    Some(actors)
+}
+
+/// The agent, and who acted before it.
+fn agent_first(act: &Value) -> Option<(Id, Vec<Actor>)> {
+    let mut actors = actors(act)?.into_iter();
+    let agent = Id::parse(&actors.next()?.name).ok()?;
+    Some((agent, actors.collect()))
 }
 
 /// A name that a record can show: not empty, no control character, of at most [`TEXT_BYTES_MAX`].
-pub(super) fn is_text(text: &str) -> bool {
+pub(in crate::oauth) fn is_text(text: &str) -> bool {
     (1..=TEXT_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }

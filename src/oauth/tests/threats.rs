@@ -392,6 +392,7 @@ fn nothing_shows_a_token() {
     for (authorization, proof) in [(format!("DPoP {token}"), &proof), (format!("Bearer {token}"), &token)] {
         let request = Request {
             method: "GET",
+            tool: None,
             target: &target,
             authorization: &[authorization.as_bytes()],
             proofs: &[proof.as_bytes()],

@@ -47,11 +47,14 @@ impl Registry for Known {
         &self.keys
     }
 
-    fn resource(&self, target: &Target, method: &str) -> Option<Resource<'_>> {
+    fn resource(&self, target: &Target, method: &str, named: Option<&str>) -> Option<Resource<'_>> {
+        if named.is_some_and(|name| name != "items") {
+            return None;
+        }
         let path = Base::parse(AUDIENCE).unwrap().relative(target)?.to_owned();
         let scope = find(self.routes.iter().map(|(route, scope)| (route, scope.as_str())), method, &path);
         let takes_encoded_slash = self.takes_encoded_slash;
-        Some(Resource { tool: "items", audience: AUDIENCE, scope, takes_encoded_slash })
+        Some(Resource { tool: "items", audience: AUDIENCE, scope, takes_encoded_slash, tells_metadata: true })
     }
 
     fn agent(&self, name: &str) -> AgentState {
@@ -165,7 +168,7 @@ impl World {
         let authorization: Vec<_> = authorization.iter().map(|text| text.as_bytes()).collect();
         let proofs: Vec<_> = proofs.iter().map(|text| text.as_bytes()).collect();
         let target = Target::parse(url).unwrap();
-        let request = Request { method, target: &target, authorization: &authorization, proofs: &proofs };
+        let request = Request { method, target: &target, tool: None, authorization: &authorization, proofs: &proofs };
         self.verifier.verify(&request, &self.known, now)
     }
 }

@@ -22,6 +22,7 @@ use super::{
     challenge::Challenge,
     dpop::{Expected, Unproved},
     freshness::{Freshness, Settings},
+    metadata,
     target::Target,
 };
 
@@ -37,6 +38,9 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// The URL: its scheme and authority are the door's own, not what the client says.
     pub target: &'a Target,
+    /// The name of the tool that it must be for, where the door knows one. It narrows; of a tool without URLs it says that
+    /// it is meant.
+    pub tool: Option<&'a str>,
     /// The values of all `Authorization` headers.
     pub authorization: &'a [&'a [u8]],
     /// The values of all `DPoP` headers.
@@ -51,8 +55,9 @@ pub trait Registry {
     /// The keys that verify them.
     fn keys(&self) -> &Keys;
 
-    /// The tool that a URL belongs to, and the scope that its route needs.
-    fn resource(&self, target: &Target, method: &str) -> Option<Resource<'_>>;
+    /// The tool that a URL belongs to, and the scope that its route needs. With a name it is that tool or none; one
+    /// without URLs takes any.
+    fn resource(&self, target: &Target, method: &str, named: Option<&str>) -> Option<Resource<'_>>;
 
     /// What has become of an agent.
     fn agent(&self, name: &str) -> AgentState;
@@ -75,6 +80,8 @@ pub struct Resource<'a> {
     pub scope: Option<&'a str>,
     /// Whether its URLs may have a slash within a segment.
     pub takes_encoded_slash: bool,
+    /// Whether its metadata can be had where [`metadata::url`] says, so that challenges name it.
+    pub tells_metadata: bool,
 }
 
 /// What has become of an agent.
@@ -101,6 +108,8 @@ pub enum Revocation {
     Agent,
     /// Its agent's right to the tool.
     Grant,
+    /// The entry by which its caller was the agent.
+    Entry,
     /// The session that it belongs to.
     Session,
 }
@@ -191,15 +200,24 @@ impl Verifier {
         registry: &impl Registry,
         now: SystemTime,
     ) -> Result<Verified, Refusal> {
-        self.judge(request, registry, now).map_err(|reason| {
-            let challenge = reason.challenge(|| self.freshness.nonce(now));
+        let resource = registry.resource(request.target, request.method, request.tool);
+        self.judge(request, resource, registry, now).map_err(|reason| {
+            let metadata = resource.filter(|resource| resource.tells_metadata);
+            let metadata = metadata.and_then(|resource| metadata::url(resource.audience, request.target));
+            let challenge = reason.challenge(|| self.freshness.nonce(now)).with_metadata(metadata);
             Refusal { reason, challenge }
         })
     }
 
-    fn judge(&self, request: &Request<'_>, registry: &impl Registry, now: SystemTime) -> Result<Verified, Reason> {
-        let Request { method, target, authorization, proofs } = *request;
-        let resource = registry.resource(target, method).ok_or(Reason::NoTool)?;
+    fn judge(
+        &self,
+        request: &Request<'_>,
+        resource: Option<Resource<'_>>,
+        registry: &impl Registry,
+        now: SystemTime,
+    ) -> Result<Verified, Reason> {
+        let Request { method, target, authorization, proofs, .. } = *request;
+        let resource = resource.ok_or(Reason::NoTool)?;
         if target.has_encoded_slash() && !resource.takes_encoded_slash {
             return Err(Reason::EncodedSlash);
         }

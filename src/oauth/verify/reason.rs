@@ -95,6 +95,7 @@ impl Reason {
             Self::Revoked(Revocation::Key) => "revoked_key",
             Self::Revoked(Revocation::Agent) => "revoked_agent",
             Self::Revoked(Revocation::Grant) => "revoked_grant",
+            Self::Revoked(Revocation::Entry) => "revoked_entry",
             Self::Revoked(Revocation::Session) => "revoked_session",
             Self::Scope(_) => "scope_missing",
         }

@@ -84,7 +84,9 @@ fn headers_that_are_not_one_token_and_one_proof_are_refused() {
         (b"DPoP \xff".as_slice(), proof().into_bytes(), Reason::Credentials, request),
         (dpop.as_bytes(), vec![0xff], Reason::ProofNotAscii, PROOF),
     ] {
-        let request = Request { method: "GET", target: &target, authorization: &[authorization], proofs: &[&proof] };
+        let (authorization, proofs) = ([authorization], [proof.as_slice()]);
+        let request =
+            Request { method: "GET", target: &target, tool: None, authorization: &authorization, proofs: &proofs };
         refused("not UTF-8", world.verifier.verify(&request, &world.known, now()), &reason, wanted);
     }
 }
@@ -353,7 +355,9 @@ fn words_for_the_client_say_the_class_alone() {
     assert_ne!(expired.reason, stolen.reason);
     assert_eq!(expired.challenge, stolen.challenge);
     let none = world.ask("GET", URL, &[], &[], now()).unwrap_err();
-    assert_eq!(none.challenge.authenticate.as_deref(), Some(r#"DPoP algs="ES256 Ed25519 EdDSA""#));
+    let metadata = r#"resource_metadata="https://api.example.org/.well-known/oauth-protected-resource""#;
+    let expected = format!(r#"DPoP algs="ES256 Ed25519 EdDSA", {metadata}"#);
+    assert_eq!(none.challenge.authenticate, Some(expected));
     let two = world.ask("GET", URL, &["DPoP a", "Bearer b"], &[], now()).unwrap_err().challenge.authenticate.unwrap();
     assert_eq!(two.matches(r#"error="invalid_request""#).count(), 2);
     assert!(two.contains("Bearer "));

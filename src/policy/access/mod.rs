@@ -2,6 +2,7 @@
 //!
 //! A caller is an agent because an entry says so; what the agent may do is what it is granted. A token has no scope that
 //! its grant does not have, and none that the tool does not have; it lives as long as the riskiest of its scopes allows.
+//! What is made from another token has no scope that this one does not have, and does not outlive it.
 
 mod permit;
 mod reason;
@@ -11,6 +12,7 @@ mod tests;
 use std::time::{Duration, SystemTime};
 
 use crate::{
+    oauth::{exchange::Parent, verify::Revocation},
     registry::{Agent, Band, Given, Grant, Scope, State, Tool},
     spiffe::TrustDomain,
 };
@@ -35,6 +37,17 @@ pub(crate) struct Request<'a> {
     pub(crate) ttl: Option<Duration>,
     /// What the grant's rate leaves.
     pub(crate) rate: Rate,
+    /// From which token it is to be made, if from any.
+    pub(crate) parent: Option<Exchanged<'a>>,
+}
+
+/// A token that is exchanged for another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exchanged<'a> {
+    /// What it says.
+    pub(crate) token: &'a Parent,
+    /// What of it was taken back, if anything.
+    pub(crate) revocation: Option<Revocation>,
 }
 
 /// Whether one more token goes with a grant's rate.
@@ -73,6 +86,9 @@ pub(crate) fn judge(request: &Request<'_>, trust_domain: &TrustDomain, now: Syst
         State::Suspended => reasons.push(Reason::AgentSuspended(name.clone())),
         State::Retired => reasons.push(Reason::AgentRetired(name.clone())),
     }
+    if let Some(parent) = request.parent {
+        reasons.extend(against(&parent, request, now));
+    }
     let right = match granted(request) {
         Ok(right) => right,
         Err(reason) => {
@@ -94,6 +110,33 @@ pub(crate) fn judge(request: &Request<'_>, trust_domain: &TrustDomain, now: Syst
     }
 }
 
+/// Why a token is not to be exchanged by this caller now.
+fn against(parent: &Exchanged<'_>, request: &Request<'_>, now: SystemTime) -> Vec<Reason> {
+    let Request { entry, agent, tool, .. } = *request;
+    let Exchanged { token, revocation } = *parent;
+    let mut reasons = Vec::new();
+    let left = token.expires_at().duration_since(now).unwrap_or_default();
+    if left < SECOND {
+        reasons.push(Reason::SubjectExpired { left });
+    }
+    if let Some(revocation) = revocation {
+        reasons.push(Reason::SubjectRevoked(revocation));
+    }
+    if token.may_act().is_some_and(|actor| actor != entry.spiffe_id().as_str()) {
+        reasons.push(Reason::SubjectMayAct);
+    }
+    if let Some(own) = token.own() {
+        // It stays the token of whom it was given to: nobody passes one on.
+        if own.client != agent.spec.name.as_str() || own.subject.agent() != entry.spiffe_id() {
+            reasons.push(Reason::SubjectOtherAgent);
+        }
+        if tool.is_some_and(|tool| *own.audience != *tool.spec.audience) {
+            reasons.push(Reason::SubjectOtherAudience);
+        }
+    }
+    reasons
+}
+
 /// What of a request is granted: at least one scope.
 struct Right<'a> {
     tool: &'a Tool,
@@ -101,9 +144,10 @@ struct Right<'a> {
     scopes: Vec<(Scope, Band)>,
 }
 
-/// The scopes that are asked for, the agent is granted, and the tool has; each once, in the grant's order.
+/// The scopes that are asked for, the agent is granted, the tool has, and an exchanged token has; each once, in the grant's
+/// order.
 fn granted<'a>(request: &Request<'a>) -> Result<Right<'a>, Reason> {
-    let Request { agent, tool, grant, scopes, .. } = *request;
+    let Request { agent, tool, grant, scopes, parent, .. } = *request;
     let agent = &agent.spec.name;
     let tool = tool.ok_or(Reason::UnknownTool)?;
     let is_theirs = |grant: &&Grant| grant.spec.id.agent == *agent && grant.spec.id.tool == tool.spec.name;
@@ -112,17 +156,31 @@ fn granted<'a>(request: &Request<'a>) -> Result<Right<'a>, Reason> {
     };
     let is_asked = |scope: &&Scope| scopes.is_empty() || scopes.contains(scope);
     let of_tool = |scope: &Scope| Some((scope.clone(), tool.spec.band(scope.as_str())?));
-    let scopes: Vec<_> = grant.spec.scopes.iter().filter(is_asked).filter_map(of_tool).collect();
+    let mut scopes: Vec<_> = grant.spec.scopes.iter().filter(is_asked).filter_map(of_tool).collect();
+    if scopes.is_empty() {
+        return Err(Reason::ScopeNotGranted { grant: grant.spec.id.clone() });
+    }
+    if let Some(of_parent) = parent.and_then(|parent| parent.token.scopes()) {
+        scopes.retain(|(scope, _)| of_parent.contains(scope.as_str()));
+    }
     match scopes.is_empty() {
-        true => Err(Reason::ScopeNotGranted { grant: grant.spec.id.clone() }),
+        true => Err(Reason::SubjectScope),
         false => Ok(Right { tool, grant, scopes }),
     }
 }
 
-/// What the strictest band leaves, the grant's own limit in it; less where less is asked for; and never beyond the
-/// entry's end.
+/// What the strictest band leaves, the grant's own limit in it; less where less is asked for; and never beyond the end of
+/// the entry, or of the token that is exchanged.
 fn lifetime(request: &Request<'_>, right: &Right<'_>, now: SystemTime) -> Duration {
     let bands = right.scopes.iter().map(|(_, band)| right.grant.spec.lifetime_max(*band));
-    let entry_end = request.entry.spec.expires_at.map(|end| end.duration_since(now).unwrap_or_default());
-    bands.chain(request.ttl).chain(entry_end).min().unwrap_or_default()
+    let end = end(request).map(|end| end.duration_since(now).unwrap_or_default());
+    bands.chain(request.ttl).chain(end).min().unwrap_or_default()
 }
+
+/// What it must not outlive.
+fn end(request: &Request<'_>) -> Option<SystemTime> {
+    let of_parent = request.parent.map(|parent| parent.token.expires_at());
+    request.entry.spec.expires_at.into_iter().chain(of_parent).min()
+}
+
+const SECOND: Duration = Duration::from_secs(1);

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Request, Right};
+use super::{Request, Right, end};
 use crate::{
+    oauth::{access::Subject, exchange::Parent},
     registry::{Label, Scope},
     spiffe::Id,
 };
@@ -16,6 +17,9 @@ use crate::{
 #[must_use = "a permit is spent by signing"]
 pub(crate) struct Permit {
     id: Id,
+    subject: Box<Subject>,
+    session: Option<String>,
+    parent: Option<String>,
     agent: Label,
     tool: Label,
     audience: Arc<str>,
@@ -27,20 +31,39 @@ pub(crate) struct Permit {
 impl Permit {
     // INVARIANT: called by `judge` alone, after every rule.
     pub(super) fn new(request: &Request<'_>, right: Right<'_>, ttl: Duration) -> Self {
+        let (id, parent) = (request.entry.spiffe_id(), request.parent.map(|parent| parent.token));
         Self {
-            id: request.entry.spiffe_id().clone(),
+            subject: Box::new(parent.map_or_else(|| Subject::Agent(id.clone()), |parent| parent.subject(id))),
+            session: parent.and_then(|parent| parent.session()).map(str::to_owned),
+            parent: parent.and_then(Parent::token_id),
+            id: id.clone(),
             agent: request.agent.spec.name.clone(),
             tool: right.tool.spec.name.clone(),
             audience: right.tool.spec.audience.clone(),
             scopes: right.scopes.into_iter().map(|(scope, _)| scope).collect(),
             ttl,
-            expires_at: request.entry.spec.expires_at,
+            expires_at: end(request),
         }
     }
 
     /// The workload that asked.
     pub(crate) fn id(&self) -> &Id {
         &self.id
+    }
+
+    /// For whom it acts: for itself, or for a user.
+    pub(crate) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The session that the token is to belong to.
+    pub(crate) fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
+    /// The `jti` of the token that was exchanged, where it had one.
+    pub(crate) fn parent(&self) -> Option<&str> {
+        self.parent.as_deref()
     }
 
     /// Which agent it is.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    oauth::verify::Revocation,
     registry::{EntryId, GrantId, Label},
     spiffe::TrustDomain,
 };
@@ -54,6 +55,21 @@ pub(crate) enum Reason {
         /// When it leaves one.
         again_in: Duration,
     },
+    /// The token that is exchanged ends before there could be another.
+    SubjectExpired {
+        /// What it leaves.
+        left: Duration,
+    },
+    /// The token that is exchanged was taken back, or what it rests on.
+    SubjectRevoked(Revocation),
+    /// The token that is exchanged says who may act, and this caller is not.
+    SubjectMayAct,
+    /// The token that is exchanged is one of ours, but another agent's.
+    SubjectOtherAgent,
+    /// The token that is exchanged is one of ours, but for another tool.
+    SubjectOtherAudience,
+    /// The token that is exchanged has none of the scopes that are asked for and granted.
+    SubjectScope,
     /// The rules leave less than a whole second of life.
     NoLifetime {
         /// What they leave.
@@ -75,6 +91,12 @@ impl Reason {
             Self::NoGrant { .. } => "no_grant",
             Self::ScopeNotGranted { .. } => "scope_not_granted",
             Self::RateReached { .. } => "rate_reached",
+            Self::SubjectExpired { .. } => "subject_expired",
+            Self::SubjectRevoked(_) => "subject_revoked",
+            Self::SubjectMayAct => "subject_may_act",
+            Self::SubjectOtherAgent => "subject_other_agent",
+            Self::SubjectOtherAudience => "subject_other_audience",
+            Self::SubjectScope => "subject_scope",
             Self::NoLifetime { .. } => "no_lifetime",
         }
     }
@@ -101,6 +123,16 @@ impl fmt::Display for Reason {
             }
             Self::RateReached { grant, again_in } => {
                 write!(f, "the rate of the grant {grant} leaves no token for {} ms", again_in.as_millis())
+            }
+            Self::SubjectExpired { left } => {
+                write!(f, "the token that is exchanged ends in {} ms", left.as_millis())
+            }
+            Self::SubjectRevoked(what) => write!(f, "the token that is exchanged was revoked: {what:?}"),
+            Self::SubjectMayAct => write!(f, "the token that is exchanged names another who may act"),
+            Self::SubjectOtherAgent => write!(f, "the token that is exchanged is another agent's"),
+            Self::SubjectOtherAudience => write!(f, "the token that is exchanged is for another tool"),
+            Self::SubjectScope => {
+                write!(f, "the token that is exchanged has none of the scopes that are asked for and granted")
             }
             Self::NoLifetime { left } => write!(f, "the rules leave {} ms of life", left.as_millis()),
         }

@@ -3,7 +3,15 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use super::*;
-use crate::registry::{AgentDraft, Draft, Entry, EntryId, GrantDraft, ToolDraft, grant};
+use crate::{
+    oauth::{
+        Scopes, Thumbprint,
+        access::{Claims, Subject, TokenId},
+        exchange::User,
+    },
+    registry::{AgentDraft, Draft, Entry, EntryId, GrantDraft, ToolDraft, grant},
+    spiffe::Id,
+};
 
 const CASES: &str = include_str!("cases.txt");
 /// Of the tool, with their bands.
@@ -27,20 +35,27 @@ fn domain() -> TrustDomain {
 
 fn agent(state: State) -> Agent {
     let draft = AgentDraft { name: "crew".into(), owner: "ops@example.org".into(), ..AgentDraft::default() };
-    Agent { spec: draft.check().unwrap(), state, created_by: 0, created_at: SystemTime::UNIX_EPOCH, revision: 1 }
+    Agent {
+        spec: draft.check().unwrap(),
+        state,
+        created_by: 0,
+        created_at: SystemTime::UNIX_EPOCH,
+        revoked_before: SystemTime::UNIX_EPOCH,
+        revision: 1,
+    }
 }
 
 fn tool() -> Tool {
     let scopes = SCOPES.map(|(name, band)| (name.to_owned(), band.to_string())).into();
     let audience = "https://orders.example.org".into();
     let draft = ToolDraft { name: "orders".into(), audience, scopes, ..ToolDraft::default() };
-    Tool { spec: draft.check().unwrap(), revision: 1 }
+    Tool { spec: draft.check().unwrap(), created_at: SystemTime::UNIX_EPOCH, revision: 1 }
 }
 
 fn right(agent: &str, tool: &str, scopes: Vec<String>, ttl_max: Option<Duration>) -> Grant {
     let ttl_max_seconds = ttl_max.map_or(0, |ttl| ttl.as_secs());
     let draft = GrantDraft { agent: agent.into(), tool: tool.into(), scopes, ttl_max_seconds, ..GrantDraft::default() };
-    Grant { spec: draft.check().unwrap(), revision: 1 }
+    Grant { spec: draft.check().unwrap(), created_at: SystemTime::UNIX_EPOCH, revision: 1 }
 }
 
 /// What an entry of this agent gives.
@@ -68,6 +83,50 @@ fn length(cell: &str) -> Option<Duration> {
     Some(Duration::from_secs(number.parse::<u64>().unwrap() * seconds))
 }
 
+/// As `own` or `user` with `scopes=`, `ends=` and one thing more; `-` is none.
+fn parent(cell: &str) -> Option<(Parent, Option<Revocation>)> {
+    let mut words = cell.split(' ');
+    let whose = words.next().filter(|whose| *whose != "-")?;
+    let (mut scopes, mut ends, mut odd) = (None, 60 * MINUTE, "");
+    for word in words {
+        match word.split_once('=') {
+            Some(("scopes", names)) => scopes = Some(Scopes::parse(&names.replace(',', " ")).unwrap()),
+            Some(("ends", end)) => ends = length(end).unwrap(),
+            _ => odd = word,
+        }
+    }
+    let id = |text| Id::parse(text).unwrap();
+    let token = match whose {
+        "own" => Parent::of_own(Claims {
+            issuer: String::new(),
+            subject: Subject::Agent(id(if odd == "other-id" {
+                "spiffe://example.org/b"
+            } else {
+                "spiffe://example.org/crew"
+            })),
+            audience: format!("https://{}.example.org", if odd == "other-tool" { "billing" } else { "orders" }),
+            client: if odd == "other-agent" { "others" } else { "crew" }.into(),
+            issued_at: now(),
+            expires_at: now() + ends,
+            token_id: TokenId([1; 16]),
+            scopes: scopes.unwrap(),
+            key: Thumbprint::parse("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I").unwrap(),
+            session: Some("s1".into()),
+        }),
+        "user" => Parent::of_user(User {
+            name: "ada".into(),
+            issuer: "https://login.test".into(),
+            actors: Vec::new(),
+            may_act: odd.strip_prefix("may-act:").map(str::to_owned),
+            scopes,
+            expires_at: now() + ends,
+            token_id: Some("j1".into()),
+        }),
+        whose => panic!("{whose}"),
+    };
+    Some((token, (odd == "revoked").then_some(Revocation::Token)))
+}
+
 /// One line of the table.
 struct Case {
     line: &'static str,
@@ -79,13 +138,14 @@ struct Case {
     ttl: Option<Duration>,
     rate: Rate,
     trust_domain: TrustDomain,
+    parent: Option<(Parent, Option<Revocation>)>,
     then: &'static str,
 }
 
 impl Case {
     fn read(line: &'static str) -> Self {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let [state, whose, granted, max, rate, asked, ttl, then] = cells.try_into().unwrap();
+        let [state, whose, granted, max, rate, asked, ttl, subject, then] = cells.try_into().unwrap();
         let all = || SCOPES.map(|(name, _)| name.to_owned()).to_vec();
         let trust_domain = TrustDomain::parse(if whose == "foreign" { "other.test" } else { "example.org" }).unwrap();
         Self {
@@ -114,6 +174,7 @@ impl Case {
                 rate => panic!("{rate}"),
             },
             trust_domain,
+            parent: parent(subject),
             then,
         }
     }
@@ -127,6 +188,7 @@ impl Case {
             scopes: &self.scopes,
             ttl: self.ttl,
             rate: self.rate,
+            parent: self.parent.as_ref().map(|(token, revocation)| Exchanged { token, revocation: *revocation }),
         };
         judge(&request, &self.trust_domain, now())
     }
@@ -189,7 +251,8 @@ fn rights_are_never_more_than_the_grant_and_life_never_longer_than_the_band() {
                 for (asked, ttl) in subsets().flat_map(|asked: Vec<&str>| lengths.map(|ttl| (asked.clone(), ttl))) {
                     let asked = scopes(&asked.join(" "));
                     let (tool, grant, scopes) = (Some(&tool), grant.as_ref(), asked.as_slice());
-                    let request = Request { entry: &entry, agent: &agent, tool, grant, scopes, ttl, rate: Rate::Left };
+                    let (rate, parent) = (Rate::Left, None);
+                    let request = Request { entry: &entry, agent: &agent, tool, grant, scopes, ttl, rate, parent };
                     match judge(&request, &domain(), now()) {
                         Judgement::Permit(permit) => {
                             permitted += 1;
@@ -225,6 +288,71 @@ fn is_within(permit: &Permit, request: &Request<'_>, max: Option<Duration>) {
     assert!(request.ttl.is_none_or(|ttl| permit.ttl() <= ttl));
 }
 
+/// All grants, requests and subject tokens over three scopes, with all that can be said of lifetimes.
+#[test]
+fn what_is_exchanged_is_never_more_than_the_subject_nor_the_grant() {
+    let names = ["read", "list", "write"];
+    let subsets = || {
+        (0..8_u32).map(|bits| {
+            (0..3).filter(|at| bits >> at & 1 == 1).filter_map(|at| names.get(at).copied()).collect::<Vec<_>>()
+        })
+    };
+    let lengths = [Duration::from_millis(999), Duration::from_secs(1), 7 * MINUTE, 120 * MINUTE];
+    let (tool, entry, agent) = (tool(), entry("crew", |_| {}), agent(State::Active));
+    let (mut permitted, mut refused) = (0_u32, 0_u32);
+    for (granted, of_subject) in subsets().flat_map(|granted| subsets().map(move |of| (granted.clone(), of))) {
+        for (max, ends) in
+            [None, Some(10 * MINUTE), Some(60 * MINUTE)].into_iter().flat_map(|max| lengths.map(|ends| (max, ends)))
+        {
+            let owned: Vec<_> = granted.iter().map(|name| (*name).to_owned()).collect();
+            let grant = (!owned.is_empty()).then(|| right("crew", "orders", owned, max));
+            let whose =
+                if of_subject.is_empty() { "user".to_owned() } else { format!("own scopes={}", of_subject.join(",")) };
+            let cells = [whose.clone(), whose.replacen("own", "user", 1)];
+            for cell in cells {
+                let (token, _) = parent(&format!("{cell} ends={}s", ends.as_secs())).unwrap();
+                for asked in subsets().map(|asked| scopes(&asked.join(" "))) {
+                    let request = Request {
+                        entry: &entry,
+                        agent: &agent,
+                        tool: Some(&tool),
+                        grant: grant.as_ref(),
+                        scopes: &asked,
+                        ttl: None,
+                        rate: Rate::Left,
+                        parent: Some(Exchanged { token: &token, revocation: None }),
+                    };
+                    match judge(&request, &domain(), now()) {
+                        Judgement::Permit(permit) => {
+                            permitted += 1;
+                            is_within(&permit, &request, max);
+                            let is_of_subject =
+                                |scope: &Scope| token.scopes().is_none_or(|of| of.contains(scope.as_str()));
+                            assert!(permit.scopes().iter().all(is_of_subject), "{cell}");
+                            assert!(now() + permit.ttl() <= token.expires_at(), "{cell} {ends:?}");
+                            assert_eq!(permit.expires_at(), Some(token.expires_at()));
+                        }
+                        Judgement::Refuse(_) => refused += 1,
+                    }
+                }
+            }
+        }
+    }
+    assert!(permitted > 1_000 && refused > 1_000, "{permitted} permitted, {refused} refused");
+}
+
+#[test]
+fn a_permit_for_a_user_names_him_and_what_was_exchanged() {
+    let case = Case { parent: parent("user scopes=read"), ..cases().next().unwrap() };
+    let Judgement::Permit(permit) = case.judge() else { panic!("it is refused") };
+    assert_eq!((permit.subject().name(), permit.subject().agent()), ("ada", permit.id()));
+    assert_eq!((permit.parent(), permit.session()), (Some("j1"), None));
+    let case = Case { parent: parent("own scopes=read"), ..cases().next().unwrap() };
+    let Judgement::Permit(permit) = case.judge() else { panic!("it is refused") };
+    assert_eq!(*permit.subject(), Subject::Agent(permit.id().clone()));
+    assert_eq!((permit.parent(), permit.session()), (Some("AQEBAQEBAQEBAQEBAQEBAQ"), Some("s1")));
+}
+
 #[test]
 fn what_is_less_than_a_second_is_no_life() {
     let case = cases().next().unwrap();
@@ -245,7 +373,7 @@ fn what_is_less_than_a_second_is_no_life() {
 }
 
 /// How many there are.
-const REASONS: usize = 11;
+const REASONS: usize = 17;
 
 #[test]
 fn reasons_have_stable_codes_and_sentences() {
@@ -277,6 +405,20 @@ fn reasons_have_stable_codes_and_sentences() {
             Reason::RateReached { grant, again_in: MINUTE },
             "rate_reached",
             "the rate of the grant crew/orders leaves no token for 60000 ms",
+        ),
+        (
+            Reason::SubjectExpired { left: MINUTE / 120 },
+            "subject_expired",
+            "the token that is exchanged ends in 500 ms",
+        ),
+        (Reason::SubjectRevoked(Revocation::Key), "subject_revoked", "the token that is exchanged was revoked: Key"),
+        (Reason::SubjectMayAct, "subject_may_act", "the token that is exchanged names another who may act"),
+        (Reason::SubjectOtherAgent, "subject_other_agent", "the token that is exchanged is another agent's"),
+        (Reason::SubjectOtherAudience, "subject_other_audience", "the token that is exchanged is for another tool"),
+        (
+            Reason::SubjectScope,
+            "subject_scope",
+            "the token that is exchanged has none of the scopes that are asked for and granted",
         ),
         (Reason::NoLifetime { left: MINUTE / 120 }, "no_lifetime", "the rules leave 500 ms of life"),
     ];

@@ -16,7 +16,14 @@ pub(crate) fn agent(name: &str) -> Item {
     let draft = AgentDraft { name: name.into(), owner: "payments@example.org".into(), ..AgentDraft::default() };
     let created_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     let spec = draft.check().unwrap();
-    Item::Agent(Agent { spec, state: State::Active, created_by: 1000, created_at, revision: 1 })
+    Item::Agent(Agent {
+        spec,
+        state: State::Active,
+        created_by: 1000,
+        created_at,
+        revoked_before: SystemTime::UNIX_EPOCH,
+        revision: 1,
+    })
 }
 
 fn tool_draft(name: &str) -> ToolDraft {
@@ -32,13 +39,13 @@ fn tool_draft(name: &str) -> ToolDraft {
 }
 
 pub(crate) fn tool(name: &str) -> Item {
-    Item::Tool(Tool { spec: tool_draft(name).check().unwrap(), revision: 1 })
+    Item::Tool(Tool { spec: tool_draft(name).check().unwrap(), created_at: SystemTime::UNIX_EPOCH, revision: 1 })
 }
 
 pub(crate) fn grant(agent: &str, tool: &str, scopes: &[&str]) -> Item {
     let scopes = scopes.iter().map(|scope| (*scope).into()).collect();
     let draft = GrantDraft { agent: agent.into(), tool: tool.into(), scopes, ..GrantDraft::default() };
-    Item::Grant(Grant { spec: draft.check().unwrap(), revision: 1 })
+    Item::Grant(Grant { spec: draft.check().unwrap(), created_at: SystemTime::UNIX_EPOCH, revision: 1 })
 }
 
 fn label(name: &str) -> Label {
@@ -83,7 +90,9 @@ fn a_url_is_of_the_longest_base_that_ends_where_a_segment_does() {
     let (mut wide, mut deep) = (tool_draft("wide"), tool_draft("deep"));
     wide.base_urls = vec!["https://EXAMPLE.org:443/".into()];
     deep.base_urls = vec!["https://example.org/a/b".into(), "https://[::1]:8443".into()];
-    let tools = [wide, deep].map(|draft| Item::Tool(Tool { spec: draft.check().unwrap(), revision: 1 }));
+    let tools = [wide, deep].map(|draft| {
+        Item::Tool(Tool { spec: draft.check().unwrap(), created_at: SystemTime::UNIX_EPOCH, revision: 1 })
+    });
     let (catalog, _) = Catalog::build(tools);
     let found = |origin: &str, path: &str| {
         let target = Target::parse(&format!("{origin}{path}")).unwrap();
@@ -165,7 +174,7 @@ fn what_names_something_that_is_not_there_is_refused() {
     // A tool cannot lose a scope that somebody is granted.
     let mut draft = tool_draft("shop");
     (draft.scopes, draft.routes) = (vec![("orders:write".into(), "write".into())], Vec::new());
-    let smaller = Item::Tool(Tool { spec: draft.check().unwrap(), revision: 2 });
+    let smaller = Item::Tool(Tool { spec: draft.check().unwrap(), created_at: SystemTime::UNIX_EPOCH, revision: 2 });
     assert!(refused(&[put(smaller.clone())]).contains("the grant crew/shop names the scope `orders:read`"));
     // Nothing hinders it together with the grant.
     catalog.apply(&[put(smaller), put(grant("crew", "shop", &["orders:write"]))]).unwrap();
@@ -176,7 +185,7 @@ fn audiences_and_urls_are_one_tools_only() {
     let with = |name: &str, change: fn(&mut ToolDraft)| {
         let mut draft = tool_draft(name);
         change(&mut draft);
-        put(Item::Tool(Tool { spec: draft.check().unwrap(), revision: 1 }))
+        put(Item::Tool(Tool { spec: draft.check().unwrap(), created_at: SystemTime::UNIX_EPOCH, revision: 1 }))
     };
     let (catalog, _) = Catalog::build([tool("shop"), tool("mail")]);
     let error = catalog.apply(&[with("new", |it| it.audience = "https://shop.example.org".into())]).unwrap_err();

@@ -18,6 +18,7 @@ mod large;
 mod profile;
 mod selector;
 mod snapshot;
+mod standing;
 mod template;
 
 use std::{

@@ -1,8 +1,6 @@
 //! Public keys as JWKs (RFC 7517 §4, RFC 7518 §6.2 and §6.3).
 
-use aws_lc_rs::signature::{
-    self, EcdsaKeyPair, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
-};
+use aws_lc_rs::signature::{self, EcdsaKeyPair, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
 use zeroize::Zeroizing;
 
 use crate::spiffe::{
@@ -27,13 +25,26 @@ pub struct Jwk {
     algorithm: Option<Algorithm>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Material {
-    /// The uncompressed point: a 4, then x and y at full width.
-    Ec { curve: Curve, point: Vec<u8> },
+    /// The uncompressed point: a 4, then x and y at full width. It was looked at once and is ready to verify with.
+    Ec { curve: Curve, point: ParsedPublicKey },
     /// Big-endian, without zeros in front.
     Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
 }
+
+impl PartialEq for Material {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            // A point's length tells its curve.
+            (Self::Ec { point, .. }, Self::Ec { point: another, .. }) => point.as_ref() == another.as_ref(),
+            (Self::Rsa { modulus, exponent }, Self::Rsa { modulus: n, exponent: e }) => modulus == n && exponent == e,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Material {}
 
 impl Jwk {
     /// Reads one JWK, of at most 8 KiB of JSON.
@@ -52,8 +63,8 @@ impl Jwk {
     pub fn from_point(point: &[u8]) -> Result<Self, KeyError> {
         let curve = Curve::ALL.into_iter().find(|curve| point.len() == 1 + 2 * curve.width());
         let curve = curve.filter(|_| point.first() == Some(&4)).ok_or(KeyError::Width)?;
-        ParsedPublicKey::new(curve.verification(), point).map_err(|_| KeyError::Point)?;
-        Ok(Self { material: Material::Ec { curve, point: point.to_vec() }, algorithm: None })
+        let point = ParsedPublicKey::new(curve.verification(), point).map_err(|_| KeyError::Point)?;
+        Ok(Self { material: Material::Ec { curve, point }, algorithm: None })
     }
 
     /// The same key for one algorithm only, which it then names in its `alg`.
@@ -95,9 +106,7 @@ impl Jwk {
             return Err(Error::KeyMismatch);
         }
         let outcome = match &self.material {
-            Material::Ec { curve, point } => {
-                UnparsedPublicKey::new(curve.verification(), point).verify(message, signature)
-            }
+            Material::Ec { point, .. } => point.verify_sig(message, signature),
             Material::Rsa { modulus, exponent } => {
                 let parameters = rsa_parameters(algorithm).ok_or(Error::KeyMismatch)?;
                 RsaPublicKeyComponents { n: modulus, e: exponent }.verify(parameters, message, signature)
@@ -157,7 +166,7 @@ impl Jwk {
         let (key, secret) = (Self::read_members(jwk)?, Zeroizing::new(octets(jwk, "d")?));
         match &key.material {
             Material::Ec { curve, point } => {
-                EcdsaKeyPair::from_private_key_and_public_key(curve.signing(), &secret, point)
+                EcdsaKeyPair::from_private_key_and_public_key(curve.signing(), &secret, point.as_ref())
                     .map_err(|_| KeyError::KeyPair)?;
             }
             Material::Rsa { .. } => {}
@@ -210,7 +219,8 @@ impl Jwk {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         match &self.material {
             Material::Ec { curve, point } => {
-                let (x, y) = point.get(1..).unwrap_or_default().split_at_checked(curve.width()).unwrap_or_default();
+                let (x, y) =
+                    point.as_ref().get(1..).unwrap_or_default().split_at_checked(curve.width()).unwrap_or_default();
                 vec![("crv", curve.name().to_owned()), ("x", encode(x)), ("y", encode(y))]
             }
             Material::Rsa { modulus, exponent } => vec![("n", encode(modulus)), ("e", encode(exponent))],

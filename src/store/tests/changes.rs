@@ -88,6 +88,21 @@ async fn agents_tools_and_grants_are_replaced_and_removed_by_their_names() {
 }
 
 #[tokio::test]
+async fn what_was_taken_back_is_replaced_and_forgotten_by_its_name() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    let [token, key] = revoked();
+    store.commit_entries(1, revoked().map(Change::Revoke).to_vec()).await.unwrap();
+    let longer = Revoked { until: token.until.map(|end| end + Duration::from_secs(9)), ..token };
+    store.commit_entries(2, vec![Change::Revoke(longer), Change::Restore(key.id)]).await.unwrap();
+    drop(store);
+    let (store, loaded) = open(dir.path());
+    assert_eq!((loaded.revoked, loaded.revoked_left_out, loaded.registry_revision), (vec![longer], 0, 2));
+    let outcome = store.commit_entries(3, vec![Change::Restore(key.id)]).await;
+    assert!(matches!(&outcome, Err(Error::Revoked(id)) if *id == key.id), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn authorities_succeed_each_other_in_one_write() {
     let dir = Scratch::new();
     let (store, _) = open(dir.path());

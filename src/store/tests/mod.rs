@@ -15,7 +15,11 @@ use std::{
 
 use super::{writer::Writer, *};
 use crate::{
-    registry::{Agent, AgentDraft, Change, Draft, Entry, EntryId, Grant, GrantDraft, Item, State, Tool, ToolDraft},
+    oauth::{Thumbprint, access::TokenId},
+    registry::{
+        Agent, AgentDraft, Change, Draft, Entry, EntryId, Grant, GrantDraft, Item, Revoked, RevokedId, State, Tool,
+        ToolDraft,
+    },
     spiffe::TrustDomain,
     sys::{files, scratch::Scratch},
 };
@@ -73,7 +77,8 @@ fn items() -> [Item; 3] {
     };
     let created_at = SystemTime::UNIX_EPOCH + Duration::from_micros(5);
     let spec = agent.check().unwrap();
-    let agent = Agent { spec, state: State::Suspended, created_by: 1000, created_at, revision: 3 };
+    let revoked_before = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
+    let agent = Agent { spec, state: State::Suspended, created_by: 1000, created_at, revoked_before, revision: 3 };
     let tool = ToolDraft {
         name: "shop".to_owned(),
         audience: "https://shop.example.org".to_owned(),
@@ -82,7 +87,7 @@ fn items() -> [Item; 3] {
         routes: vec![("GET /*".to_owned(), "orders".to_owned())],
         encoded_slash: true,
     };
-    let tool = Tool { spec: tool.check().unwrap(), revision: 1 };
+    let tool = Tool { spec: tool.check().unwrap(), created_at, revision: 1 };
     let grant = GrantDraft {
         agent: "crew".to_owned(),
         tool: "shop".to_owned(),
@@ -91,8 +96,17 @@ fn items() -> [Item; 3] {
         ttl_max_seconds: 60,
         rate_per_minute: 30,
     };
-    let grant = Grant { spec: grant.check().unwrap(), revision: 2 };
+    let grant = Grant { spec: grant.check().unwrap(), created_at, revision: 2 };
     [Item::Agent(agent), Item::Grant(grant), Item::Tool(tool)]
+}
+
+/// A token and a key that were taken back.
+fn revoked() -> [Revoked; 2] {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_micros(5);
+    let token = RevokedId::Token(TokenId([3; 16]));
+    let key = Thumbprint::parse("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I").unwrap();
+    let until = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000));
+    [Revoked { id: token, at, until }, Revoked { id: RevokedId::Key(key), at, until: None }]
 }
 
 /// The bundle of a foreign trust domain. What is in it is for others.

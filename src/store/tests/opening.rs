@@ -202,7 +202,7 @@ fn an_entry_that_breaks_todays_rules_takes_nothing_from_the_others() {
 
 /// What makes a database of the first schema of one of today's.
 const AS_SCHEMA_1: &str = "
-DROP TABLE item;
+DROP TABLE revocation; DROP TABLE item;
 DROP TABLE foreign_bundle;
 ALTER TABLE entry DROP COLUMN sum;
 ALTER TABLE entry DROP COLUMN wit_ttl_seconds;
@@ -214,7 +214,7 @@ PRAGMA user_version = 1;
 
 /// What a daemon of the second schema had written.
 const OF_SCHEMA_2: &str = "
-DROP TABLE item;
+DROP TABLE revocation; DROP TABLE item;
 DROP TABLE foreign_bundle;
 DELETE FROM entry;
 ALTER TABLE entry DROP COLUMN wit_ttl_seconds;
@@ -321,7 +321,10 @@ async fn entries_of_the_sixth_schema_keep_their_sums_and_belong_to_no_agent() {
     kept.spec.agent = None;
     store.commit_entries(1, vec![Change::Create(kept.clone())]).await.unwrap();
     drop(store);
-    edit(dir.path(), "DROP TABLE item; ALTER TABLE entry DROP COLUMN agent; PRAGMA user_version = 6;");
+    edit(
+        dir.path(),
+        "DROP TABLE revocation; DROP TABLE item; ALTER TABLE entry DROP COLUMN agent; PRAGMA user_version = 6;",
+    );
     for _ in 0..2 {
         let (_store, loaded) = open(dir.path());
         assert_eq!((loaded.entries, loaded.left_out), (vec![kept.clone()], 0));
@@ -347,6 +350,53 @@ async fn an_agent_tool_or_grant_that_is_not_as_it_was_written_is_left_out() {
         let (_store, loaded) = open(dir.path());
         let kinds: Vec<_> = loaded.items.iter().map(|item| item.id().kind()).collect();
         assert_eq!((kinds, loaded.items_left_out), (vec!["agent", "grant"], 1), "{change}");
+    }
+}
+
+/// As the eighth schema had them: without times of tools and grants, and nothing revoked.
+#[tokio::test]
+async fn items_of_the_eighth_schema_count_as_made_at_the_epoch() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    let old = items().map(|item| match item {
+        Item::Agent(agent) => Item::Agent(Agent { revoked_before: SystemTime::UNIX_EPOCH, ..agent }),
+        Item::Tool(tool) => Item::Tool(Tool { created_at: SystemTime::UNIX_EPOCH, ..tool }),
+        Item::Grant(grant) => Item::Grant(Grant { created_at: SystemTime::UNIX_EPOCH, ..grant }),
+    });
+    store.commit_entries(1, old.clone().map(Change::Put).to_vec()).await.unwrap();
+    drop(store);
+    let bodies = Connection::open(database::path(dir.path())).unwrap();
+    let body: String = bodies.query_row("SELECT body FROM item WHERE kind = 'tool'", [], |row| row.get(0)).unwrap();
+    let Item::Tool(tool) = &old[2] else { panic!("it is a tool") };
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body, serde_json::json!({ "tool": ToolDraft::from(&tool.spec) }));
+    drop(bodies);
+    edit(dir.path(), "DROP TABLE revocation; PRAGMA user_version = 8;");
+    for _ in 0..2 {
+        let (_store, loaded) = open(dir.path());
+        assert_eq!((loaded.items, loaded.items_left_out), (old.to_vec(), 0));
+        assert_eq!((loaded.revoked, loaded.revoked_left_out), (Vec::new(), 0));
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_not_as_it_was_written_is_left_out_and_counted() {
+    for change in [
+        "name = 'BwcHBwcHBwcHBwcHBwcHBw'",
+        "until_nanos = until_nanos + 1",
+        "until_nanos = 0",
+        "at_nanos = 7",
+        "sum = x'00'",
+        "name = ''",
+    ] {
+        let dir = Scratch::new();
+        let (store, _) = open(dir.path());
+        let changes = revoked().map(Change::Revoke).to_vec();
+        store.commit_entries(1, changes).await.unwrap();
+        drop(store);
+        edit(dir.path(), &format!("UPDATE revocation SET {change} WHERE kind = 'token'"));
+        let (_store, loaded) = open(dir.path());
+        assert_eq!((loaded.revoked, loaded.revoked_left_out), (vec![revoked()[1]], 1), "{change}");
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::{net::UnixStream, sync::oneshot};
 use self::challenge::Phase;
 use super::{
     closer,
-    frames::{Inbound, Outbound, Tally, Turn},
+    frames::{Inbound, Outbound, Tally, Turn, is_http2},
     image::{Image, Lack, Lens, Spot},
     looks::Looks,
     peer::{Fault, Peer},
@@ -55,22 +55,30 @@ pub(crate) enum Speech {
     Http2,
     /// Without: who writes is seen, what runs is not.
     Http1,
+    /// Whichever of the two comes: the first bytes tell ([`Stream::poll_speech`]).
+    Either,
+}
+
+impl Speech {
+    fn framing(self) -> (Inbound, Turn) {
+        match self {
+            Self::Http2 => (Inbound::new(), Turn::new()),
+            Self::Http1 | Self::Either => (Inbound::unframed(), Turn::unframed()),
+        }
+    }
 }
 
 /// The two ends of one connection's proof: what HTTP runs over, and what calls ask through.
 pub(crate) fn guard(socket: UnixStream, peer: Arc<Peer>, lens: Lens, looks: Looks, speech: Speech) -> (Stream, Line) {
-    let (inbound, turn) = match speech {
-        Speech::Http2 => (Inbound::new(), Turn::new()),
-        Speech::Http1 => (Inbound::unframed(), Turn::unframed()),
-    };
+    let (inbound, turn) = speech.framing();
     let wire = Arc::new(Wire {
         socket: ManuallyDrop::new(socket),
         peer,
         lens,
         looks,
-        speech,
         asked: AtomicWaker::new(),
         state: Mutex::new(State {
+            speech,
             inbound,
             outbound: Outbound::default(),
             kept: Vec::new(),
@@ -92,13 +100,14 @@ struct Wire {
     peer: Arc<Peer>,
     lens: Lens,
     looks: Looks,
-    speech: Speech,
     /// Wakes the connection's task when a challenge is asked for.
     asked: AtomicWaker,
     state: Mutex<State>,
 }
 
 struct State {
+    /// Once it is told, it stays.
+    speech: Speech,
     inbound: Inbound,
     outbound: Outbound,
     /// Read, checked, and not yet taken by h2, from `given` on.
@@ -129,6 +138,15 @@ impl State {
     fn has_room(&self) -> bool {
         self.kept.len() - self.given < KEPT_BYTES_MAX
     }
+
+    /// Begins to read what was kept so far as what it is.
+    fn tell(&mut self, speech: Speech) {
+        self.speech = speech;
+        (self.inbound, self.turn) = speech.framing();
+        let begin = std::mem::take(&mut self.kept);
+        // Nothing was asked yet, so nothing in it is an answer.
+        self.inbound.push(&begin, &mut self.kept);
+    }
 }
 
 /// The connection as h2 sees it.
@@ -157,14 +175,14 @@ impl Line {
 
     /// Puts a challenge and waits for its answer. The caller sets the deadline.
     ///
-    /// `None` when the connection ends first, or more than [`WAITERS_MAX`] wait already. Where there is no PING no
-    /// image is shown, and no writer.
+    /// `None` when the connection ends first, or more than [`WAITERS_MAX`] wait already. Where there is no PING, or
+    /// nobody knows yet whether there is, no image is shown, and no writer.
     pub(crate) async fn challenge(&self, question: Question) -> Option<Answer> {
-        if self.0.speech == Speech::Http1 {
-            return (question == Question::Image).then_some(Err(Lack::Http1));
-        }
         let answer = {
             let mut state = self.0.state();
+            if state.speech != Speech::Http2 {
+                return (question == Question::Image).then_some(Err(Lack::Http1));
+            }
             state.waiters.retain(|(_, waiter)| !waiter.is_closed());
             if state.fault.is_some() || state.ended || state.waiters.len() >= WAITERS_MAX {
                 return None;
@@ -187,6 +205,33 @@ impl Stream {
         let mut state = self.0.state();
         self.0.advance(&mut state, cx);
         if state.fault.is_some() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// What is spoken, which the first bytes tell where that was left open. Their sender is judged as that of all others;
+    /// HTTP is given none of them before. Who says nothing more, or has not said enough, is left to HTTP/1.1. To be polled
+    /// before anything is read; `None` when the connection has a fault.
+    pub(crate) fn poll_speech(&self, cx: &mut Context<'_>) -> Poll<Option<Speech>> {
+        self.0.asked.register(cx.waker());
+        let mut state = self.0.state();
+        loop {
+            if state.fault.is_some() {
+                return Poll::Ready(None);
+            }
+            if state.speech != Speech::Either {
+                return Poll::Ready(Some(state.speech));
+            }
+            match is_http2(&state.kept) {
+                Some(true) => state.tell(Speech::Http2),
+                Some(false) => state.tell(Speech::Http1),
+                None if state.ended => state.tell(Speech::Http1),
+                None => ready!(self.0.poll_receive(&mut state, cx)),
+            }
+        }
+    }
+
+    /// What is spoken, as far as it is known.
+    pub(crate) fn speech(&self) -> Speech {
+        self.0.state().speech
     }
 
     /// Ends it: nothing is read or written any more, and nobody waits for a challenge. Answers why it had to end.

@@ -30,6 +30,10 @@ struct Pair {
 }
 
 async fn pair(kernel: Kernel) -> Pair {
+    pair_of(kernel, Speech::Http2).await
+}
+
+async fn pair_of(kernel: Kernel, speech: Speech) -> Pair {
     let dir = Scratch::new();
     let path = dir.path().join("s");
     let mut listener = Listener::bind(&path, 0o600, kernel).unwrap();
@@ -37,13 +41,8 @@ async fn pair(kernel: Kernel) -> Pair {
     let socket = registered(listener.accept().await.unwrap()).unwrap();
     let peer = Arc::new(Peer::of(&socket, kernel).unwrap());
     let address = path.as_os_str().as_encoded_bytes().to_vec();
-    let (stream, line) = guard(
-        socket,
-        peer,
-        Lens::new("/".into(), vec![address]).unwrap(),
-        AllLooks::default().of_user(0),
-        Speech::Http2,
-    );
+    let (stream, line) =
+        guard(socket, peer, Lens::new("/".into(), vec![address]).unwrap(), AllLooks::default().of_user(0), speech);
     Pair { client, stream, line, _dir: dir }
 }
 
@@ -74,22 +73,27 @@ fn answer_ping(client: &mut Client) -> [u8; 17] {
     frame
 }
 
+/// Puts a challenge that the client answers.
+async fn ask_for_image(mut client: Client, stream: &Stream, line: &Line) -> (Option<Answer>, Client) {
+    let answering = tokio::task::spawn_blocking(move || {
+        answer_ping(&mut client);
+        client
+    });
+    let answer = tokio::select! {
+        answer = line.challenge(Question::Image) => answer,
+        () = drive(stream) => None,
+    };
+    (answer, answering.await.unwrap())
+}
+
 #[tokio::test]
 async fn the_running_image_answers_for_itself() {
     for kernel in [kernel(), Kernel::probe(&Feature::ALL).unwrap()] {
         let Pair { mut client, mut stream, line, _dir } = pair(kernel).await;
         client.write_all(PREFACE).unwrap();
         write(&mut stream, SETTINGS).await;
-        let answering = tokio::task::spawn_blocking(move || {
-            answer_ping(&mut client);
-            client
-        });
-        let answer = tokio::select! {
-            answer = line.challenge(Question::Image) => answer,
-            () = drive(&stream) => None,
-        };
+        let (answer, _client) = ask_for_image(client, &stream, &line).await;
         assert!(matches!(answer, Some(Ok(Some(_)))), "{answer:?}");
-        answering.await.unwrap();
     }
 }
 
@@ -182,6 +186,64 @@ async fn descriptors_are_refused_or_end_the_connection() {
         poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, buf.unfilled())).await.unwrap_err();
         assert!(matches!(stream.close(), Some(Fault::Descriptors)));
     }
+}
+
+/// Told by the first bytes, it is HTTP/2 as if it had been from the beginning.
+#[tokio::test]
+async fn what_begins_as_http2_is_challenged_as_that() {
+    for split in [1, 3, 23, 24, 25, PREFACE.len()] {
+        let Pair { mut client, mut stream, line, _dir } = pair_of(kernel(), Speech::Either).await;
+        let mut told = Box::pin(poll_fn(|cx| stream.poll_speech(cx)));
+        assert!(futures_util::poll!(&mut told).is_pending());
+        assert!(matches!(line.challenge(Question::Image).await, Some(Err(Lack::Http1))), "nobody knows yet");
+        assert!(line.challenge(Question::Writer).await.is_none());
+        client.write_all(&PREFACE[..split]).unwrap();
+        if split < 24 {
+            let early = tokio::time::timeout(Duration::from_millis(5), &mut told).await;
+            assert!(early.is_err(), "{split}");
+        }
+        client.write_all(&PREFACE[split..]).unwrap();
+        assert_eq!(told.await, Some(Speech::Http2), "{split}");
+        write(&mut stream, SETTINGS).await;
+        let (answer, _client) = ask_for_image(client, &stream, &line).await;
+        assert!(matches!(answer, Some(Ok(Some(_)))), "{split}: {answer:?}");
+        let mut storage = [0; 256];
+        let mut buf = hyper::rt::ReadBuf::new(&mut storage);
+        while buf.filled().len() < PREFACE.len() {
+            poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, buf.unfilled())).await.unwrap();
+        }
+        assert_eq!(buf.filled(), PREFACE, "all of it is passed on, and not the ACK");
+        assert_eq!(stream.take_tally(), Tally { frames: 2, useful: 0 });
+    }
+}
+
+#[tokio::test]
+async fn what_begins_otherwise_is_passed_on_as_it_is() {
+    for begin in ["GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\nHost: a\r\n\r\n", "PRI", ""] {
+        let Pair { mut client, mut stream, line, _dir } = pair_of(kernel(), Speech::Either).await;
+        client.write_all(begin.as_bytes()).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(poll_fn(|cx| stream.poll_speech(cx)).await, Some(Speech::Http1), "{begin}");
+        assert!(matches!(line.challenge(Question::Image).await, Some(Err(Lack::Http1))));
+        let mut storage = [0; 256];
+        let mut buf = hyper::rt::ReadBuf::new(&mut storage);
+        poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, buf.unfilled())).await.unwrap();
+        assert_eq!(buf.filled(), begin.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn the_first_bytes_have_their_writer_too() {
+    let Pair { mut client, mut stream, _dir, .. } = pair_of(kernel(), Speech::Either).await;
+    client.write_all(b"PRI * ").unwrap();
+    assert!(futures_util::poll!(poll_fn(|cx| stream.poll_speech(cx))).is_pending());
+    let mut child = Command::new("printf").arg("HTTP").stdout(Stdio::from(OwnedFd::from(client))).spawn().unwrap();
+    assert_eq!(poll_fn(|cx| stream.poll_speech(cx)).await, None);
+    poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, hyper::rt::ReadBuf::new(&mut [0; 64]).unfilled()))
+        .await
+        .unwrap_err();
+    assert!(matches!(stream.close(), Some(Fault::ForkedClient | Fault::SenderDiffers { .. })));
+    child.wait().unwrap();
 }
 
 #[tokio::test]

@@ -73,6 +73,8 @@ impl House {
             rights: Rights { uid: OWN, gid: Some(GROUP) },
             desk: fixture.desk.clone(),
             office: fixture.office.clone(),
+            alive: Arc::new(Alive::new(SystemTime::UNIX_EPOCH)),
+            clock: Clock::system(),
             about,
             stand: Arc::new(standing),
             explain: Arc::new(|pid| std::future::ready(explanation(pid)).boxed()),

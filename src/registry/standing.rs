@@ -1,0 +1,68 @@
+//! Whether what a token rests on still stands: the token and its key, its agent, the entry by which its caller was the
+//! agent, the tool and the grant. Each counts from the second in which it was made: of two that had one name, the second
+//! has not the tokens of the first.
+
+use std::time::SystemTime;
+
+use super::{Agent, Catalog, Grant, RevokedId, Snapshot, Tool, revocations::whole_second};
+use crate::oauth::{access::Claims, verify::Revocation};
+
+impl Snapshot {
+    /// What of a token was taken back, if anything. Its signature, times and audience are others' to check.
+    pub(crate) fn revocation(&self, claims: &Claims) -> Option<Revocation> {
+        let (revocations, catalog, issued_at) = (self.revocations(), self.catalog(), claims.issued_at);
+        if revocations.has(&RevokedId::Token(claims.token_id)) || revocations.is_unknown(issued_at) {
+            return Some(Revocation::Token);
+        }
+        if revocations.has(&RevokedId::Key(claims.key)) {
+            return Some(Revocation::Key);
+        }
+        let Some(agent) = catalog.agent(&claims.client) else { return Some(Revocation::Agent) };
+        if issued_at < agent.tokens_from() {
+            return Some(Revocation::Agent);
+        }
+        if !self.makes_agent(&agent.spec.name, claims.subject.agent(), issued_at) {
+            return Some(Revocation::Entry);
+        }
+        match catalog.right(&claims.client, &claims.audience) {
+            // A scope that was taken from the grant meanwhile counts as a right that is gone.
+            Some((tool, grant))
+                if issued_at >= tool.tokens_from()
+                    && issued_at >= grant.tokens_from()
+                    && claims.scopes.iter().all(|scope| grant.spec.has(scope.as_str())) =>
+            {
+                None
+            }
+            _ => Some(Revocation::Grant),
+        }
+    }
+}
+
+impl Catalog {
+    /// The tool of an audience and what an agent may do there.
+    fn right(&self, agent: &str, audience: &str) -> Option<(&Tool, &Grant)> {
+        let tool = self.tool_of(audience)?;
+        Some((tool, self.grant(agent, tool.spec.name.as_str())?))
+    }
+}
+
+impl Agent {
+    /// Tokens of earlier seconds are not good.
+    pub(crate) fn tokens_from(&self) -> SystemTime {
+        whole_second(self.created_at).max(self.revoked_before)
+    }
+}
+
+impl Tool {
+    /// As [`Agent::tokens_from`].
+    pub(crate) fn tokens_from(&self) -> SystemTime {
+        whole_second(self.created_at)
+    }
+}
+
+impl Grant {
+    /// As [`Agent::tokens_from`].
+    pub(crate) fn tokens_from(&self) -> SystemTime {
+        whole_second(self.created_at)
+    }
+}

@@ -1,0 +1,119 @@
+//! SIGHUP: the configuration is read again while the daemon runs.
+
+use std::{
+    fs,
+    io::{ErrorKind, Read as _},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{
+    common::{Daemon, eventually},
+    registered,
+};
+
+/// What the audit log says of each reading, oldest first.
+fn readings(daemon: &Daemon) -> Vec<(String, String)> {
+    let text = |record: &serde_json::Value, name: &str| record[name].as_str().unwrap_or_default().to_owned();
+    let of_daemon = daemon.audit().into_iter().filter(|record| record["kind"] == "daemon");
+    let events = of_daemon.map(|record| (text(&record, "event"), text(&record, "detail")));
+    events.filter(|(event, _)| event.starts_with("config")).collect()
+}
+
+/// Has this configuration read; answers what was recorded.
+fn reread(daemon: &Daemon, config: &str) -> (String, String) {
+    let before = readings(daemon).len();
+    fs::write(daemon.home().join("dayfly.toml"), config).unwrap();
+    kill(Pid::from_raw(daemon.pid()), Signal::SIGHUP).unwrap();
+    eventually("it is read", || readings(daemon).len() > before);
+    readings(daemon).pop().unwrap()
+}
+
+fn level(daemon: &Daemon) -> String {
+    let status: serde_json::Value = serde_json::from_str(&daemon.cli(&["status", "--output", "json"])).unwrap();
+    status["log_level"].as_str().unwrap().to_owned()
+}
+
+fn connect(daemon: &Daemon) -> UnixStream {
+    let stream = UnixStream::connect(daemon.socket()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    stream
+}
+
+/// Whether the daemon has closed it.
+fn is_closed(mut stream: &UnixStream) -> bool {
+    let mut byte = [0; 64];
+    loop {
+        match stream.read(&mut byte) {
+            Ok(0) => return true,
+            // Its settings.
+            Ok(_) => {}
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+}
+
+#[test]
+fn what_can_be_taken_over_is_and_the_rest_is_named() {
+    let daemon = registered("[log]\nlevel = \"info\"\n");
+    let three = || [connect(&daemon), connect(&daemon), connect(&daemon)];
+    let before = three();
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!before.iter().any(is_closed), "there is room for many");
+    drop(before);
+    let config = "[log]\nlevel = \"debug\"\n[limits]\nconnections_per_uid = 2\nconnections_uid_0 = 2\n\
+                  ping_seconds = 6\n[jwt]\nttl = \"1m\"\n";
+    let changed = "changed: log.level limits.connections_per_uid limits.connections_uid_0; need a restart: jwt.ttl \
+                   limits.ping_seconds";
+    assert_eq!(reread(&daemon, config), ("config_read".to_owned(), changed.to_owned()));
+    assert_eq!(level(&daemon), "debug");
+    let now = three();
+    eventually("the oldest makes room", || is_closed(&now[0]));
+    assert!(!is_closed(&now[2]));
+    drop(now);
+    let log = daemon.log();
+    let named = log.lines().find(|line| line.contains("need a restart")).unwrap();
+    assert!(named.contains("jwt.ttl limits.ping_seconds"), "{named}");
+    // The same once more: what needs a restart is named as long as it does, and nothing else is touched.
+    daemon.cli(&["log", "warn"]);
+    let again = reread(&daemon, config);
+    assert_eq!(again.1, "changed: ; need a restart: jwt.ttl limits.ping_seconds");
+    assert_eq!(level(&daemon), "warn", "somebody has set it for now");
+    // And back.
+    assert_eq!(
+        reread(&daemon, "").1,
+        "changed: log.level limits.connections_per_uid limits.connections_uid_0; need a restart: "
+    );
+    assert_eq!(level(&daemon), "info");
+    let back = three();
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!back.iter().any(is_closed));
+    daemon.must_serve("all of it");
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_says_why() {
+    let daemon = registered("");
+    for (config, line, words) in [
+        ("[log]\nlevel = \"debug\"\n[limits]\nping_second = 1\n", 4, "unknown key `limits.ping_second`"),
+        ("[log]\nlevel = \"debug\"\nlevel = \"info\"\n", 3, "duplicate key"),
+        ("[log]\nlevel = \"debug\"\n[authz]\nreplay_entries_max = 0\n", 4, "authz.replay_entries_max: must be from 1"),
+    ] {
+        assert_eq!(reread(&daemon, config).0, "config_refused");
+        let said = format!("dayfly.toml:{line}: {words}");
+        eventually("it is said", || daemon.log().contains(&said) && daemon.log().contains("nothing is changed"));
+        assert_eq!(level(&daemon), "info", "not even what is right");
+    }
+    // Signals in any number; the last file counts.
+    fs::write(daemon.home().join("dayfly.toml"), "[log]\nlevel = \"warn\"\n").unwrap();
+    for _ in 0..200 {
+        kill(Pid::from_raw(daemon.pid()), Signal::SIGHUP).unwrap();
+    }
+    eventually("the last one is read", || level(&daemon) == "warn");
+    daemon.must_serve("all of it");
+}
