@@ -148,15 +148,19 @@ fn check(peer: &Peer, column: usize) {
         }
         let answer = stage.send(last);
         let (verdict, expected) = (verdict(&answer), expected[column]);
-        let is_told_who = answer.body.contains("reporter ");
+        let is_told_who = answer.body.contains("spiffe://example.org/reporter reporter ");
         if verdict != expected || (verdict == "200") != is_told_who {
             wrong.push(format!("{what}: {verdict}, not {expected}: {}\n{}", answer.head, answer.body));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     check_at_once(&stage);
+    check_for_a_user(&stage);
     // All of it in one command.
-    assert_eq!(stage.http("GET", ITEM, &["--scope", "read"]), (Some(0), "reporter read".to_owned()));
+    assert_eq!(
+        stage.http("GET", ITEM, &["--scope", "read"]),
+        (Some(0), "spiffe://example.org/reporter reporter read".to_owned())
+    );
     assert_eq!(stage.http("POST", "/items", &["-d", "x"]).0, Some(0));
     assert_eq!(stage.http("GET", ITEM, &["--tool", "elsewhere"]).0, Some(3));
 }
@@ -169,6 +173,21 @@ fn check_at_once(stage: &Stage) {
         all.into_iter().map(|one| one.join().unwrap()).filter(|status| *status == 200).count()
     });
     assert_eq!(passed, 1, "the same proof, eight times at once");
+}
+
+/// A token that a user's was exchanged for is the agent's alone as well.
+fn check_for_a_user(stage: &Stage) {
+    let call = stage.call("GET", ITEM, &["--scope", "read", "--subject-token-file", &stage.user_token()]);
+    assert_ne!(stage.send(&without_proof(call.clone())).status, 200, "without its proof");
+    let answer = stage.send(&call);
+    assert_eq!(
+        (answer.status, answer.body.contains("ada reporter read")),
+        (200, true),
+        "{}\n{}",
+        answer.head,
+        answer.body
+    );
+    assert_eq!(verdict(&stage.send(&call)), BAD_PROOF[0], "for a user, again");
 }
 
 fn java(variable: &str, main: &str) -> Option<Peer> {

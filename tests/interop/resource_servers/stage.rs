@@ -11,11 +11,17 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use dayfly::oauth::{TokenHash, dpop::Prover};
+use data_encoding::BASE64URL_NOPAD;
+use dayfly::{
+    oauth::{TokenHash, dpop::Prover},
+    spiffe::jose::Signer as _,
+};
+use serde_json::{Value, json};
 
-use super::super::common::{Daemon, PATIENCE, own_uid};
+use super::super::common::{Daemon, Folder, PATIENCE, own_uid};
 
 const ISSUER: &str = "https://example.org/oauth";
+const LOGIN: &str = "https://login.test/realms/one";
 const AUDIENCE: &str = "https://tickets.example.org";
 /// How long a peer may take to start: Spring needs 3 s of a whole core.
 const START_MAX: Duration = Duration::from_secs(120);
@@ -33,6 +39,9 @@ pub(super) struct Stage {
     /// What the program of the agent holds, where it asks at the token endpoint itself.
     pub(super) prover: Prover,
     pub(super) token: String,
+    /// What signs users' tokens at the login that the daemon believes.
+    login: Prover,
+    folder: Folder,
     _server: Server,
 }
 
@@ -53,7 +62,13 @@ pub(super) struct Answer {
 
 impl Stage {
     pub(super) fn of(peer: &Peer) -> Self {
-        let (daemon, namesake) = (Daemon::start(""), Daemon::start(""));
+        let (login, folder) = (Prover::generate().unwrap(), Folder::new());
+        let file = folder.path().join("login.jwks.json");
+        let mut key: Value = serde_json::from_str(&login.public_key().to_json()).unwrap();
+        key["kid"] = json!("login-1");
+        fs::write(&file, json!({"keys": [key]}).to_string()).unwrap();
+        let believed = format!("[[token.user_issuer]]\nissuer = \"{LOGIN}\"\njwks = {file:?}\n");
+        let (daemon, namesake) = (Daemon::start(&believed), Daemon::start(""));
         let server = Server::start(peer, &daemon);
         let port = server.port();
         for daemon in [&daemon, &namesake] {
@@ -61,7 +76,7 @@ impl Stage {
         }
         let prover = Prover::generate().unwrap();
         let token = issue(&daemon, &prover);
-        Self { daemon, namesake, port, prover, token, _server: server }
+        Self { daemon, namesake, port, prover, token, login, folder, _server: server }
     }
 
     pub(super) fn url(&self, path: &str) -> String {
@@ -104,6 +119,20 @@ impl Stage {
     /// A JWT-SVID of the agent for the tool, which is no access token.
     pub(super) fn jwt_svid(&self) -> String {
         self.daemon.cli(&["fetch", "jwt", "--audience", AUDIENCE])
+    }
+
+    /// A file with a token of the login for the user `ada`, good for two minutes.
+    pub(super) fn user_token(&self) -> String {
+        let now = seconds_ago(0).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let header = json!({"alg": "ES256", "kid": "login-1", "typ": "JWT"});
+        let claims = json!({
+            "iss": LOGIN, "sub": "ada", "aud": ISSUER, "iat": now, "exp": now + 120, "scope": "openid read"
+        });
+        let signed = [header, claims].map(|part| BASE64URL_NOPAD.encode(part.to_string().as_bytes())).join(".");
+        let signature = BASE64URL_NOPAD.encode(&self.login.sign(signed.as_bytes()).unwrap());
+        let file = self.folder.path().join("user.jwt");
+        fs::write(&file, format!("{signed}.{signature}")).unwrap();
+        file.display().to_string()
     }
 
     pub(super) fn send(&self, call: &Call) -> Answer {
@@ -154,7 +183,7 @@ fn issue(daemon: &Daemon, prover: &Prover) -> String {
                     Content-Type: application/x-www-form-urlencoded\r\n";
         let request = format!("{head}DPoP: {proof}\r\nContent-Length: {}\r\n\r\n{FORM}", FORM.len());
         let answer = exchange(UnixStream::connect(daemon.home().join("http.sock")).unwrap(), &request);
-        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
         if let Some(token) = body["access_token"].as_str() {
             return token.to_owned();
         }

@@ -71,10 +71,11 @@ async fn answer(validator: &Rfc9068Validator, request: Request<Incoming>, port: 
     let (rejection, said) = match (result.rejection(&metadata, None), result.outcome) {
         (None, Ok(Some(token))) => {
             let (agent, scopes) = (token.claims.client_id, token.claims.scope.unwrap_or_default());
+            let subject = token.sub.unwrap_or_default();
             let lacks = path.starts_with("/admin") && !scopes.split(' ').any(|scope| scope == "admin");
             match lacks {
                 true => (Some(metadata.rejection(&InsufficientScope::new("admin"), None)), String::new()),
-                false => (None, format!("{agent} {scopes}")),
+                false => (None, format!("{subject} {agent} {scopes}")),
             }
         }
         (rejection, outcome) => (rejection, format!("{outcome:?}")),

@@ -55,7 +55,7 @@ public class Nimbus {
         try {
             JWTClaimsSet claims = verify(exchange, port);
             String scopes = claims.getStringClaim("scope");
-            said = claims.getStringClaim("client_id") + " " + scopes;
+            said = claims.getSubject() + " " + claims.getStringClaim("client_id") + " " + scopes;
             if (exchange.getRequestURI().getPath().startsWith("/admin") && !List.of(scopes.split(" ")).contains("admin")) {
                 status = 403;
                 said = "";

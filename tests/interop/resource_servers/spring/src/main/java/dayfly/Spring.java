@@ -58,6 +58,6 @@ public class Spring {
 
     @RequestMapping("/**")
     String answer(@AuthenticationPrincipal Jwt token) {
-        return token.getClaimAsString("client_id") + " " + token.getClaimAsString("scope");
+        return token.getSubject() + " " + token.getClaimAsString("client_id") + " " + token.getClaimAsString("scope");
     }
 }
