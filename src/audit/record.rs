@@ -122,6 +122,9 @@ pub(crate) struct AccessIssued {
     /// The `jti` of the token that it was exchanged for, where that had one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parent_jti: Option<String>,
+    /// For what it was wanted, as the caller says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
 }
 
 /// Who acts for whom.

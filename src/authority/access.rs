@@ -35,6 +35,8 @@ pub(crate) struct AccessToken {
     pub(crate) subject: Subject,
     /// The `jti` of the token that it was made from, where there was one that had one.
     pub(crate) parent: Option<String>,
+    /// For what it is wanted, as its caller says.
+    pub(crate) reason: Option<String>,
     /// Who may use it.
     pub(crate) agent: Label,
     /// Where.
@@ -113,6 +115,6 @@ impl Keyring {
         let (agent, tool, scopes) = (permit.agent().clone(), permit.tool().clone(), permit.scopes().to_vec());
         let (subject, parent) = (permit.subject().clone(), permit.parent().map(str::to_owned));
         let audience = permit.audience().into();
-        Ok(AccessToken { token, subject, parent, agent, tool, audience, scopes, holder })
+        Ok(AccessToken { token, subject, parent, reason: None, agent, tool, audience, scopes, holder })
     }
 }

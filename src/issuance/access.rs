@@ -37,6 +37,9 @@ pub(crate) type Described = (Arc<Agent>, Vec<(Arc<Tool>, Arc<Grant>)>);
 /// back or the disk was slow.
 const GOOD_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// The longest reason of a caller's, in bytes.
+const REASON_BYTES_MAX: usize = 200;
+
 /// Their kind, in records and counters.
 const WHAT: &str = "access-token";
 
@@ -52,6 +55,8 @@ pub(crate) struct AccessAsked {
     ttl: Option<Duration>,
     /// From which token it is to be made, if from any.
     parent: Option<Parent>,
+    /// For what it is wanted, as the caller says.
+    reason: Option<String>,
 }
 
 /// What is wrong with the form of a request.
@@ -63,6 +68,9 @@ pub(crate) enum Malformed {
     /// Not as RFC 6749 §3.3 has it, or too much.
     #[error("the scope is not valid: {0}")]
     Scope(String),
+    /// Words that no record should have.
+    #[error("the reason has control characters, or more than {REASON_BYTES_MAX} bytes")]
+    Reason,
 }
 
 /// Why an agent gets no access token: one variant for each answer.
@@ -134,12 +142,24 @@ impl AccessAsked {
             scopes: scopes.map_err(|error| Malformed::Scope(error.to_string()))?,
             ttl: (ttl_seconds > 0).then(|| Duration::from_secs(ttl_seconds)),
             parent: None,
+            reason: None,
         })
     }
 
     /// The same, in exchange for this token (RFC 8693).
     pub(crate) fn for_token(self, parent: Parent) -> Self {
         Self { parent: Some(parent), ..self }
+    }
+
+    /// The same, with what it is wanted for, in words for the records; an empty text says nothing.
+    ///
+    /// # Errors
+    /// [`Malformed::Reason`] for words that records do not take.
+    pub(crate) fn for_reason(self, reason: &str) -> Result<Self, Malformed> {
+        if reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control) {
+            return Err(Malformed::Reason);
+        }
+        Ok(Self { reason: (!reason.is_empty()).then(|| reason.to_owned()), ..self })
     }
 }
 
@@ -234,7 +254,7 @@ impl Issuer {
                     Ungranted::Proof(refused)
                 })?;
             }
-            let token = self.sign_access(caller, &attested, entry, permit, holder)?;
+            let token = self.sign_access(caller, &attested, entry, permit, asked, holder)?;
             // Last of all: it is still the process that was attested, and nothing was taken from it meanwhile.
             if self.holds(caller, &attested).await?
                 && self.gives_still(&attested, &snapshot)
@@ -354,12 +374,14 @@ impl Issuer {
         attested: &Attested,
         entry: &Given,
         permit: Permit,
+        asked: &AccessAsked,
         holder: Thumbprint,
     ) -> Result<AccessToken, Ungranted> {
         let (issuer, now) = (self.access_issuer(), self.clock().now());
         let signed = self.signed(caller, entry, false, |keyring| {
             let issuer = issuer.ok_or(authority::Error::NoTokenKey)?;
-            keyring.sign_access(permit, issuer, holder, now)
+            let token = keyring.sign_access(permit, issuer, holder, now)?;
+            Ok(AccessToken { reason: asked.reason.clone(), ..token })
         });
         let signed = signed.map_err(|error| match error {
             Error::Sign(authority::Error::TooLong { bytes }) => {
@@ -487,6 +509,7 @@ impl Credentials for AccessToken {
             lifetime_seconds: self.lifetime().as_secs(),
             delegation: delegation(&self.subject),
             parent_jti: self.parent.clone(),
+            reason: self.reason.clone(),
         })
     }
 }

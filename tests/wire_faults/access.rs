@@ -389,3 +389,25 @@ fn who_says_nothing_or_half_a_request_is_let_go() {
         assert_eq!(said.starts_with(b"HTTP/1.1 200"), begin.ends_with("\r\n\r\n"), "{begin}");
     }
 }
+
+#[test]
+fn a_caller_may_say_what_a_token_is_for_and_it_is_recorded() {
+    let (daemon, prover) = (agent(), Prover::generate().unwrap());
+    let with = |words: &str| {
+        post(&daemon, &format!("{FORM_HEAD}DPoP: {}\r\n", proof(&daemon, &prover)), &format!("{FORM}&reason={words}"))
+    };
+    let reasons = || {
+        let issued = daemon.audit().into_iter().filter(|record| record["kind"] == "issued");
+        issued.map(|record| record["identities"][0]["access"]["reason"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((with("look+at+%237+for+Ada").status, with("").status), (200, 200));
+    assert_eq!(reasons(), ["look at #7 for Ada".into(), serde_json::Value::Null]);
+    for words in ["a%0Ab", "%C2%85", &"x".repeat(201)] {
+        let refused = with(words);
+        assert_eq!((refused.status, refused.error().as_str()), (400, "invalid_request"), "{words}");
+    }
+    assert_eq!((with(&"x".repeat(200)).status, reasons().len()), (200, 3));
+    let socket = daemon.socket().display().to_string();
+    daemon.cli(&["token", "get", "--tool", "tickets", "--reason", "by hand", "--socket", &socket]);
+    assert_eq!(reasons().last(), Some(&"by hand".into()));
+}

@@ -109,6 +109,7 @@ impl From<Malformed> for Refusal {
         let code = match error {
             Malformed::Targets(_) => Code::InvalidTarget,
             Malformed::Scope(_) => Code::InvalidScope,
+            Malformed::Reason => Code::InvalidRequest,
         };
         Self::new(code, error.to_string())
     }

@@ -35,9 +35,9 @@ struct Calls(Arc<Endpoint>);
 impl Token for Calls {
     async fn issue(&self, request: Request<IssueTokenRequest>) -> Result<Response<IssueTokenResponse>, Status> {
         let Workload { caller, allowance, .. } = Workload::of(&request)?;
-        let IssueTokenRequest { proof, audience, scope, agent } = request.into_inner();
+        let IssueTokenRequest { proof, audience, scope, agent, reason } = request.into_inner();
         let issued = async {
-            let asked = AccessAsked::new(&agent, [audience.as_str()], &scope, 0)?;
+            let asked = AccessAsked::new(&agent, [audience.as_str()], &scope, 0)?.for_reason(&reason)?;
             let proofs = [proof.as_bytes()];
             self.0.issue(&caller, if proof.is_empty() { &[] } else { &proofs }, asked, None).await
         };
@@ -56,7 +56,7 @@ impl Token for Calls {
         request: Request<ExchangeTokenRequest>,
     ) -> Result<Response<ExchangeTokenResponse>, Status> {
         let Workload { caller, allowance, .. } = Workload::of(&request)?;
-        let ExchangeTokenRequest { proof, audience, scope, agent, subject_token, subject_token_type } =
+        let ExchangeTokenRequest { proof, audience, scope, agent, subject_token, subject_token_type, reason } =
             request.into_inner();
         let subject_token = Zeroizing::new(subject_token);
         let exchanged = async {
@@ -68,7 +68,7 @@ impl Token for Calls {
                 name => TokenType::named(name),
             };
             let kind = kind.ok_or_else(|| Refusal::new(Code::InvalidRequest, "subject_token_type is not known"))?;
-            let asked = AccessAsked::new(&agent, [audience.as_str()], &scope, 0)?;
+            let asked = AccessAsked::new(&agent, [audience.as_str()], &scope, 0)?.for_reason(&reason)?;
             let proofs = [proof.as_bytes()];
             let presented = Presented { token: &subject_token, kind };
             self.0.issue(&caller, if proof.is_empty() { &[] } else { &proofs }, asked, Some(presented)).await

@@ -87,6 +87,7 @@ impl Token {
         }
         let (client, scope) = (form.get("client_id").unwrap_or_default(), form.get("scope").unwrap_or_default());
         let wanted = AccessAsked::new(client, form.targets(), scope, 0)?;
+        let wanted = wanted.for_reason(form.get("reason").unwrap_or_default())?;
         let proofs: Vec<&[u8]> = asked.headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect();
         let issued = presented.as_ref().map(|(_, issued)| issued.name());
         let presented = presented.map(|(presented, _)| presented);

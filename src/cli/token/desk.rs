@@ -32,6 +32,9 @@ pub(crate) struct Asked {
     /// What may be done with it; several times, or all that is granted
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
+    /// For what it is wanted, in words for the audit log
+    #[arg(long, value_name = "WORDS")]
+    reason: Option<String>,
     /// Which of this process's agents [default: that of its oldest entry]
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
@@ -191,12 +194,13 @@ impl Desk {
         user: Option<&Zeroizing<String>>,
     ) -> Result<IssueTokenResponse, Status> {
         let (audience, scope, agent) = (audience.to_owned(), asked.scope.join(" "), self.agent.name.clone());
+        let reason = asked.reason.clone().unwrap_or_default();
         let Some(user) = user else {
-            let request = IssueTokenRequest { proof, audience, scope, agent };
+            let request = IssueTokenRequest { proof, audience, scope, agent, reason };
             return Ok(self.client.issue(request).await?.into_inner());
         };
         let (subject_token, subject_token_type) = (user.to_string(), String::new());
-        let request = ExchangeTokenRequest { proof, audience, scope, agent, subject_token, subject_token_type };
+        let request = ExchangeTokenRequest { proof, audience, scope, agent, subject_token, subject_token_type, reason };
         let ExchangeTokenResponse { access_token, token_type, expires_in, scope, .. } =
             self.client.exchange(request).await?.into_inner();
         Ok(IssueTokenResponse { access_token, token_type, expires_in, scope })
