@@ -16,6 +16,7 @@
 mod common;
 mod exchange;
 mod libraries;
+mod resource_servers;
 mod spire;
 mod watches;
 
