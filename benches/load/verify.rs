@@ -13,11 +13,11 @@ use aws_lc_rs::{
 use dayfly::{
     oauth::{
         Scopes, TokenHash,
-        access::{self, Claims, Draft, Keys, Subject, TokenId},
+        access::{self, Draft, Keys, Subject, TokenId},
         dpop::{Expected, Prover, Unproved},
         freshness::{Freshness, Settings},
         target::Target,
-        verify::{AgentState, Registry, Request, Resource, Revocation, Verifier},
+        verify::{Accepts, AgentState, Credential, Registry, Request, Resource, Revocation, Verifier},
     },
     spiffe::{
         Id, TrustDomain,
@@ -135,8 +135,7 @@ impl Bench {
             // As each door does.
             let target = Target::parse(URL)?;
             let (authorization, proofs) = ([authorization.as_bytes()], [proof.as_bytes()]);
-            let request =
-                Request { method: "GET", target: &target, tool: None, authorization: &authorization, proofs: &proofs };
+            let request = Request { authorization: &authorization, proofs: &proofs, ..Request::new("GET", &target) };
             let judged = self.verifier.verify(&request, &self.known, self.now);
             ensure!(judged.is_ok_and(|verified| verified.agent() == "reporter"), "a good request was refused");
             Ok(())
@@ -207,14 +206,21 @@ impl Registry for Known {
 
     fn resource(&self, _: &Target, _: &str, _: Option<&str>) -> Option<Resource<'_>> {
         let (takes_encoded_slash, tells_metadata) = (false, true);
-        Some(Resource { tool: "tickets", audience: AUDIENCE, scope: Some("read"), takes_encoded_slash, tells_metadata })
+        Some(Resource {
+            tool: "tickets",
+            audience: AUDIENCE,
+            scope: Some("read"),
+            takes_encoded_slash,
+            accepts: Accepts::default(),
+            tells_metadata,
+        })
     }
 
     fn agent(&self, _: &str) -> AgentState {
         AgentState::Active
     }
 
-    fn revocation(&self, _: &Claims) -> Option<Revocation> {
+    fn revocation(&self, _: &Credential) -> Option<Revocation> {
         None
     }
 

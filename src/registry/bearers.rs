@@ -93,7 +93,7 @@ fn file(entries: &mut Shards<Id, Vec<EntryId>>, entry: &Entry) {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    #![expect(clippy::unwrap_used, reason = "tests")]
 
     use std::time::Duration;
 

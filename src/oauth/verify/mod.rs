@@ -391,6 +391,7 @@ impl<R> Ask<'_, R> {
 }
 
 /// The proof beside a credential, which is for one request.
+#[expect(clippy::large_enum_variant, reason = "it is moved once, within one call")]
 enum Proof<'a> {
     /// There is none.
     None,
