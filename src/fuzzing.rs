@@ -26,6 +26,7 @@ use crate::{
         access::{self, Draft as TokenDraft, DraftError},
         dpop::{PROOF_BYTES_MAX, TOKEN_ID_BYTES, Unproved},
         exchange::{Believed, Expected, Parent, TokenType},
+        foreign as foreign_token,
         issuer::{self, Issuer, IssuerName, Issuers},
         target::{Base, Route, Target, URL_BYTES_MAX},
         wpt,
@@ -288,18 +289,47 @@ pub fn access(bytes: &[u8]) -> bool {
     judged.is_ok_and(|claims| claims.check("https://api.example.org", now).is_ok())
 }
 
+/// An access token of another issuer, `https://login.test`, which has the key of RFC 7515 A.3 under the `kid` `fuzz`. It is
+/// none of ours, and never good for long. Answers whether it is good.
+#[must_use]
+pub fn foreign_token(bytes: &[u8]) -> bool {
+    let Ok(token) = str::from_utf8(bytes) else { return false };
+    let Ok(unverified) = foreign_token::Unverified::parse(token) else { return false };
+    assert!(token.len() <= issuer::TOKEN_BYTES_MAX && Unproved::parse(token).is_err());
+    check_compact(token);
+    let claims = unverified.unverified_claims().clone();
+    assert!(
+        claims.issued_at < claims.expires_at && claims.issued_at + foreign_token::LIFETIME_MAX >= claims.expires_at
+    );
+    assert!((1..=foreign_token::AUDIENCES_MAX).contains(&claims.audiences.len()));
+    let (issuer, end) = (login(), claims.expires_at);
+    for audience in &claims.audiences {
+        assert!(claims.check(audience, end).is_err(), "its end is its end");
+        let early = claims.issued_at - foreign_token::LEEWAY - Duration::from_secs(1);
+        assert!(claims.check(audience, early).is_err(), "it is not good before it is issued");
+    }
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let Ok(read) = unverified.verify(&issuer) else { return false };
+    assert!(read == claims && read.issuer == "https://login.test");
+    read.check("https://api.example.org", now).is_ok()
+}
+
+/// The issuer `https://login.test` with the key of RFC 7515 A.3.
+fn login() -> Issuer {
+    let set = String::from_utf8_lossy(RFC_7515_A_3).replacen('{', r#"{"kid":"fuzz","#, 1);
+    let name = IssuerName::parse("https://login.test").expect("a good name");
+    Issuer::read(name, format!(r#"{{"keys":[{set}]}}"#).as_bytes()).expect("one key").0
+}
+
 /// A token that is to be exchanged: one of ours as in [`access`], or one of a user whose issuer, `https://login.test`, has
 /// the same key under the `kid` `fuzz`. What is read can be written as the subject of a token. Answers whether it is good.
 #[must_use]
 pub fn subject(bytes: &[u8]) -> bool {
     let Ok(token) = str::from_utf8(bytes) else { return false };
     let key = Jwk::parse(RFC_7515_A_3).expect("a good key");
-    let set = String::from_utf8_lossy(RFC_7515_A_3).replacen('{', r#"{"kid":"fuzz","#, 1);
-    let name = IssuerName::parse("https://login.test").expect("a good name");
-    let (issuer, _) = Issuer::read(name, format!(r#"{{"keys":[{set}]}}"#).as_bytes()).expect("one key");
     let trust_domain = TrustDomain::parse("example.org").expect("a good name");
     let keys = access::Keys::new(trust_domain.clone(), [("dfly-fuzz".to_owned(), key)]).expect("one key");
-    let believed = Believed { keys: &keys, issuers: &Issuers::new([issuer]).expect("one issuer") };
+    let believed = Believed { keys: &keys, issuers: &Issuers::new([login()]).expect("one issuer") };
     let holder = Thumbprint::parse("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I").expect("a good name");
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let expected = Expected { issuer: "https://example.org/oauth", trust_domain: &trust_domain, holder, now };
@@ -671,6 +701,11 @@ mod tests {
     #[test]
     fn the_corpus_of_access_tokens_runs() {
         run("access", super::access);
+    }
+
+    #[test]
+    fn the_corpus_of_foreign_tokens_runs() {
+        run("foreign_token", super::foreign_token);
     }
 
     #[test]

@@ -63,7 +63,9 @@ pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
     let overrides = Overrides { trust_domain: service.trust_domain, without_kernel: service.without_kernel };
     let config = load(context, service.config.clone(), overrides.clone())?;
     if service.check {
-        read_pinned(&config.token.user_issuers).map_err(|error| failed("the configuration is wrong", &error.into()))?;
+        for issuers in [&config.token.user_issuers, &config.authz.issuers] {
+            read_pinned(issuers).map_err(|error| failed("the configuration is wrong", &error.into()))?;
+        }
         context.print.say(format_args!(
             "the configuration is right: {} in {}",
             config.trust_domain,

@@ -60,8 +60,8 @@ pub(crate) struct Add {
     /// Take `%2F` as a part of a segment
     #[arg(long)]
     encoded_slash: bool,
-    /// A credential that it takes besides access tokens with DPoP proofs: `wit` or `jwt-svid`; may be given
-    /// several times
+    /// A credential that it takes besides our access tokens with DPoP proofs: `wit`, `jwt-svid`, or the URL of another
+    /// issuer, for its access tokens with DPoP proofs; may be given several times
     #[arg(long = "accept", value_name = "KIND")]
     accepts: Vec<String>,
 }
@@ -105,7 +105,8 @@ pub(crate) struct Update {
     /// Whether to take `%2F` as a part of a segment
     #[arg(long, value_name = "YES", action = ArgAction::Set)]
     encoded_slash: Option<bool>,
-    /// Credentials in the place of all that were there; `dpop` alone leaves none but access tokens with DPoP proofs
+    /// Credentials in the place of all that were there; `dpop` alone leaves none but our access tokens with DPoP
+    /// proofs
     #[arg(long = "accept", value_name = "KIND")]
     accepts: Vec<String>,
 }

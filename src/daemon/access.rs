@@ -19,6 +19,8 @@ pub(super) struct Access {
     pub(super) authz: Arc<Authz>,
     /// Whose users an agent may act for.
     pub(super) user_issuers: Pinned,
+    /// Whose access tokens tools may take.
+    pub(super) tool_issuers: Pinned,
 }
 
 impl Access {
@@ -32,12 +34,13 @@ impl Access {
         let mut secret = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *secret).map_err(|_| anyhow!("the system has no randomness"))?;
         let user_issuers = Pinned::open(&config.token.user_issuers)?;
+        let tool_issuers = Pinned::open(&config.authz.issuers)?;
         let (name, settings) = (config.token.issuer.clone(), settings::proofs(&config.token));
         let endpoint =
             Endpoint::new(issuer.clone(), name.clone(), &secret, settings, user_issuers.watched(), clock.clone());
         let endpoint = endpoint.with_context(|| format!("token.issuer {name:?} cannot be the beginning of a URL"))?;
         let settings = settings::proofs_at_doors(config);
-        let authz = Authz::new(issuer.clone(), name, &secret, settings, (log, clock, counters));
-        Ok(Self { endpoint: Arc::new(endpoint), authz: Arc::new(authz), user_issuers })
+        let authz = Authz::new(issuer.clone(), name, tool_issuers.watched(), &secret, settings, (log, clock, counters));
+        Ok(Self { endpoint: Arc::new(endpoint), authz: Arc::new(authz), user_issuers, tool_issuers })
     }
 }

@@ -270,6 +270,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         authz: authz_gate,
         admin: admin_gate,
         user_issuers: access.user_issuers,
+        tool_issuers: access.tool_issuers,
         telemetry: telemetry.clone(),
         descriptors,
     };

@@ -18,6 +18,7 @@ pub(super) struct Adjustable {
     pub(super) authz: Arc<Gate>,
     pub(super) admin: Arc<Gate>,
     pub(super) user_issuers: Pinned,
+    pub(super) tool_issuers: Pinned,
     pub(super) telemetry: Option<Telemetry>,
     /// The limit that it was started with.
     pub(super) descriptors: u64,
@@ -37,8 +38,9 @@ impl Adjustable {
             }
         };
         // Their files may say something else where the configuration says the same.
-        let user_issuers = match pinned::read(&new.token.user_issuers) {
-            Ok(user_issuers) => user_issuers,
+        let users = pinned::read(&new.token.user_issuers);
+        let issuers = match users.and_then(|users| Ok((users, pinned::read(&new.authz.issuers)?))) {
+            Ok(issuers) => issuers,
             Err(error) => {
                 tracing::error!(error = %chain(&error), "the configuration was read again: nothing is changed");
                 return record(log, "config_refused", "the keys of an issuer".to_owned());
@@ -49,7 +51,7 @@ impl Adjustable {
             all.map(|(name, _)| name).collect::<Vec<_>>().join(" ")
         };
         let (now, restart) = (named(Effect::Now), named(Effect::Restart));
-        self.change(running, &new, user_issuers);
+        self.change(running, &new, issuers);
         tracing::info!(changed = now, "the configuration was read again");
         if !restart.is_empty() {
             tracing::warn!(settings = restart, "other values of these settings need a restart; the old ones stay");
@@ -58,7 +60,7 @@ impl Adjustable {
     }
 
     /// Each part is told; what it goes by is kept in `running`, so that the next reading is compared with that.
-    fn change(&self, running: &mut Config, new: &Config, user_issuers: Issuers) {
+    fn change(&self, running: &mut Config, new: &Config, (user_issuers, tool_issuers): (Issuers, Issuers)) {
         // Only where the file says otherwise than before: somebody may have set it for now by `dayfly log`.
         if let Some(telemetry) = self.telemetry.as_ref().filter(|_| running.log.level != new.log.level) {
             telemetry.set_level(new.log.level);
@@ -84,5 +86,7 @@ impl Adjustable {
         self.admin.change_limits(gates.admin);
         self.user_issuers.set(user_issuers);
         running.token.user_issuers.clone_from(&new.token.user_issuers);
+        self.tool_issuers.set(tool_issuers);
+        running.authz.issuers.clone_from(&new.authz.issuers);
     }
 }

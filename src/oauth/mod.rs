@@ -14,6 +14,7 @@ pub mod access;
 pub mod challenge;
 pub mod dpop;
 pub mod exchange;
+pub mod foreign;
 pub mod freshness;
 pub mod issuer;
 pub mod metadata;

@@ -6,14 +6,18 @@ use super::{
     draft::shown,
     flaw::{Flaw, Flaws},
 };
+use crate::oauth::issuer::IssuerName;
 
 /// Beside access tokens of our own with DPoP proofs, which every tool takes. None of them, unless somebody says so.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Accepts {
     /// `wit`: a WIT-SVID with a proof of its key.
     pub(crate) wit: bool,
     /// `jwt-svid`: a JWT-SVID, which is good for whoever has it.
     pub(crate) jwt_svid: bool,
+    /// Other issuers by their URLs: their access tokens with DPoP proofs. Sorted, none twice. Their keys are pinned in the
+    /// configuration; as long as they are not, no token of theirs is taken.
+    pub(crate) issuers: Vec<IssuerName>,
 }
 
 impl Accepts {
@@ -34,8 +38,12 @@ impl Accepts {
                 Self::ALWAYS => {}
                 "wit" => accepts.wit = true,
                 "jwt-svid" => accepts.jwt_svid = true,
+                url if url.contains(':') => {
+                    let issuer = IssuerName::parse(url).map_err(|error| error.to_string());
+                    accepts.issuers.extend(flaws.read(FIELD, url, issuer));
+                }
                 _ => {
-                    let reason = "it is none of dpop, wit, jwt-svid".into();
+                    let reason = "it is none of dpop, wit, jwt-svid, and no issuer's URL".into();
                     flaws.add(Flaw::Value { field: FIELD, value: shown(word), reason });
                 }
             }
@@ -43,13 +51,15 @@ impl Accepts {
                 flaws.add(Flaw::Repeated { field: FIELD, value: shown(word) });
             }
         }
+        accepts.issuers.sort();
         accepts
     }
 
     /// It as words, in one order, without that which is always.
-    pub(crate) fn words(self) -> Vec<String> {
+    pub(crate) fn words(&self) -> Vec<String> {
         let words = [("wit", self.wit), ("jwt-svid", self.jwt_svid)];
-        words.into_iter().filter(|(_, is_taken)| *is_taken).map(|(word, _)| word.to_owned()).collect()
+        let words = words.into_iter().filter(|(_, is_taken)| *is_taken).map(|(word, _)| word.to_owned());
+        words.chain(self.issuers.iter().map(IssuerName::to_string)).collect()
     }
 }
 
@@ -59,6 +69,8 @@ mod tests {
 
     use super::*;
     use crate::registry::ToolDraft;
+
+    const ISSUER: &str = "https://login.example.org/realms/q";
 
     fn read(words: &[&str]) -> Result<Accepts, String> {
         let accepts = words.iter().map(|word| (*word).to_owned()).collect();
@@ -72,15 +84,22 @@ mod tests {
     fn a_tool_takes_what_it_says_and_it_is_written_in_one_way() {
         assert_eq!(read(&[]), Ok(Accepts::default()));
         assert_eq!(read(&["dpop"]).unwrap().words(), [""; 0]);
-        let all = read(&["jwt-svid", "dpop", "wit"]).unwrap();
-        assert_eq!((all.words(), all), (vec!["wit".into(), "jwt-svid".into()], Accepts { wit: true, jwt_svid: true }));
+        let all = read(&[ISSUER, "jwt-svid", "http://localhost:8080", "dpop", "wit"]).unwrap();
+        assert!(all.wit && all.jwt_svid);
+        let words = all.words();
+        assert_eq!(words, ["wit", "jwt-svid", "http://localhost:8080", ISSUER]);
+        assert_eq!(read(&words.iter().map(String::as_str).collect::<Vec<_>>()), Ok(all));
     }
 
     #[test]
     fn what_is_no_credential_is_refused_with_its_reason() {
         let many = ["wit"; Accepts::WORDS_MAX + 1];
         for (words, expected) in [
-            (&["bearer"][..], "`bearer` is not valid: it is none of dpop, wit, jwt-svid"),
+            (&["bearer"][..], "`bearer` is not valid: it is none of dpop, wit, jwt-svid, and"),
+            (&["bearer:x"], "does not begin with http:// or https://"),
+            (&["http://login.example.org"], "an http URL of another machine"),
+            (&["https://login.example.org?a"], "query"),
+            (&[ISSUER, ISSUER], "is there twice"),
             (&["WIT"], "it is none of"),
             (&[""], "it is none of"),
             (&["wit", "wit"], "`wit` is there twice"),

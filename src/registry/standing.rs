@@ -40,15 +40,19 @@ impl Snapshot {
         }
     }
 
-    /// What of an SVID was taken back as far as access goes, if anything. It names no right: what its agent is granted now
-    /// is what it has.
-    pub(crate) fn revocation_of_svid(&self, svid: &Credential) -> Option<Revocation> {
+    /// What of an SVID, or of a token of another issuer, was taken back as far as access goes, if anything. It has no right
+    /// of ours: what its agent is granted now is the most that it has.
+    pub(crate) fn revocation_of_other(&self, svid: &Credential) -> Option<Revocation> {
         let (revocations, issued_at) = (self.revocations(), svid.issued_at());
         let is_revoked = |id: Option<RevokedId>| id.is_some_and(|id| revocations.has(&id));
         if is_revoked(svid.token_id().map(RevokedId::Token)) {
             return Some(Revocation::Token);
         }
         if is_revoked(svid.key().map(RevokedId::Key)) {
+            return Some(Revocation::Key);
+        }
+        // The key of a foreign token may have been among what was lost.
+        if svid.issuer().is_some() && revocations.is_unknown(issued_at) {
             return Some(Revocation::Key);
         }
         let Some(agent) = self.catalog().agent(svid.agent()) else { return Some(Revocation::Agent) };

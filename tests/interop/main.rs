@@ -15,6 +15,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod exchange;
+mod http;
+mod keycloak;
 mod libraries;
 mod resource_servers;
 mod spire;

@@ -59,7 +59,7 @@ impl Workload {
     }
 }
 
-fn refused(daemon: &Daemon, answer: &Answer, status: u16, reason: &str, kind: &str) {
+pub(super) fn refused(daemon: &Daemon, answer: &Answer, status: u16, reason: &str, kind: &str) {
     assert_eq!((answer.status, answer.header("x-dayfly-agent")), (status, Some("")), "{reason}: {}", answer.head);
     let refusals: Vec<_> = daemon.audit().into_iter().filter(|record| record["what"] == "request").collect();
     let last = refusals.last().unwrap();

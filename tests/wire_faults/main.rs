@@ -20,6 +20,7 @@ mod foreign;
 mod groups;
 mod headers;
 mod hung;
+mod other_issuers;
 mod registered;
 mod replayed;
 mod reread;

@@ -60,6 +60,7 @@ fn passed(verified: &Verified) -> VerifiedRequest {
         jkt: verified.key().map(|key| key.to_string()).unwrap_or_default(),
         expires_at: i64::try_from(expires_at).unwrap_or(i64::MAX),
         credential: verified.kind().to_string(),
+        issuer: verified.issuer().unwrap_or_default().to_owned(),
     }
 }
 

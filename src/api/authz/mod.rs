@@ -14,6 +14,7 @@ pub(crate) use self::envoy::sent as sent_by_envoy;
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio::sync::watch;
 use tonic::{Status, service::Routes};
 use tonic_health::server::HealthReporter;
 use zeroize::Zeroizing;
@@ -32,6 +33,7 @@ use crate::{
     oauth::{
         dpop::ALGORITHMS,
         freshness::Settings,
+        issuer::{IssuerName, Issuers},
         metadata,
         target::Target,
         verify::{Refusal, Request, Verified, Verifier},
@@ -45,22 +47,26 @@ pub(crate) struct Authz {
     issuer: Arc<Issuer>,
     /// The `iss` of tokens.
     name: String,
+    /// Others, whose tokens tools may take.
+    issuers: watch::Receiver<Arc<Issuers>>,
     log: audit::Log,
     clock: Clock,
     counters: Arc<Counters>,
 }
 
 impl Authz {
-    /// A verifier that has seen no proof yet. `name` is the `iss` of tokens; the secret is 256 random bits of this
+    /// A verifier that has seen no proof yet. `name` is the `iss` of tokens, `issuers` are
+    /// others that are pinned; the secret is 256 random bits of this
     /// process.
     pub(crate) fn new(
         issuer: Arc<Issuer>,
         name: String,
+        issuers: watch::Receiver<Arc<Issuers>>,
         secret: &Zeroizing<[u8; 32]>,
         settings: Settings,
         (log, clock, counters): (audit::Log, Clock, Arc<Counters>),
     ) -> Self {
-        Self { verifier: Verifier::new(secret, settings, clock.now()), issuer, name, log, clock, counters }
+        Self { verifier: Verifier::new(secret, settings, clock.now()), issuer, name, issuers, log, clock, counters }
     }
 
     /// The verifier as pages, for proxies that ask by HTTP.
@@ -108,7 +114,8 @@ impl Authz {
         let keyring = self.issuer.present_keyring();
         let snapshot = self.issuer.present_registry();
         let (wit, jwt) = (keyring.wit().map(TokenKeys::bundle), keyring.jwt().map(TokenKeys::bundle));
-        let view = View::new(&self.name, keyring.access()?.bundle(), &snapshot).with_svids(wit, jwt);
+        let issuers = self.issuers.borrow().clone();
+        let view = View::new(&self.name, keyring.access()?.bundle(), &issuers, &snapshot).with_svids(wit, jwt);
         let judged = self.verifier.verify(request, &view, self.clock.now());
         self.counters.verified(judged.as_ref().err().map(|refusal| refusal.reason.code()));
         if let Err(refusal) = &judged {
@@ -122,9 +129,11 @@ impl Authz {
         let snapshot = self.issuer.present_registry();
         let catalog = snapshot.catalog();
         let tool = metadata::audiences(url)?.iter().find_map(|audience| catalog.tool_of(audience).cloned())?;
+        let others = tool.spec.accepts.issuers.iter().map(IssuerName::as_str);
+        let servers = std::iter::once(self.name.as_str()).chain(others);
         let said = json!({
             "resource": &*tool.spec.audience,
-            "authorization_servers": [self.name],
+            "authorization_servers": servers.collect::<Vec<_>>(),
             "scopes_supported": tool.spec.scopes.iter().map(|(scope, _)| scope.as_str()).collect::<Vec<_>>(),
             // Tokens are bound to keys: a bearer has no way.
             "bearer_methods_supported": [],
@@ -138,9 +147,11 @@ impl Authz {
         /// Of a URL, in bytes; it is ASCII.
         const SHOWN: usize = 256;
         let target = request.target.to_string();
-        let target = target.get(..SHOWN).unwrap_or(&target);
+        let shown = |text: &str| text.get(..SHOWN).unwrap_or(text).to_owned();
         let kind = refusal.kind.map(|kind| format!("{kind} ")).unwrap_or_default();
-        let detail = Some(format!("{kind}{} {target}", request.method.get(..16).unwrap_or(request.method)));
+        let issuer = refusal.issuer.as_ref().map(|name| format!("{} ", shown(name.as_str()))).unwrap_or_default();
+        let target = shown(&target);
+        let detail = Some(format!("{kind}{issuer}{} {target}", request.method.get(..16).unwrap_or(request.method)));
         let (caller, reasons) = (asker.clone(), vec![refusal.reason.code()]);
         let record = Record::Refused { caller, what: "request", reasons, detail };
         // Nothing passes without one; that there is none is for the operator.

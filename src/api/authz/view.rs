@@ -1,11 +1,12 @@
 //! What the verifier is told of tools, agents and grants: the registry at one moment.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     oauth::{
         Scopes,
         access::Keys,
+        issuer::{Issuer, IssuerName, Issuers},
         target::Target,
         verify::{Accepts, AgentState, Credential, Registry, Resource, Revocation},
     },
@@ -20,11 +21,13 @@ pub(super) struct View<'a> {
     snapshot: &'a Snapshot,
     wit_keys: Option<&'a wit::Bundle>,
     jwt_keys: Option<&'a jwt::Bundle>,
+    issuers: &'a Issuers,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(issuer: &'a str, keys: &'a Keys, snapshot: &'a Snapshot) -> Self {
-        Self { issuer, keys, snapshot, wit_keys: None, jwt_keys: None }
+    /// `issuers` are the others that are pinned.
+    pub(super) fn new(issuer: &'a str, keys: &'a Keys, issuers: &'a Issuers, snapshot: &'a Snapshot) -> Self {
+        Self { issuer, keys, snapshot, wit_keys: None, jwt_keys: None, issuers }
     }
 
     /// With the keys that verify SVIDs.
@@ -57,7 +60,8 @@ impl Registry for View<'_> {
 
     fn resource(&self, target: &Target, method: &str, named: Option<&str>) -> Option<Resource<'_>> {
         let (tool, path) = self.tool(target, named)?;
-        let accepts = Accepts { wit: tool.spec.accepts.wit, jwt_svid: tool.spec.accepts.jwt_svid };
+        let own = &tool.spec.accepts;
+        let accepts = Accepts { wit: own.wit, jwt_svid: own.jwt_svid, issuers: &own.issuers };
         Some(Resource {
             tool: tool.spec.name.as_str(),
             audience: &tool.spec.audience,
@@ -80,7 +84,7 @@ impl Registry for View<'_> {
     fn revocation(&self, credential: &Credential) -> Option<Revocation> {
         match credential.claims() {
             Some(claims) => self.snapshot.revocation(claims),
-            None => self.snapshot.revocation_of_svid(credential),
+            None => self.snapshot.revocation_of_other(credential),
         }
     }
 
@@ -102,5 +106,9 @@ impl Registry for View<'_> {
 
     fn jwt_keys(&self) -> Option<&jwt::Bundle> {
         self.jwt_keys
+    }
+
+    fn foreign_issuer(&self, name: &IssuerName) -> Option<&Arc<Issuer>> {
+        self.issuers.get(name.as_str())
     }
 }

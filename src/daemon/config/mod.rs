@@ -138,7 +138,7 @@ pub struct PinnedIssuer {
 }
 
 /// The verification of access tokens for proxies and services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authz {
     /// The most used proofs that are remembered. Beyond them nobody passes until some are too old: none is forgotten
     /// before.
@@ -147,6 +147,8 @@ pub struct Authz {
     pub replay_entries_per_key_max: Option<u32>,
     /// Whether proofs must carry a nonce of ours; `None` is as [`Token::nonce`] has it.
     pub replay_nonce: Option<Nonce>,
+    /// Whose access tokens tools may take; each of a name of its own, none of them us.
+    pub issuers: Vec<PinnedIssuer>,
 }
 
 impl Authz {
@@ -360,6 +362,7 @@ impl Config {
                 replay_entries_max: REPLAY_ENTRIES_MAX,
                 replay_entries_per_key_max: None,
                 replay_nonce: None,
+                issuers: Vec::new(),
             },
             authority: Authority {
                 layout: Layout::Rooted,

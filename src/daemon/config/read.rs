@@ -235,6 +235,8 @@ impl Reading {
         section.read("replay_entries_per_key_max", &mut authz.replay_entries_per_key_max, per_key);
         let nonces = [("token", None), ("off", Some(Nonce::Off)), ("require", Some(Nonce::Require))];
         section.read("replay_nonce", &mut authz.replay_nonce, values::word(&nonces));
+        let issuers = section.tables("issuer", "authz.issuer");
+        authz.issuers = self.pinned("authz.issuer", issuers);
         section.finish(&mut self.findings);
     }
 
@@ -330,11 +332,15 @@ impl Reading {
                 "cannot be jwt.issuer: the two kinds of tokens are told apart by it",
             );
         }
-        for user_issuer in &token.user_issuers {
-            let name = user_issuer.name.as_str();
+        let of_users =
+            token.user_issuers.iter().map(|issuer| ("token.user_issuer", issuer, "its tokens are no user's"));
+        let of_tools =
+            config.authz.issuers.iter().map(|issuer| ("authz.issuer", issuer, "every tool takes its tokens"));
+        for (key, issuer, why) in of_users.chain(of_tools) {
+            let name = issuer.name.as_str();
             if name == token.issuer || Some(name) == jwt.issuer.as_deref() {
-                let words = format!("cannot be {name}, which is this daemon: its tokens are no user's");
-                self.misfit(&["token.user_issuer", "token.issuer", "jwt.issuer"], &words);
+                let words = format!("cannot be {name}, which is this daemon: {why}");
+                self.misfit(&[key, "token.issuer", "jwt.issuer"], &words);
             }
         }
         if config.authz.entries_per_key_max() > config.authz.replay_entries_max {

@@ -79,7 +79,7 @@ fn every_value_of_the_file_is_taken() {
         jwt = { ttl = "1m", ttl_max = "2m", issuer = "https://issuer.example.org", leeway = "0s" }
         wit = { enabled = true, ttl = "3m", ttl_max = "4m" }
         token = { issuer = "https://as.example.org:8443/a/b", nonce = "require", proof_age_max = "2m", proof_ahead_max = "0s", user_issuer = [{ issuer = "https://login.test/", jwks = "/g" }] }
-        authz = { replay_entries_max = 100, replay_entries_per_key_max = 7, replay_nonce = "require" }
+        authz = { replay_entries_max = 100, replay_entries_per_key_max = 7, replay_nonce = "require", issuer = [{ issuer = "https://idp.test", jwks = "/i" }] }
         audit = { durability = "strict", segment_bytes = 1048576, total_bytes = "64MiB", refusals_per_uid_minute = 5, bytes_per_uid_minute = "1MiB" }
         ops = { address = "0.0.0.0:9464", allow_remote = true }
         log = { level = "trace", format = "json" }
@@ -142,6 +142,7 @@ fn every_value_of_the_file_is_taken() {
             replay_entries_max: 100,
             replay_entries_per_key_max: Some(7),
             replay_nonce: Some(Nonce::Require),
+            issuers: vec![PinnedIssuer { name: IssuerName::parse("https://idp.test").unwrap(), jwks: "/i".into() }],
         },
         authority: Authority {
             layout: Layout::SelfSigned,
@@ -271,6 +272,12 @@ const WRONG: &[(&str, usize, &str)] = &[
         "[[token.user_issuer]]\nissuer = \"https://example.org/oauth\"\njwks = \"/a\"",
         2,
         "token.user_issuer: cannot be https://example.org/oauth, which is this daemon",
+    ),
+    ("[[authz.issuer]]\nissuer = \"https://a.test\"", 2, "authz.issuer: jwks is missing"),
+    (
+        "[[authz.issuer]]\nissuer = \"https://example.org/oauth\"\njwks = \"/a\"",
+        2,
+        "authz.issuer: cannot be https://example.org/oauth, which is this daemon: every tool takes its tokens",
     ),
     ("[token]\nproof_age = \"1m\"", 3, "unknown key `token.proof_age`"),
     ("[authority]\nroot_ttl = \"36h\"", 3, "authority.root_ttl: must be at least twice authority.issuing_ttl"),

@@ -23,7 +23,7 @@ pub use issue::{Draft, DraftError, issue};
 pub use jwks::{JWKS_BYTES_MAX, JwksError, read_keys};
 pub use read::Unverified;
 pub use subject::{ACTORS_MAX, Actor, Subject};
-pub(in crate::oauth) use subject::{actors, is_in, is_text};
+pub(in crate::oauth) use subject::{actors, is_in, is_text, text};
 
 /// The longest token that is made or read, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 2_048;

@@ -160,6 +160,15 @@ fn agent_first(act: &Value) -> Option<(Id, Vec<Actor>)> {
     Some((agent, actors.collect()))
 }
 
+/// A claim that is a text that a record can show, where it is there; otherwise its name.
+pub(in crate::oauth) fn text(claims: &Object, name: &'static str) -> Result<Option<String>, &'static str> {
+    match claims.member(name) {
+        None => Ok(None),
+        Some(Value::String(text)) if is_text(text) => Ok(Some(text.clone())),
+        Some(_) => Err(name),
+    }
+}
+
 /// A name that a record can show: not empty, no control character, of at most [`TEXT_BYTES_MAX`].
 pub(in crate::oauth) fn is_text(text: &str) -> bool {
     (1..=TEXT_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)

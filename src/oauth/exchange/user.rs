@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::{
     oauth::{
         Scopes, Thumbprint,
-        access::{ACTORS_MAX, Actor, actors, is_in, is_text},
+        access::{self, ACTORS_MAX, Actor, actors, is_in, is_text},
         issuer::{Issuer, Unverified},
     },
     spiffe::{
@@ -116,13 +116,8 @@ fn may_act(claims: &Object) -> Result<Option<String>, Error> {
     }
 }
 
-/// A claim that is a text that a record can show, where it is there.
 fn text(claims: &Object, name: &'static str) -> Result<Option<String>, Error> {
-    match claims.member(name) {
-        None => Ok(None),
-        Some(Value::String(text)) if is_text(text) => Ok(Some(text.clone())),
-        Some(_) => Err(Error::Claim(name)),
-    }
+    access::text(claims, name).map_err(Error::Claim)
 }
 
 fn time(claims: &Object, name: &'static str) -> Result<Option<SystemTime>, Error> {

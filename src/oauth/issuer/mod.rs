@@ -7,7 +7,7 @@ mod keys;
 mod name;
 mod token;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use thiserror::Error;
 
@@ -51,7 +51,7 @@ impl Issuer {
 
 /// Some issuers, each of a name of its own; perhaps none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Issuers(BTreeMap<String, Issuer>);
+pub struct Issuers(BTreeMap<String, Arc<Issuer>>);
 
 /// Why issuers cannot stand together.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -76,7 +76,7 @@ impl Issuers {
                 return Err(IssuersError::TooMany);
             }
             let name = issuer.name.clone();
-            if all.insert(name.as_str().to_owned(), issuer).is_some() {
+            if all.insert(name.as_str().to_owned(), Arc::new(issuer)).is_some() {
                 return Err(IssuersError::Twice(name));
             }
         }
@@ -84,7 +84,7 @@ impl Issuers {
     }
 
     /// The issuer of exactly this name.
-    pub fn get(&self, name: &str) -> Option<&Issuer> {
+    pub fn get(&self, name: &str) -> Option<&Arc<Issuer>> {
         self.0.get(name)
     }
 

@@ -57,7 +57,7 @@ impl Svids {
 
     fn of(mut world: World) -> Self {
         let [wit_key, jwt_key, workload] = ["w1", "j1", "x"].map(|id| Key::new(id, Algorithm::Es256));
-        world.known.accepts = Accepts { wit: true, jwt_svid: true };
+        world.known.accepts = Accepts { wit: true, jwt_svid: true, ..Accepts::default() };
         world.known.wit_keys = Some(wit::Bundle::new(domain(), [("w1".to_owned(), wit_key.jwk())]).unwrap());
         world.known.jwt_keys = Some(jwt::Bundle::new(domain(), [("j1".to_owned(), jwt_key.jwk())]).unwrap());
         Self { world, wit_key, jwt_key, workload }
@@ -457,13 +457,13 @@ fn a_jwt_svid_that_is_not_good_here_is_refused() {
 fn a_tool_takes_nothing_that_it_does_not_say() {
     let mut svids = Svids::new();
     let (wit, jwt) = (svids.wit(), svids.jwt(&[AUDIENCE]));
-    svids.world.known.accepts = Accepts { jwt_svid: true, wit: false };
+    svids.world.known.accepts = Accepts { jwt_svid: true, ..Accepts::default() };
     let outcome = svids.get(&wit, &svids.proof(&wit, &[]));
     let challenge = outcome.as_ref().unwrap_err().challenge.authenticate.clone().unwrap();
     assert!(challenge.starts_with("Bearer, DPoP algs="), "{challenge}");
     refused("WIT", outcome, &Reason::NotTaken(Kind::Wit), (401, ""));
     assert!(svids.bearer(&jwt).is_ok());
-    svids.world.known.accepts = Accepts { wit: true, jwt_svid: false };
+    svids.world.known.accepts = Accepts { wit: true, ..Accepts::default() };
     refused("JWT", svids.bearer(&jwt), &Reason::Bearer, TOKEN);
     assert!(svids.get(&wit, &svids.proof(&wit, &[])).is_ok());
     // Without keys nobody is believed.

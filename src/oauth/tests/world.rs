@@ -1,7 +1,7 @@
 //! One door, one agent, one tool.
 
 use std::{
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -15,6 +15,7 @@ use crate::{
         challenge::Challenge,
         dpop::ALGORITHMS,
         freshness::Settings,
+        issuer::{Issuer, IssuerName, Issuers},
         target::{Base, Route, Target, find},
         verify::{
             Accepts, AgentState, Credential, Reason, Refusal, Registry, Request, Resource, Revocation, Verified,
@@ -40,7 +41,10 @@ pub(crate) struct Known {
     pub(crate) revocation: Option<Revocation>,
     pub(crate) epoch: u64,
     pub(crate) takes_encoded_slash: bool,
-    pub(crate) accepts: Accepts,
+    pub(crate) accepts: Accepts<'static>,
+    /// The issuers that the tool takes beside.
+    pub(crate) taken: Vec<IssuerName>,
+    pub(crate) issuers: Issuers,
     pub(crate) wit_keys: Option<wit::Bundle>,
     pub(crate) jwt_keys: Option<jwt::Bundle>,
     pub(crate) granted: Option<Scopes>,
@@ -61,7 +65,8 @@ impl Registry for Known {
         }
         let path = Base::parse(AUDIENCE).unwrap().relative(target)?.to_owned();
         let scope = find(self.routes.iter().map(|(route, scope)| (route, scope.as_str())), method, &path);
-        let (takes_encoded_slash, accepts) = (self.takes_encoded_slash, self.accepts);
+        let takes_encoded_slash = self.takes_encoded_slash;
+        let accepts = Accepts { issuers: &self.taken, ..self.accepts };
         Some(Resource { tool: "items", audience: AUDIENCE, scope, takes_encoded_slash, accepts, tells_metadata: true })
     }
 
@@ -95,6 +100,10 @@ impl Registry for Known {
 
     fn jwt_keys(&self) -> Option<&jwt::Bundle> {
         self.jwt_keys.as_ref()
+    }
+
+    fn foreign_issuer(&self, name: &IssuerName) -> Option<&Arc<Issuer>> {
+        self.issuers.get(name.as_str())
     }
 }
 
@@ -138,6 +147,8 @@ impl World {
             epoch: 1,
             takes_encoded_slash: false,
             accepts: Accepts::default(),
+            taken: Vec::new(),
+            issuers: Issuers::default(),
             wit_keys: None,
             jwt_keys: None,
             granted: Some(Scopes::parse("read").unwrap()),

@@ -2,13 +2,17 @@
 
 use std::fmt;
 
+use crate::oauth::issuer::IssuerName;
+
 /// What a tool takes besides access tokens of our own with DPoP proofs, which all take. None of it by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Accepts {
+pub struct Accepts<'a> {
     /// WIT-SVIDs with a workload proof token.
     pub wit: bool,
     /// JWT-SVIDs, which are good for whoever has them.
     pub jwt_svid: bool,
+    /// Access tokens of these issuers with a DPoP proof.
+    pub issuers: &'a [IssuerName],
 }
 
 /// A kind of credential.
@@ -20,6 +24,8 @@ pub enum Kind {
     Wit,
     /// A JWT-SVID.
     JwtSvid,
+    /// An access token of another issuer with a DPoP proof.
+    ForeignDpop,
 }
 
 impl Kind {
@@ -29,6 +35,7 @@ impl Kind {
             Self::Dpop => "dpop",
             Self::Wit => "wit",
             Self::JwtSvid => "jwt-svid",
+            Self::ForeignDpop => "foreign-dpop",
         }
     }
 }

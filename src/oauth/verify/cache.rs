@@ -5,19 +5,20 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    oauth::{TokenHash, access::Claims},
+    oauth::{TokenHash, access, foreign, issuer::Issuer},
     spiffe::jose::Jwk,
 };
 
 /// The most tokens that are known at a time.
 pub const VERDICTS_MAX: usize = 20_000;
 
-/// A token that was signed with this key.
+/// A token whose signature was right.
 #[derive(Debug)]
-pub(super) struct Verdict {
-    pub(super) key_id: String,
-    pub(super) key: Jwk,
-    pub(super) claims: Arc<Claims>,
+pub(super) enum Verdict {
+    /// One of our own, by this key.
+    Own { key_id: String, key: Jwk, claims: Arc<access::Claims> },
+    /// One of another issuer as it was then: read again, it is another one.
+    Foreign { issuer: Arc<Issuer>, claims: Arc<foreign::Claims> },
 }
 
 /// What is known since something was revoked last.

@@ -23,6 +23,8 @@ enum Inner {
 #[derive(Debug)]
 pub(super) struct Other {
     pub(super) kind: Kind,
+    /// Of a token of another issuer.
+    pub(super) issuer: Option<String>,
     pub(super) agent: String,
     pub(super) subject: Subject,
     pub(super) audience: String,
@@ -47,6 +49,14 @@ impl Credential {
         match &self.0 {
             Inner::Access(_) => Kind::Dpop,
             Inner::Other(other) => other.kind,
+        }
+    }
+
+    /// Who issued it: the `iss` of an access token; of an SVID none.
+    pub fn issuer(&self) -> Option<&str> {
+        match &self.0 {
+            Inner::Access(claims) => Some(&claims.issuer),
+            Inner::Other(other) => other.issuer.as_deref(),
         }
     }
 
@@ -106,7 +116,7 @@ impl Credential {
         }
     }
 
-    /// Its `jti`; a JWT-SVID has none.
+    /// Its `jti`; a JWT-SVID has none, and that of another issuer's token is not kept.
     pub fn token_id(&self) -> Option<TokenId> {
         match &self.0 {
             Inner::Access(claims) => Some(claims.token_id),

@@ -7,8 +7,10 @@ use super::{Accepts, Kind, Reason, Request};
 /// The one credential of a request. Nothing in it is believed.
 #[derive(Clone, Copy)]
 pub(super) enum Credentials<'a> {
-    /// `Authorization: DPoP` and `DPoP`.
+    /// `Authorization: DPoP` and `DPoP`, with a token of our own.
     Dpop { token: &'a str, proof: &'a str },
+    /// The same with a token of another issuer.
+    Foreign { token: &'a str, proof: &'a str },
     /// `Authorization: Bearer`.
     JwtSvid { token: &'a str },
     /// `Workload-Identity-Token` and `Workload-Proof-Token`, and perhaps `Txn-Token`.
@@ -19,6 +21,7 @@ impl Credentials<'_> {
     pub(super) fn kind(&self) -> Kind {
         match self {
             Self::Dpop { .. } => Kind::Dpop,
+            Self::Foreign { .. } => Kind::ForeignDpop,
             Self::JwtSvid { .. } => Kind::JwtSvid,
             Self::Workload { .. } => Kind::Wit,
         }
@@ -26,7 +29,7 @@ impl Credentials<'_> {
 }
 
 /// What a request came with, if it is one thing and the tool takes its kind.
-pub(super) fn read<'a>(request: &Request<'a>, accepts: Accepts) -> Result<Credentials<'a>, Reason> {
+pub(super) fn read<'a>(request: &Request<'a>, accepts: Accepts<'_>) -> Result<Credentials<'a>, Reason> {
     let Request { authorization, proofs, workload_tokens, workload_proofs, .. } = *request;
     if !workload_tokens.is_empty() || !workload_proofs.is_empty() {
         return match authorization.is_empty() && proofs.is_empty() {
@@ -36,7 +39,14 @@ pub(super) fn read<'a>(request: &Request<'a>, accepts: Accepts) -> Result<Creden
         };
     }
     match token(authorization, accepts)? {
-        (Scheme::Dpop, token) => Ok(Credentials::Dpop { token, proof: proof(proofs)? }),
+        (Scheme::Dpop, token) => {
+            let proof = proof(proofs)?;
+            // Where no other issuer is taken, what does not begin as ours do is a bad one of ours.
+            match accepts.issuers.is_empty() || token.starts_with(access::CONSTANT_PREFIX) {
+                true => Ok(Credentials::Dpop { token, proof }),
+                false => Ok(Credentials::Foreign { token, proof }),
+            }
+        }
         // Whoever has a proof meant something else.
         (Scheme::Bearer, _) if !proofs.is_empty() => Err(Reason::SeveralCredentials),
         (Scheme::Bearer, token) => Ok(Credentials::JwtSvid { token }),
@@ -50,7 +60,7 @@ enum Scheme {
 
 /// The token of the one `Authorization` header: of the scheme `DPoP` (RFC 9449 §7.1), or of `Bearer` where the tool takes
 /// any. One of our own is bound to a key, wherever it comes.
-fn token<'a>(authorization: &[&'a [u8]], accepts: Accepts) -> Result<(Scheme, &'a str), Reason> {
+fn token<'a>(authorization: &[&'a [u8]], accepts: Accepts<'_>) -> Result<(Scheme, &'a str), Reason> {
     let value = match authorization {
         [] => return Err(Reason::NoCredentials),
         [one] => str::from_utf8(one).map_err(|_| Reason::Credentials)?,

@@ -11,10 +11,12 @@ mod accepts;
 mod cache;
 mod credential;
 mod credentials;
+mod foreign;
 mod reason;
 mod svid;
 
 use std::{
+    cell::Cell,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
@@ -28,6 +30,7 @@ use super::{
     challenge::Challenge,
     dpop::{self, Expected, Unproved},
     freshness::{Checked, Freshness, Settings},
+    issuer::{Issuer, IssuerName},
     metadata,
     target::Target,
 };
@@ -123,6 +126,12 @@ pub trait Registry {
     fn jwt_keys(&self) -> Option<&jwt::Bundle> {
         None
     }
+
+    /// The issuer of this name, if an operator has pinned it for tools. Another one whenever its keys were read again.
+    fn foreign_issuer(&self, name: &IssuerName) -> Option<&Arc<Issuer>> {
+        let _ = name;
+        None
+    }
 }
 
 /// The tool of a request.
@@ -137,7 +146,7 @@ pub struct Resource<'a> {
     /// Whether its URLs may have a slash within a segment.
     pub takes_encoded_slash: bool,
     /// Which credentials it takes; by default access tokens of our own with DPoP proofs.
-    pub accepts: Accepts,
+    pub accepts: Accepts<'a>,
     /// Whether its metadata can be had where [`metadata::url`] says, so that challenges name it.
     pub tells_metadata: bool,
 }
@@ -216,6 +225,11 @@ impl Verified {
         self.credential.key()
     }
 
+    /// Who issued its token: we ourselves, or another; of an SVID none.
+    pub fn issuer(&self) -> Option<&str> {
+        self.credential.issuer()
+    }
+
     /// The `jti` of an access token of our own, or of a WIT-SVID.
     pub fn token_id(&self) -> Option<TokenId> {
         self.credential.token_id()
@@ -232,6 +246,8 @@ impl Verified {
 pub struct Refusal {
     /// Which kind of credential it came with, as far as it went.
     pub kind: Option<Kind>,
+    /// The issuer that it names, of those that the tool takes.
+    pub issuer: Option<IssuerName>,
     /// For the records alone.
     pub reason: Reason,
     /// For the client.
@@ -267,20 +283,21 @@ impl Verifier {
     ) -> Result<Verified, Refusal> {
         let resource = registry.resource(request.target, request.method, request.tool);
         let accepts = resource.map(|resource| resource.accepts).unwrap_or_default();
-        self.judge(request, resource, registry, now).map_err(|(kind, reason)| {
+        let named = Cell::new(None);
+        self.judge(request, resource, registry, (now, &named)).map_err(|(kind, reason)| {
             let metadata = resource.filter(|resource| resource.tells_metadata);
             let metadata = metadata.and_then(|resource| metadata::url(resource.audience, request.target));
             let challenge = reason.challenge(kind, accepts, || self.freshness.nonce(now)).with_metadata(metadata);
-            Refusal { kind, reason, challenge }
+            Refusal { kind, issuer: named.get().cloned(), reason, challenge }
         })
     }
 
-    fn judge(
+    fn judge<'a>(
         &self,
-        request: &Request<'_>,
-        resource: Option<Resource<'_>>,
-        registry: &impl Registry,
-        now: SystemTime,
+        request: &'a Request<'a>,
+        resource: Option<Resource<'a>>,
+        registry: &'a impl Registry,
+        (now, named): (SystemTime, &'a Cell<Option<&'a IssuerName>>),
     ) -> Result<Verified, (Option<Kind>, Reason)> {
         let begin = || {
             let resource = resource.ok_or(Reason::NoTool)?;
@@ -291,7 +308,7 @@ impl Verifier {
             Ok((resource, scope, credentials::read(request, resource.accepts)?))
         };
         let (resource, scope, credentials) = begin().map_err(|reason| (None, reason))?;
-        let ask = Ask { request, resource, scope, registry, now };
+        let ask = Ask { request, resource, scope, registry, now, named };
         self.judge_one(&ask, credentials).map_err(|reason| (Some(credentials.kind()), reason))
     }
 
@@ -300,6 +317,7 @@ impl Verifier {
         let Ask { resource, scope, registry, now, .. } = *ask;
         let (credential, proof) = match credentials {
             Credentials::Dpop { token, proof } => self.access(ask, token, proof)?,
+            Credentials::Foreign { token, proof } => self.foreign(ask, token, proof)?,
             Credentials::JwtSvid { token } => (svid::jwt(ask, token)?, Proof::None),
             Credentials::Workload { token, proof, transaction } => self.wit(ask, token, proof, transaction)?,
         };
@@ -350,10 +368,19 @@ impl Verifier {
 
     /// What a token says whose signature was checked before, by a key that still counts.
     fn known(&self, hash: TokenHash, registry: &impl Registry) -> Option<Arc<Claims>> {
-        let verdict = self.cache.lock().unwrap_or_else(PoisonError::into_inner).find(hash, registry.epoch())?;
-        let is_good =
-            registry.keys().key(&verdict.key_id) == Some(&verdict.key) && verdict.claims.issuer == registry.issuer();
-        is_good.then(|| verdict.claims.clone())
+        let verdict = self.verdict(hash, registry)?;
+        let Verdict::Own { key_id, key, claims } = &*verdict else { return None };
+        let is_good = registry.keys().key(key_id) == Some(key) && claims.issuer == registry.issuer();
+        is_good.then(|| claims.clone())
+    }
+
+    fn verdict(&self, hash: TokenHash, registry: &impl Registry) -> Option<Arc<Verdict>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).find(hash, registry.epoch())
+    }
+
+    /// The epoch is the one in which it was begun.
+    fn keep(&self, hash: TokenHash, verdict: Verdict, epoch: u64) {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).keep(hash, Arc::new(verdict), epoch);
     }
 
     fn learn(
@@ -365,8 +392,7 @@ impl Verifier {
         let (key_id, keys, epoch) = (token.key_id().to_owned(), registry.keys(), registry.epoch());
         let claims = Arc::new(token.verify(registry.issuer(), keys)?);
         if let Some(key) = keys.key(&key_id).cloned() {
-            let verdict = Arc::new(Verdict { key_id, key, claims: claims.clone() });
-            self.cache.lock().unwrap_or_else(PoisonError::into_inner).keep(hash, verdict, epoch);
+            self.keep(hash, Verdict::Own { key_id, key, claims: claims.clone() }, epoch);
         }
         Ok(claims)
     }
@@ -380,6 +406,8 @@ struct Ask<'a, R> {
     scope: &'a str,
     registry: &'a R,
     now: SystemTime,
+    /// The issuer that a token names, once it is known to be one that the tool takes.
+    named: &'a Cell<Option<&'a IssuerName>>,
 }
 
 impl<R> Ask<'_, R> {

@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::oauth::{
     access,
     challenge::Challenge,
-    dpop,
+    dpop, foreign,
     freshness::{self, RETRY_AFTER},
     replay, wpt,
 };
@@ -55,6 +55,9 @@ pub enum Reason {
     /// The token is not good, or not here or now.
     #[error("the token is refused")]
     Token(#[from] access::Error),
+    /// The token of another issuer is not good, or not here or now.
+    #[error("the token of another issuer is refused")]
+    Foreign(#[from] foreign::Error),
     /// The proof is by another key than the token is bound to.
     #[error("the proof is by another key than the token's")]
     KeyMismatch,
@@ -116,6 +119,7 @@ impl Reason {
             Self::ProofNotAscii => "proof_malformed",
             Self::Proof(refused) => refused.code(),
             Self::Token(error) => error.code(),
+            Self::Foreign(error) => error.code(),
             Self::KeyMismatch => "key_mismatch",
             Self::WorkloadHeaders => "wit_headers",
             Self::Wit(error) => wit_code(error),
@@ -139,7 +143,12 @@ impl Reason {
     }
 
     /// What is answered to who came with this kind, where the tool takes these. `nonce` gives the current one.
-    pub(super) fn challenge(&self, kind: Option<Kind>, accepts: Accepts, nonce: impl FnOnce() -> String) -> Challenge {
+    pub(super) fn challenge(
+        &self,
+        kind: Option<Kind>,
+        accepts: Accepts<'_>,
+        nonce: impl FnOnce() -> String,
+    ) -> Challenge {
         use freshness::Refused::Replay;
         match self {
             Self::EncodedSlash => Challenge::status(400),
@@ -166,6 +175,7 @@ impl Reason {
                 Challenge::status(403)
             }
             Self::Token(_)
+            | Self::Foreign(_)
             | Self::KeyMismatch
             | Self::JwtSvid(_)
             | Self::SvidClaim(_)

@@ -81,6 +81,7 @@ fn credential(
     let scopes = registry.granted(agent, resource.tool).ok_or(Reason::NotGranted)?;
     Ok(Credential::other(Other {
         kind,
+        issuer: None,
         agent: agent.to_owned(),
         subject: Subject::Agent(id),
         audience: resource.audience.to_owned(),

@@ -327,7 +327,7 @@ fn known_tokens_are_bounded_and_gone_with_their_epoch() {
     let world = World::new();
     let token = world.token();
     let claims = Arc::new(world.get(&token, &world.proof(&token, &[])).unwrap().credential().claims().unwrap().clone());
-    let verdict = || Arc::new(Verdict { key_id: "k".into(), key: world.key.jwk(), claims: claims.clone() });
+    let verdict = || Arc::new(Verdict::Own { key_id: "k".into(), key: world.key.jwk(), claims: claims.clone() });
     let mut cache = Cache::default();
     let hash = |number: usize| TokenHash::of(&number.to_string());
     for number in 0..3 * VERDICTS_MAX {

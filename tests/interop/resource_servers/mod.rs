@@ -10,8 +10,11 @@ use std::thread;
 
 use dayfly::oauth::{TokenHash, dpop::Prover};
 
-use self::stage::{Answer, Call, Peer, Stage};
-use super::from_environment;
+use self::stage::{Call, Peer, Stage};
+use super::{
+    from_environment,
+    http::{Answer, seconds_ago},
+};
 
 /// What is sent, and what each of Nimbus, Spring and huskarl says of it: a status and the error's code. Of several calls
 /// all but the last one pass.
@@ -102,8 +105,7 @@ fn stolen(stage: &Stage) -> Call {
     let mut call = own(stage);
     let hash = TokenHash::of(&stage.token);
     let url = stage.url(ITEM);
-    call.headers[1].1 =
-        Prover::generate().unwrap().prove("GET", &url, Some(hash), None, stage::seconds_ago(0)).unwrap();
+    call.headers[1].1 = Prover::generate().unwrap().prove("GET", &url, Some(hash), None, seconds_ago(0)).unwrap();
     call
 }
 

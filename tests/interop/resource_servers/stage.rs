@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read, Write},
+    io::{BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::net::UnixStream,
     path::PathBuf,
@@ -18,7 +18,10 @@ use dayfly::{
 };
 use serde_json::{Value, json};
 
-use super::super::common::{Daemon, Folder, PATIENCE, own_uid};
+use super::super::{
+    common::{Daemon, Folder, PATIENCE, own_uid},
+    http::{Answer, exchange, seconds_ago},
+};
 
 const ISSUER: &str = "https://example.org/oauth";
 const LOGIN: &str = "https://login.test/realms/one";
@@ -51,13 +54,6 @@ pub(super) struct Call {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) headers: Vec<(&'static str, String)>,
-}
-
-/// What came back.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: String,
 }
 
 impl Stage {
@@ -145,21 +141,6 @@ impl Stage {
     }
 }
 
-impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    }
-}
-
-/// The system's clock, so many seconds ago.
-pub(super) fn seconds_ago(age: i64) -> SystemTime {
-    #[expect(clippy::disallowed_methods, reason = "the daemon's own clock is the system's")]
-    let now = SystemTime::now();
-    let distance = Duration::from_secs(age.unsigned_abs());
-    if age < 0 { now + distance } else { now - distance }
-}
-
 /// We are an agent that may call the tool at this URL, and another one.
 fn register(daemon: &Daemon, url: &str) {
     let tool = |name: &str, audience: &str, url: &str| {
@@ -191,17 +172,6 @@ fn issue(daemon: &Daemon, prover: &Prover) -> String {
         nonce = answer.header("dpop-nonce").map(ToOwned::to_owned);
     }
     panic!("the token endpoint asks for nonce after nonce");
-}
-
-/// One request on a connection of its own, whose end is that of the answer.
-fn exchange(mut stream: impl Read + Write, request: &str) -> Answer {
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut said = Vec::new();
-    stream.read_to_end(&mut said).unwrap();
-    let said = String::from_utf8_lossy(&said);
-    let (head, body) = said.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{request}: {said}"));
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
 
 /// The keys of a daemon on the loopback interface, for who reads no Unix socket: each time those that `http.sock` has
