@@ -45,7 +45,7 @@ impl Snapshot {
     pub(crate) fn revocation_of_svid(&self, svid: &Credential) -> Option<Revocation> {
         let (revocations, issued_at) = (self.revocations(), svid.issued_at());
         let is_revoked = |id: Option<RevokedId>| id.is_some_and(|id| revocations.has(&id));
-        if is_revoked(svid.token_id().map(RevokedId::Token)) {
+        if is_revoked(svid.token_id().map(RevokedId::Token)) || revocations.is_unknown(issued_at) {
             return Some(Revocation::Token);
         }
         if is_revoked(svid.key().map(RevokedId::Key)) {
