@@ -85,7 +85,7 @@ impl Registry for Known {
         Some(if id.as_str().ends_with("crew") { "crew" } else { "ghost" })
     }
 
-    fn granted(&self, _: &str, tool: &str) -> Option<Scopes> {
+    fn granted(&self, _: &str, tool: &str, _: Duration) -> Option<Scopes> {
         self.granted.clone().filter(|_| tool == "items")
     }
 

@@ -17,7 +17,7 @@ mod svid;
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use zeroize::Zeroizing;
@@ -108,9 +108,10 @@ pub trait Registry {
         None
     }
 
-    /// What an agent is granted with a tool.
-    fn granted(&self, agent: &str, tool: &str) -> Option<Scopes> {
-        let _ = (agent, tool);
+    /// What an agent is granted with a tool, for a credential that was issued so long ago: what is risky is not granted for
+    /// as long as the credential may live.
+    fn granted(&self, agent: &str, tool: &str, age: Duration) -> Option<Scopes> {
+        let _ = (agent, tool, age);
         None
     }
 
