@@ -217,6 +217,7 @@ class Stage:
             location = /api/moved {{ return 307 {self.origin}/api/items/7; }}
             location = /api/twice {{ return 302 {self.origin}/api/moved; }}
             location = /api/away {{ return 307 {self.other}/echo; }}
+            location = /api/round {{ return 307 {self.other}/back; }}
             {locations.replace("@HOME@", at)}"""
         text = f"{text}{moved}\n}}\n"
         kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -232,6 +233,7 @@ class Stage:
                 ssl_certificate {at}/certs/svid.pem; ssl_certificate_key {at}/certs/svid_key.pem;
                 add_header WWW-Authenticate 'DPoP error="use_dpop_nonce"' always;
                 add_header DPoP-Nonce elsewhere always;
+                location = /back {{ return 307 {self.origin}/api/items/7; }}
                 location / {{ return 401 "[$http_authorization|$http_dpop]\\n"; }}
             }} }}""")
         self.start_child(nginx, "-p", at, "-e", f"{at}/nginx.log", "-c", f"{at}/nginx.conf", "-g", "daemon off;")

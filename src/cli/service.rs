@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use clap::Args;
+use nix::sys::signal::{SigSet, Signal};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -58,6 +59,9 @@ pub(crate) struct Service {
 /// # Errors
 /// Every problem of the configuration, or why the daemon cannot serve.
 pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
+    // A SIGHUP of the first moments waits until it can be heard; it would end the process.
+    let hangup = SigSet::from(Signal::SIGHUP);
+    hangup.thread_block().map_err(|error| Failure::because("signals cannot be held back", &error))?;
     // Before anything else is opened, and before there is a second thread.
     let activation = activation::take().map_err(|error| failed("the daemon cannot start", &error.into()))?;
     let overrides = Overrides { trust_domain: service.trust_domain, without_kernel: service.without_kernel };
@@ -81,6 +85,8 @@ pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
     let passed = judge(sockets, &config).map_err(|error| failed("the daemon cannot start", &error.into()))?;
     to_its_end(&config.clone(), async {
         let stop = stop_on_signal()?;
+        let rereads = reread_on_signal(context.paths()?, service.config, overrides)?;
+        hangup.thread_unblock().map_err(|error| Failure::because("signals cannot be heard", &error))?;
         let taken = if service.replace { replace::take_place(context, &config).await? } else { None };
         let is_taken = taken.is_some();
         let mut start = taken.unwrap_or_default();
@@ -88,7 +94,6 @@ pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
         start.sockets.splice(0..0, passed);
         let bound = bind_over(config, start).await;
         let bound = bound.map_err(|failure| if is_taken { replace::goes_on(failure) } else { failure })?;
-        let rereads = reread_on_signal(context.paths()?, service.config, overrides)?;
         bound.rereading(rereads).run(stop).await.map_err(|error| failed("the daemon ended", &error))
     })
 }

@@ -45,14 +45,14 @@ impl Pinned {
         self.0.subscribe()
     }
 
-    /// Believes these alone from now on.
-    pub(super) fn set(&self, issuers: Issuers) {
+    /// Believes these alone from now on. Answers whether they are others than before, or have other keys.
+    pub(super) fn set(&self, issuers: Issuers) -> bool {
         let issuers = Arc::new(issuers);
         self.0.send_if_modified(|present| {
             let is_new = **present != *issuers;
             *present = issuers;
             is_new
-        });
+        })
     }
 }
 

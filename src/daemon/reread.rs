@@ -10,7 +10,11 @@ use super::{
     settings,
     telemetry::Telemetry,
 };
-use crate::{api::limits::Gate, audit, oauth::issuer::Issuers, sys::chain};
+use crate::{api::limits::Gate, audit, sys::chain};
+
+/// The settings whose files may have changed where they have not.
+const USER_ISSUERS: &str = "token.user_issuer";
+const TOOL_ISSUERS: &str = "authz.issuer";
 
 /// What of a running daemon can be changed.
 pub(super) struct Adjustable {
@@ -48,10 +52,19 @@ impl Adjustable {
         };
         let named = |wanted| {
             let all = differences(running, &new).into_iter().filter(|(_, effect)| *effect == wanted);
-            all.map(|(name, _)| name).collect::<Vec<_>>().join(" ")
+            all.map(|(name, _)| name).collect::<Vec<_>>()
         };
-        let (now, restart) = (named(Effect::Now), named(Effect::Restart));
-        self.change(running, &new, issuers);
+        let (mut now, restart) = (named(Effect::Now), named(Effect::Restart).join(" "));
+        let (users, tools) = issuers;
+        let other_keys = [(USER_ISSUERS, self.user_issuers.set(users)), (TOOL_ISSUERS, self.tool_issuers.set(tools))];
+        self.change(running, &new);
+        // Also where the configuration says the same, and the files do not.
+        for (name, _) in other_keys.into_iter().filter(|(_, are_new)| *are_new) {
+            if !now.contains(&name) {
+                now.push(name);
+            }
+        }
+        let now = now.join(" ");
         tracing::info!(changed = now, "the configuration was read again");
         if !restart.is_empty() {
             tracing::warn!(settings = restart, "other values of these settings need a restart; the old ones stay");
@@ -60,7 +73,7 @@ impl Adjustable {
     }
 
     /// Each part is told; what it goes by is kept in `running`, so that the next reading is compared with that.
-    fn change(&self, running: &mut Config, new: &Config, (user_issuers, tool_issuers): (Issuers, Issuers)) {
+    fn change(&self, running: &mut Config, new: &Config) {
         // Only where the file says otherwise than before: somebody may have set it for now by `dayfly log`.
         if let Some(telemetry) = self.telemetry.as_ref().filter(|_| running.log.level != new.log.level) {
             telemetry.set_level(new.log.level);
@@ -84,9 +97,7 @@ impl Adjustable {
         self.workload.change_limits(gates.workload);
         self.authz.change_limits(gates.authz);
         self.admin.change_limits(gates.admin);
-        self.user_issuers.set(user_issuers);
         running.token.user_issuers.clone_from(&new.token.user_issuers);
-        self.tool_issuers.set(tool_issuers);
         running.authz.issuers.clone_from(&new.authz.issuers);
     }
 }

@@ -47,7 +47,7 @@ pub struct Claims {
     pub not_before: Option<SystemTime>,
     /// `exp`: from then on it is not good any more.
     pub expires_at: SystemTime,
-    /// `scope`, without what no tool of ours can have as one; perhaps none.
+    /// `scope` or `scp`, without what no tool of ours can have as one; perhaps none.
     pub scopes: Scopes,
     /// `cnf.jkt`: the key whose holder may use it.
     pub key: Thumbprint,
@@ -222,14 +222,23 @@ fn audiences(claims: &Object) -> Option<Vec<String>> {
     }
 }
 
-/// What is no scope here is nobody's grant, and left out.
+/// Where there is also a `scp`, as some issuers call it, what both say. What is no scope here is nobody's grant, and left
+/// out.
 fn scopes(claims: &Object) -> Option<Scopes> {
-    let Some(text) = claims.member("scope") else { return Some(Scopes::default()) };
-    let text = text.as_str()?;
-    if text.split(' ').count() > SCOPES_MAX {
-        return None;
-    }
-    Some(text.split(' ').filter_map(|scope| Scope::parse(scope).ok()).collect())
+    let read = |name: &str| {
+        let all: Vec<_> = match claims.member(name) {
+            None => return Some(None),
+            Some(Value::String(text)) => text.split(' ').collect(),
+            Some(Value::Array(all)) if name == "scp" => all.iter().map(Value::as_str).collect::<Option<_>>()?,
+            Some(_) => return None,
+        };
+        let scopes = || all.iter().filter_map(|scope| Scope::parse(scope).ok()).collect();
+        (all.len() <= SCOPES_MAX).then(scopes).map(Some)
+    };
+    Some(match (read("scope")?, read("scp")?) {
+        (Some(scope), Some(scp)) => Scopes::common(&scope, &scp),
+        (scope, scp) => scope.or(scp).unwrap_or_default(),
+    })
 }
 
 /// The one member of `cnf` that is a way of binding. What else stands there says how it came about (Keycloak's

@@ -45,14 +45,10 @@ impl Snapshot {
     pub(crate) fn revocation_of_other(&self, svid: &Credential) -> Option<Revocation> {
         let (revocations, issued_at) = (self.revocations(), svid.issued_at());
         let is_revoked = |id: Option<RevokedId>| id.is_some_and(|id| revocations.has(&id));
-        if is_revoked(svid.token_id().map(RevokedId::Token)) {
+        if is_revoked(svid.token_id().map(RevokedId::Token)) || revocations.is_unknown(issued_at) {
             return Some(Revocation::Token);
         }
         if is_revoked(svid.key().map(RevokedId::Key)) {
-            return Some(Revocation::Key);
-        }
-        // The key of a foreign token may have been among what was lost.
-        if svid.issuer().is_some() && revocations.is_unknown(issued_at) {
             return Some(Revocation::Key);
         }
         let Some(agent) = self.catalog().agent(svid.agent()) else { return Some(Revocation::Agent) };

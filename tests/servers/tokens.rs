@@ -78,7 +78,12 @@ fn a_tool_behind_nginx_is_called_by_its_agent_alone() {
     let shown = stage.run(CLIENT, &["dayfly token inspect --output json < reporter/token".to_owned()]);
     let document: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((&document["header"]["typ"], &document["claims"]["client_id"]), (&"at+jwt".into(), &"reporter".into()));
-    // All of it in one command.
+    // All of it in one command. A token goes to its tool and nowhere else, whatever is named.
+    let elsewhere = [
+        "tool add elsewhere --audience https://elsewhere.example.org --url https://elsewhere.example.org --scope read=read",
+        "grant add reporter elsewhere --scope read",
+    ];
+    stage.run(0, &elsewhere.map(|verb| format!("dayfly {verb}")));
     let one = recipe.lines("as reporter, in one").concat();
     let one = |more: &str| {
         let line = format!("{one} --connect 127.0.0.1:{port} {more}");
@@ -92,6 +97,7 @@ fn a_tool_behind_nginx_is_called_by_its_agent_alone() {
     for (more, expected, word) in [
         ("--scope write", 3, "not granted"),
         ("--tool nothing", 5, "no grant"),
+        ("--tool elsewhere", 3, "its own URLs alone"),
         ("-H 'DPoP: x'", 2, "made by the command itself"),
         ("-d @/nowhere", 5, "no file"),
     ] {

@@ -1,6 +1,10 @@
 //! Other credentials than access tokens at the door of the built daemon: SVIDs that it has issued itself.
 
-use std::{cell::Cell, fs, time::SystemTime};
+use std::{
+    cell::Cell,
+    fs, thread,
+    time::{Duration, SystemTime},
+};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -59,6 +63,14 @@ impl Workload {
     }
 }
 
+/// Asks until a proof is taken, and seldom: of one caller's refusals 60 are written in a minute.
+fn taken(mut is_taken: impl FnMut() -> bool) {
+    eventually("proofs are taken", || {
+        thread::sleep(Duration::from_millis(500));
+        is_taken()
+    });
+}
+
 pub(super) fn refused(daemon: &Daemon, answer: &Answer, status: u16, reason: &str, kind: &str) {
     assert_eq!((answer.status, answer.header("x-dayfly-agent")), (status, Some("")), "{reason}: {}", answer.head);
     let refusals: Vec<_> = daemon.audit().into_iter().filter(|record| record["what"] == "request").collect();
@@ -77,7 +89,7 @@ fn a_wit_svid_with_a_proof_is_good_for_its_agent_and_once() {
     daemon.cli(&["tool", "update", "tickets", "--accept", "wit"]);
     assert!(daemon.cli(&["tool", "show", "tickets"]).contains("wit"));
     // Right after the start a proof may have been used before it; soon it cannot have been.
-    eventually("proofs are taken", || get(&workload.call(URL)).status == 200);
+    taken(|| get(&workload.call(URL)).status == 200);
     let headers = workload.call(URL);
     let answer = get(&headers);
     let told = (answer.status, answer.header("x-dayfly-agent"), answer.header("x-dayfly-scopes"));

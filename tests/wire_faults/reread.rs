@@ -13,7 +13,7 @@ use nix::{
 };
 
 use super::{
-    common::{Daemon, eventually},
+    common::{Daemon, Folder, eventually},
     registered,
 };
 
@@ -116,4 +116,41 @@ fn a_bad_file_changes_nothing_and_says_why() {
     }
     eventually("the last one is read", || level(&daemon) == "warn");
     daemon.must_serve("all of it");
+}
+
+/// Whether a process of ours holds back SIGHUP.
+fn holds_back(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    blocked.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[test]
+fn a_sighup_of_the_first_moments_waits_until_it_can_be_heard() {
+    for _ in 0..3 {
+        let folder = Folder::new();
+        fs::write(folder.path().join("dayfly.toml"), "").unwrap();
+        let mut daemon = Daemon::spawn_in(folder.path(), &[]);
+        let was_held_back = loop {
+            if holds_back(daemon.pid()) {
+                break true;
+            }
+            if daemon.socket().exists() {
+                break false;
+            }
+        };
+        if was_held_back {
+            kill(Pid::from_raw(daemon.pid()), Signal::SIGHUP).unwrap();
+        }
+        eventually("it serves", || {
+            assert!(daemon.is_running(), "{}", daemon.log());
+            daemon.try_cli(&["healthcheck"]).status.success()
+        });
+        assert!(!holds_back(daemon.pid()));
+        if was_held_back {
+            eventually("it is read", || !readings(&daemon).is_empty());
+            return;
+        }
+    }
+    panic!("nobody saw it start");
 }

@@ -233,6 +233,8 @@ def test_redirects_have_proofs_of_their_own_and_other_origins_nothing(adapter: A
         assert send("GET", path) == (200, "reporter: read GET /api/items/7\n"), path
     # That one asks for a nonce, as if it were the tool.
     assert send("GET", "/api/away") == (401, "[|]\n")
+    # Where to it comes back was the other's word.
+    assert send("GET", "/api/round")[0] == 401
 
 
 def test_a_request_to_another_origin_is_an_error(adapter: Adapter, session: Session) -> None:

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 import dayfly
+import dayfly.httpx as _httpx
+import dayfly.requests as _requests
 from dayfly import Session, Unavailable
 from dayfly._call import Call, Next, Tool
 from dayfly._challenge import error_of
@@ -134,6 +136,36 @@ def test_secrets_are_neither_shown_nor_copied(tmp_path: Path) -> None:
                 leave(thing)
     shown = f"{token!r} {token.text} {session!r} {session._state.key!r} {vars(session)}"
     assert "hidden" not in shown and "Secret(..)" in shown
+
+
+CREDENTIALS = {"Authorization": "DPoP eyJ0b2tlbg", "DPoP": "eyJwcm9vZg"}
+
+
+def test_headers_give_their_credentials_to_who_sends_them_alone() -> None:
+    ours, theirs = _httpx._Sealed({"a": "b"}, CREDENTIALS), _requests._Sealed({"a": "b", "DPoP": "x"}, CREDENTIALS)
+    assert dict(ours.raw)[b"DPoP"] == b"eyJwcm9vZg" and dict(theirs.items()) == {"a": "b", **CREDENTIALS}
+    assert dict(theirs.copy().items()) == dict(theirs.items()), "which a proxy's headers are added to"
+    for sealed in (ours, theirs):
+        for shown in (
+            sealed,
+            dict(sealed),
+            list(sealed),
+            pickle.dumps(sealed),
+            copy.deepcopy(sealed),
+            type(sealed)(sealed, {}),
+            sealed.get("Authorization"),
+        ):
+            assert "eyJ" not in str(shown)
+        for kept in (pickle.loads(pickle.dumps(sealed)), copy.copy(copy.deepcopy(sealed))):
+            assert list(kept.items()) == [("a", "b")]
+    ours.forget()
+    assert ours.raw == [(b"a", b"b")]
+
+
+def test_a_challenge_of_quotes_costs_its_length() -> None:
+    # The square of it would be minutes.
+    assert [error_of([text * 500_000]) for text in ('"', '\\"', '"\\"', 'DPoP a="', '",')] == [None] * 5
+    assert error_of(['DPoP error="invalid_token", x="a,b']) == "invalid_token"
 
 
 def test_tokens_have_a_limit(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const PARAMETER = new RegExp(`^(${TOKEN})[ \\t]*=[ \\t]*(?:"((?:[^"\\\\]|\\\\.)*)"|(${TOKEN}))$`);
 const SCHEME = new RegExp(`^(${TOKEN})(?:[ \\t]+(.*))?$`, "s");
-// What stands between commas, which may stand within quotes too.
-const PART = /(?:[^",]|"(?:[^"\\]|\\.)*")+/g;
+// What stands between commas, which may stand within quotes too. A quote that is not closed takes all the rest: looked for
+// from each quote anew, its end would cost the square of the length.
+const PART = /(?:[^",]|"(?:[^"\\]|\\.)*"|"(?:[^"\\]|\\.)*)+/g;
 
 const BYTES_MAX = 8 * 1024;
 

@@ -134,8 +134,11 @@ class Call {
         `tokens for ${this.#wanted.resource} go to ${this.#origin}, and never to ${request.url.origin}`,
       );
     }
+    // Who was elsewhere does not come back with credentials: where to was somebody else's word (Fetch §4.4).
+    let isOurs = true;
     for (let hops = 0; ; hops += 1) {
-      const response = await (request.url.origin === this.#origin
+      isOurs &&= request.url.origin === this.#origin;
+      const response = await (isOurs
         ? this.#signed(request)
         : request.send(this.#fetch, {}));
       const location = REDIRECTS.includes(response.status) ? response.headers.get("location") : null;

@@ -178,6 +178,8 @@ describe("with the real daemon", { skip: typeof started === "string" ? started :
     // That one asks for a nonce, as if it were the tool.
     const away = await tickets("/api/away");
     assert.deepEqual([away.status, await away.text()], [401, "[|]\n"]);
+    // Where to it comes back was the other's word.
+    assert.equal((await tickets("/api/round")).status, 401);
     assert.equal((await tickets("/api/moved", { redirect: "manual" })).status, 307);
     await assert.rejects(tickets("/api/moved", { redirect: "error" }), TypeError);
     await assert.rejects(tickets(`${stage.other}/echo`), OtherOrigin);

@@ -1,6 +1,9 @@
 //! What the verifier is told of tools, agents and grants: the registry at one moment.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
     oauth::{
@@ -96,8 +99,8 @@ impl Registry for View<'_> {
         self.snapshot.agent_of(id, now).map(|agent| agent.as_str())
     }
 
-    fn granted(&self, agent: &str, tool: &str) -> Option<Scopes> {
-        self.snapshot.catalog().grant(agent, tool).map(|grant| grant.spec.scopes.iter().cloned().collect())
+    fn granted(&self, agent: &str, tool: &str, age: Duration) -> Option<Scopes> {
+        granted(self.snapshot, agent, tool, age)
     }
 
     fn wit_keys(&self) -> Option<&wit::Bundle> {
@@ -110,5 +113,60 @@ impl Registry for View<'_> {
 
     fn foreign_issuer(&self, name: &IssuerName) -> Option<&Arc<Issuer>> {
         self.issuers.get(name.as_str())
+    }
+}
+
+/// The scopes of a grant that a credential of this age still has.
+fn granted(snapshot: &Snapshot, agent: &str, tool: &str, age: Duration) -> Option<Scopes> {
+    let catalog = snapshot.catalog();
+    let (grant, tool) = (catalog.grant(agent, tool)?, catalog.tool(tool)?);
+    let lives = |scope: &&Scope| tool.spec.band(scope.as_str()).is_some_and(|band| age < grant.spec.lifetime_max(band));
+    Some(grant.spec.scopes.iter().filter(lives).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::registry::{Agent, AgentDraft, Catalog, Grant, GrantDraft, Item, Tool, ToolDraft};
+
+    #[test]
+    fn a_credential_has_what_is_risky_no_longer_than_a_token_for_it_would() {
+        let scopes = [("read", "read"), ("write", "write")].map(|(scope, band)| (scope.to_owned(), band.to_owned()));
+        let draft = ToolDraft {
+            name: "tickets".into(),
+            audience: "urn:t".into(),
+            scopes: scopes.into(),
+            ..ToolDraft::default()
+        };
+        let (created_at, revision) = (SystemTime::UNIX_EPOCH, 1);
+        let tool = Item::Tool(Tool { spec: draft.check().unwrap(), created_at, revision });
+        let draft = AgentDraft { name: "crew".into(), owner: "ops".into(), ..AgentDraft::default() };
+        let (spec, state, created_by, revoked_before) = (draft.check().unwrap(), State::Active, 0, created_at);
+        let agent = Item::Agent(Agent { spec, state, created_by, created_at, revoked_before, revision });
+        for (ttl_max, age, expected) in [
+            (0, 299, &["read", "write"][..]),
+            (0, 300, &["read"]),
+            (0, 899, &["read"]),
+            (0, 900, &[]),
+            (10, 9, &["read", "write"]),
+            (10, 10, &[]),
+            (3_600, 899, &["read", "write"]),
+            (3_600, 900, &["read"]),
+            (3_600, 3_600, &[]),
+        ] {
+            let draft = GrantDraft {
+                agent: "crew".into(),
+                tool: "tickets".into(),
+                scopes: ["read", "write"].map(str::to_owned).into(),
+                ttl_max_seconds: ttl_max,
+                ..GrantDraft::default()
+            };
+            let grant = Item::Grant(Grant { spec: draft.check().unwrap(), created_at, revision });
+            let snapshot = Snapshot::build(1, []).with_catalog(Catalog::build([agent.clone(), tool.clone(), grant]).0);
+            let granted = granted(&snapshot, "crew", "tickets", Duration::from_secs(age)).unwrap();
+            assert_eq!(granted.iter().map(Scope::as_str).collect::<Vec<_>>(), expected, "{ttl_max} {age}");
+        }
     }
 }

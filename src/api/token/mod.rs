@@ -109,13 +109,19 @@ impl Endpoint {
             Unproved::parse(str::from_utf8(proof).unwrap_or_default()).map_err(|error| refused(error.into()))?;
         let checked = self.freshness.check(&proof, &expected).map_err(refused)?;
         let proof = proof.prove().map_err(|error| refused(error.into()))?;
-        let asked = match presented {
+        let issuers = self.user_issuers.borrow().clone();
+        let asked = match &presented {
             None => asked,
-            Some(presented) => asked.for_token(self.parent(caller, &presented, proof.thumbprint(), now)?),
+            Some(presented) => asked.for_token(self.parent(caller, presented, proof.thumbprint(), now)?),
         };
         // To attest a caller may take a while.
         let spend = || self.freshness.spend(&proof, checked, self.clock.now());
-        Ok(self.issuer.access(caller, &asked, proof.thumbprint(), spend).await?)
+        let token = self.issuer.access(caller, &asked, proof.thumbprint(), spend).await?;
+        // Nothing leaves for a token whose issuer is not believed any more.
+        if let Some(presented) = presented.filter(|_| !Arc::ptr_eq(&issuers, &self.user_issuers.borrow())) {
+            self.parent(caller, &presented, proof.thumbprint(), self.clock.now())?;
+        }
+        Ok(token)
     }
 
     /// What a token says that is presented by the holder of this key.

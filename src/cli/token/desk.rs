@@ -108,7 +108,7 @@ impl Desk {
     /// When there is no such tool that is granted.
     pub(crate) fn tool_for(&self, name: Option<&str>, target: &Target) -> Result<DescribedTool, Failure> {
         match name {
-            Some(name) => self.tool_named(name),
+            Some(name) => self.tool_named(name).and_then(|tool| takes(tool, target)),
             None => self.tool_at(target).ok_or_else(|| {
                 let words = format!("no tool that is granted has a base URL of {}", target.origin());
                 Failure::new(Exit::Missing, words).hint("name it with --tool; `dayfly tool show NAME` has its URLs")
@@ -131,7 +131,7 @@ impl Desk {
     /// The tool with the longest base URL of this one.
     fn tool_at(&self, target: &Target) -> Option<DescribedTool> {
         let all = self.agent.tools.iter().flat_map(|tool| tool.base_urls.iter().map(move |url| (tool, url)));
-        let fitting = all.filter(|(_, url)| Base::parse(url).is_ok_and(|base| base.relative(target).is_some()));
+        let fitting = all.filter(|(_, url)| is_below(target, url));
         fitting.max_by_key(|(_, url)| url.len()).map(|(tool, _)| tool.clone())
     }
 
@@ -205,6 +205,20 @@ impl Desk {
             self.client.exchange(request).await?.into_inner();
         Ok(IssueTokenResponse { access_token, token_type, expires_in, scope })
     }
+}
+
+/// The tool, where its token may go to this URL: to one of its own, or to any where it has none.
+fn takes(tool: DescribedTool, target: &Target) -> Result<DescribedTool, Failure> {
+    if tool.base_urls.is_empty() || tool.base_urls.iter().any(|url| is_below(target, url)) {
+        return Ok(tool);
+    }
+    let words =
+        format!("the tool {} is not at {}: a token for it goes to its own URLs alone", tool.name, target.origin());
+    Err(Failure::new(Exit::Refused, words).details(&tool.base_urls))
+}
+
+fn is_below(target: &Target, url: &str) -> bool {
+    Base::parse(url).is_ok_and(|base| base.relative(target).is_some())
 }
 
 fn unsigned(error: SignError) -> Failure {

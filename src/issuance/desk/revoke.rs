@@ -13,7 +13,7 @@ use crate::{
     authority::Keyring,
     oauth::{
         Thumbprint,
-        access::{self, AHEAD_MAX, Claims, LIFETIME_MAX, TokenId, Unverified},
+        access::{self, AHEAD_MAX, Claims, TokenId, Unverified},
     },
     registry::{Change, Label, Revocations, Revoked, RevokedId},
 };
@@ -21,6 +21,9 @@ use crate::{
 /// How often an agent is revoked anew, each time further ahead, because the disk took longer than the time that was
 /// chosen.
 const ROUNDS_MAX: u32 = 4;
+
+/// No token with a `jti` lives longer: access tokens an hour, WIT-SVIDs as long as the configuration lets them, a day.
+const CREDENTIAL_LIFETIME_MAX: Duration = Duration::from_secs(86_400);
 
 /// By what tokens are known for ours.
 #[derive(Clone)]
@@ -49,8 +52,8 @@ impl Desk {
     /// # Errors
     /// When too many are revoked, or nothing can be changed now.
     pub(crate) async fn revoke_token_id(&self, author: Author, id: TokenId) -> Result<Revoked, Error> {
-        // No token lives longer, whenever it was issued until now.
-        let until = self.clock.now() + LIFETIME_MAX + AHEAD_MAX;
+        // Nothing lives longer, whenever it was issued until now.
+        let until = self.clock.now() + CREDENTIAL_LIFETIME_MAX + AHEAD_MAX;
         self.revoke(author, Revoking { id: RevokedId::Token(id), until: Some(until), told: told(until) }).await
     }
 

@@ -115,6 +115,20 @@ fn a_users_token_becomes_a_delegation_to_the_agent() {
 }
 
 #[test]
+fn what_a_user_may_is_said_as_issuers_say_it() {
+    let world = World::new();
+    let said = |claims: &[(&str, &str)]| world.user(claims).unwrap().scopes().map(ToString::to_string);
+    for (claims, expected) in [
+        (&[("scp", r#""read write""#)][..], "read write"),
+        (&[("scp", r#"["read","write"]"#)], "read write"),
+        (&[("scp", r#"["read"]"#), ("scope", r#""read write""#)], "read"),
+        (&[("scp", r#""write""#), ("scope", r#""read""#)], ""),
+    ] {
+        assert_eq!(said(claims).as_deref(), Some(expected), "{claims:?}");
+    }
+}
+
+#[test]
 fn a_token_is_of_the_kind_that_its_presenter_says() {
     let world = World::new();
     let typed = |kind: &str| world.login.token(format!(r#"{{"alg":"ES256","kid":"login-1"{kind}}}"#), user(&[]));
@@ -187,6 +201,11 @@ fn each_way_in_which_a_users_token_is_wrong_is_refused_by_its_code() {
         (&[("scope", "[]")], Error::Claim("scope"), "subject_claim"),
         (&[("scope", r#""""#)], Error::Claim("scope"), "subject_claim"),
         (&[("scope", r#""a  b""#)], Error::Claim("scope"), "subject_claim"),
+        (&[("scope", r#"["read"]"#)], Error::Claim("scope"), "subject_claim"),
+        (&[("scp", "[]")], Error::Claim("scp"), "subject_claim"),
+        (&[("scp", "[1]")], Error::Claim("scp"), "subject_claim"),
+        (&[("scp", r#""""#)], Error::Claim("scp"), "subject_claim"),
+        (&[("scp", "{}")], Error::Claim("scp"), "subject_claim"),
         (&[("may_act", r#""spiffe://example.org/crew""#)], Error::Claim("may_act"), "subject_claim"),
         (&[("may_act", "{}")], Error::Claim("may_act"), "subject_claim"),
         (&[("may_act", r#"{"client_id":"crew"}"#)], Error::Claim("may_act"), "subject_claim"),
@@ -197,6 +216,8 @@ fn each_way_in_which_a_users_token_is_wrong_is_refused_by_its_code() {
         (&[("act", r#"{"sub":""}"#)], Error::Actors, "subject_actors"),
         (&[("act", r#"{"sub":"a","iss":1}"#)], Error::Actors, "subject_actors"),
         (&[("act", r#"{"sub":"a","act":null}"#)], Error::Actors, "subject_actors"),
+        (&[("act", r#"{"sub":"spiffe://example.org/admin"}"#)], Error::Actors, "subject_actors"),
+        (&[("act", r#"{"sub":"a","act":{"sub":"SPIFFE://example.org:443/x"}}"#)], Error::Actors, "subject_actors"),
     ];
     for (changes, error, code) in rows {
         assert_eq!(world.user(changes).as_ref(), Err(error), "{changes:?}");

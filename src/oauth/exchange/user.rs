@@ -79,16 +79,39 @@ fn claims(claims: &Object, issuer: &Issuer, expected: &Expected<'_>) -> Result<U
     if is_in(&name, expected.trust_domain) {
         return Err(Error::Name);
     }
-    let scope = claims.member("scope").map(|scope| scope.as_str().ok_or(Error::Claim("scope"))).transpose()?;
-    let scopes = scope.map(|scope| Scopes::parse(scope).map_err(|_| Error::Claim("scope"))).transpose()?;
+    let scopes = scopes(claims)?;
     let actors = claims.member("act").map_or_else(|| Some(Vec::new()), actors).ok_or(Error::Actors)?;
-    let is_actor = |actor: &Actor| is_text(&actor.name) && actor.issuer.as_deref().is_none_or(is_text);
+    let is_actor = |actor: &Actor| {
+        let is_ours = is_in(&actor.name, expected.trust_domain);
+        is_text(&actor.name) && !is_ours && actor.issuer.as_deref().is_none_or(is_text)
+    };
     if actors.len() >= ACTORS_MAX || !actors.iter().all(is_actor) {
         return Err(Error::Actors);
     }
     let issuer = issuer.name().as_str().to_owned();
     let (may_act, token_id) = (may_act(claims)?, text(claims, "jti")?);
     Ok(User { name, issuer, actors, may_act, scopes, expires_at, token_id })
+}
+
+/// What may be done with it: `scope` (RFC 9068 §2.2.3), or `scp`, as some issuers call it, a text or a list. Where it has
+/// both, what both say.
+fn scopes(claims: &Object) -> Result<Option<Scopes>, Error> {
+    let read = |name| {
+        let text = match claims.member(name) {
+            None => return Ok(None),
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Array(all)) if name == "scp" => {
+                let all: Option<Vec<_>> = all.iter().map(Value::as_str).collect();
+                all.ok_or(Error::Claim(name))?.join(" ")
+            }
+            Some(_) => return Err(Error::Claim(name)),
+        };
+        Scopes::parse(&text).map(Some).map_err(|_| Error::Claim(name))
+    };
+    Ok(match (read("scope")?, read("scp")?) {
+        (Some(scope), Some(scp)) => Some(scope.common(&scp)),
+        (scope, scp) => scope.or(scp),
+    })
 }
 
 /// Whether it is for us alone: a token for others too is theirs to use, not ours.

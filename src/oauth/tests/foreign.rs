@@ -120,6 +120,7 @@ fn a_token_passes_with_those_of_its_scopes_that_the_agent_is_granted() {
         // Somebody else's scope, which nobody is granted here.
         ("scope", &long),
         ("scope", r#""  read read""#),
+        ("scp", r#"["read"]"#),
         ("nbf", "1800000030"),
         ("more", "{}"),
     ] {
@@ -182,6 +183,7 @@ fn a_token_that_is_not_good_here_and_now_is_refused() {
         ("ended", with(&[("iat", "1799999900"), ("exp", "1800000000")]), E::Expired),
         ("too long a life", with(&[("exp", &end)]), E::TooLongLived),
         ("too many scopes", with(&[("scope", &scopes)]), E::Claim("scope")),
+        ("a scope that is none", with(&[("scp", "[1]")]), E::Claim("scope")),
         ("scopes as a list", with(&[("scope", r#"["read"]"#)]), E::Claim("scope")),
         ("no binding", with(&[("cnf", "")]), E::Confirmation),
         ("nothing that binds", with(&[("cnf", r#"{"kc-jkt-type":"DPoP"}"#)]), E::Confirmation),
@@ -254,6 +256,12 @@ fn what_our_registry_says_of_its_client_counts() {
     let forbidden = (403, "insufficient_scope");
     refused("another scope", foreign.get(&foreign.token(&[("scope", r#""write""#)])), &scope, forbidden);
     refused("no scope", foreign.get(&foreign.token(&[("scope", "")])), &scope, forbidden);
+    refused("less in the one", foreign.get(&foreign.token(&[("scp", r#""write""#)])), &scope, forbidden);
+    assert!(foreign.get(&foreign.token(&[("scope", ""), ("scp", r#""read""#)])).is_ok());
+    foreign.world.known.granted_for = seconds(100);
+    let older = foreign.token(&[("iat", "1799999900")]);
+    refused("granted to younger ones", foreign.get(&older), &scope, forbidden);
+    assert!(foreign.get(&foreign.token(&[("iat", "1799999901")])).is_ok());
     foreign.world.known.granted = Some(Scopes::parse("write").unwrap());
     refused("not granted that", foreign.get(&token), &scope, forbidden);
     foreign.world.known.granted = None;

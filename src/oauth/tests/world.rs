@@ -48,6 +48,7 @@ pub(crate) struct Known {
     pub(crate) wit_keys: Option<wit::Bundle>,
     pub(crate) jwt_keys: Option<jwt::Bundle>,
     pub(crate) granted: Option<Scopes>,
+    pub(crate) granted_for: Duration,
 }
 
 impl Registry for Known {
@@ -90,8 +91,9 @@ impl Registry for Known {
         Some(if id.as_str().ends_with("crew") { "crew" } else { "ghost" })
     }
 
-    fn granted(&self, _: &str, tool: &str) -> Option<Scopes> {
-        self.granted.clone().filter(|_| tool == "items")
+    fn granted(&self, _: &str, tool: &str, age: Duration) -> Option<Scopes> {
+        let granted = self.granted.clone().filter(|_| tool == "items")?;
+        Some(if age < self.granted_for { granted } else { Scopes::default() })
     }
 
     fn wit_keys(&self) -> Option<&wit::Bundle> {
@@ -152,6 +154,7 @@ impl World {
             wit_keys: None,
             jwt_keys: None,
             granted: Some(Scopes::parse("read").unwrap()),
+            granted_for: seconds(3_600),
         };
         let verifier = Verifier::new(&Zeroizing::new([5; 32]), settings, started);
         Self { key, holder: Holder::new(), known, verifier, next: Mutex::new(0) }

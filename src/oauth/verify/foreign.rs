@@ -78,7 +78,8 @@ fn issuer<'a>(ask: &Ask<'a, impl Registry>, claims: &Claims) -> Result<&'a Arc<I
 fn credential(ask: &Ask<'_, impl Registry>, claims: &Claims) -> Result<Credential, Reason> {
     let Ask { resource, registry, now, .. } = *ask;
     let agent = registry.agent_of(&claims.client, now).ok_or(Reason::NoAgent)?;
-    let granted = registry.granted(agent, resource.tool).ok_or(Reason::NotGranted)?;
+    let age = now.duration_since(claims.issued_at).unwrap_or_default();
+    let granted = registry.granted(agent, resource.tool, age).ok_or(Reason::NotGranted)?;
     Ok(Credential::other(Other {
         kind: Kind::ForeignDpop,
         issuer: Some(claims.issuer.clone()),

@@ -19,7 +19,7 @@ use std::{
     cell::Cell,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use zeroize::Zeroizing;
@@ -111,9 +111,10 @@ pub trait Registry {
         None
     }
 
-    /// What an agent is granted with a tool.
-    fn granted(&self, agent: &str, tool: &str) -> Option<Scopes> {
-        let _ = (agent, tool);
+    /// What an agent is granted with a tool, for a credential that was issued so long ago: what is risky is not granted for
+    /// as long as the credential may live.
+    fn granted(&self, agent: &str, tool: &str, age: Duration) -> Option<Scopes> {
+        let _ = (agent, tool, age);
         None
     }
 

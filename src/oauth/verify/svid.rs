@@ -78,7 +78,8 @@ fn credential(
     let issued_at = issued_at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
     let issued_at = issued_at.filter(|time| *time <= now + AHEAD_MAX).ok_or(Reason::SvidClaim("iat"))?;
     let agent = registry.agent_of(&id, now).ok_or(Reason::NoAgent)?;
-    let scopes = registry.granted(agent, resource.tool).ok_or(Reason::NotGranted)?;
+    let age = now.duration_since(issued_at).unwrap_or_default();
+    let scopes = registry.granted(agent, resource.tool, age).ok_or(Reason::NotGranted)?;
     Ok(Credential::other(Other {
         kind,
         issuer: None,

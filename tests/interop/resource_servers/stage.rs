@@ -143,14 +143,15 @@ impl Stage {
 
 /// We are an agent that may call the tool at this URL, and another one.
 fn register(daemon: &Daemon, url: &str) {
-    let tool = |name: &str, audience: &str, url: &str| {
+    let tool = |name: &str, audience: &str, url: &[&str]| {
         let scopes = ["--scope", "read=read", "--scope", "admin=write", "--route", "GET /items/*=read"];
-        daemon.cli(&[&["tool", "add", name, "--audience", audience, "--url", url][..], &scopes].concat());
+        daemon.cli(&[&["tool", "add", name, "--audience", audience][..], url, &scopes].concat());
         daemon.cli(&["grant", "add", "reporter", name, "--scope", "read", "--scope", "admin"]);
     };
     daemon.cli(&["agent", "add", "reporter", "--owner", "ada@example.org"]);
-    tool("tickets", AUDIENCE, url);
-    tool("elsewhere", "https://elsewhere.example.org", "https://elsewhere.example.org");
+    tool("tickets", AUDIENCE, &["--url", url]);
+    // Without a URL of its own: its token goes where it is told to.
+    tool("elsewhere", "https://elsewhere.example.org", &[]);
     daemon.entry("spiffe://example.org/reporter", &[&own_uid()], &["--agent", "reporter"]);
 }
 

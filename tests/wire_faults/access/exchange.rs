@@ -344,6 +344,8 @@ fn keys_that_the_issuer_has_changed_count_after_a_sighup_and_bad_ones_never() {
     assert_eq!((status(&login), status(&next)), (200, 400), "what is no key set changes nothing");
     reread(&next.jwks());
     assert_eq!((status(&login), status(&next)), (400, 200));
+    let last = daemon.audit().into_iter().rfind(|record| record["event"] == "config_read").unwrap();
+    assert!(last["detail"].as_str().unwrap().starts_with("changed: token.user_issuer;"), "{last}");
     std::fs::write(daemon.home().join("dayfly.toml"), "").unwrap();
     reread("");
     assert_eq!((status(&login), status(&next)), (400, 400), "nobody is pinned any more");

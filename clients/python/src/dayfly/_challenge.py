@@ -8,8 +8,9 @@ from collections.abc import Iterable
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PARAMETER = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))')
 _SCHEME = re.compile(rf"({_TOKEN})(?:[ \t]+(.*))?", re.DOTALL)
-# What stands between commas, which may stand within quotes too.
-_PART = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
+# What stands between commas, which may stand within quotes too. A quote that is not closed takes all the rest: looked
+# for from each quote anew, its end would cost the square of the length.
+_PART = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"|"(?:[^"\\]|\\.)*)+')
 
 _BYTES_MAX = 8 * 1024
 

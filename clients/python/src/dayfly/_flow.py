@@ -32,6 +32,14 @@ class Sealing(_Headers):  # type: ignore[misc]
         plain: list[tuple[bytes, bytes]] = super().raw
         return plain + self._credentials
 
+    def forget(self) -> None:
+        """They were sent, or will not be."""
+        self._credentials = []
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # As the library's own headers: what is kept of a request, or copied, is without them.
+        return type(self).__mro__[2], (super().raw,)
+
 
 class Flow(Adapter):
     """An `Auth` of one library, but for its types."""
@@ -44,7 +52,11 @@ class Flow(Adapter):
         call = self._begin(request)
         while request is not None:
             token = call.session._token(self._tool.wanted)
-            response = yield self._signed(call, token, request)
+            sent = self._signed(call, token, request)
+            try:
+                response = yield sent
+            finally:
+                sent.headers.forget()
             request = self._next(call, token, request, response)
 
     async def _async(self, request: Any) -> AsyncGenerator[Any, Any]:
@@ -54,7 +66,11 @@ class Flow(Adapter):
             if token is None:
                 ask = call.session._token
                 token = await anyio.to_thread.run_sync(ask, self._tool.wanted, abandon_on_cancel=True)
-            response = yield self._signed(call, token, request)
+            sent = self._signed(call, token, request)
+            try:
+                response = yield sent
+            finally:
+                sent.headers.forget()
             request = self._next(call, token, request, response)
 
     def _begin(self, request: Any) -> Call:
@@ -70,7 +86,8 @@ class Flow(Adapter):
         """The request that comes after this answer, which may be that to a redirect of what was sent."""
         answered = response.request
         target = _target(answered)
-        if target.origin != self._tool.origin:
+        # Where a redirect has led elsewhere, what comes after it is somebody else's word.
+        if any(_target(each.request).origin != self._tool.origin for each in [*response.history, response]):
             return None
         challenges, nonce = response.headers.get_list("www-authenticate"), response.headers.get("dpop-nonce")
         verdict = call.judge(token if answered is sent else None, target, response.status_code, challenges, nonce)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 from requests.cookies import extract_cookies_to_jar
+from requests.structures import CaseInsensitiveDict
 
 from ._call import Adapter, Call, Next
 from ._session import Token
@@ -26,8 +27,15 @@ class DPoPAuth(Adapter, AuthBase):
         call = Call(self._tool)
         token = _sign(call, request)
         first = request
+        has_left = False
 
         def answered(response: requests.Response, **kwargs: Any) -> requests.Response:
+            nonlocal has_left
+            # Where a redirect has led elsewhere, what comes after it is somebody else's word.
+            has_left = has_left or _target(response.request).origin != self._tool.origin
+            if has_left:
+                _unsign(response.request)
+                return response
             # A redirect is a request of its own, and was sent without credentials.
             own = response.request is first
             return _answered(call if own else Call(self._tool), token if own else None, response, kwargs)
@@ -43,16 +51,43 @@ def _target(request: requests.PreparedRequest) -> Target:
     return Target.of_parts(parts.scheme, parts.hostname or "", parts.port, path)
 
 
+class _Sealed(CaseInsensitiveDict[str]):
+    """Headers whose credentials are for who sends them, by `items`: who looks one up, shows or keeps them has none."""
+
+    def __init__(self, plain: Any, credentials: dict[str, str]) -> None:
+        self._credentials: dict[str, str] = {}
+        super().__init__(plain)
+        for name in _CREDENTIALS:
+            self.pop(name, None)
+        self._credentials = credentials
+
+    def items(self) -> Any:
+        return [(name, self[name]) for name in self] + list(self._credentials.items())
+
+    def copy(self) -> _Sealed:
+        # A proxy's headers are added to a copy, which is sent.
+        return _Sealed(self.plain(), self._credentials)
+
+    def plain(self) -> CaseInsensitiveDict[str]:
+        return CaseInsensitiveDict({name: self[name] for name in self})
+
+    def __repr__(self) -> str:
+        return repr(self.plain())
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return CaseInsensitiveDict, (dict(self.plain()),)
+
+
 def _sign(call: Call, request: requests.PreparedRequest) -> Token:
     token = call.session._token(call.tool.wanted)
-    request.headers.update(call.credentials(token, request.method or "GET", _target(request)))
+    request.headers = _Sealed(request.headers, call.credentials(token, request.method or "GET", _target(request)))
     return token
 
 
 def _unsign(request: requests.PreparedRequest) -> None:
     """What was sent stays with nobody: a redirect is made of a copy of it, and errors carry it."""
-    for name in _CREDENTIALS:
-        request.headers.pop(name, None)
+    if isinstance(request.headers, _Sealed):
+        request.headers = request.headers.plain()
 
 
 def _answered(
@@ -83,7 +118,10 @@ def _repeat(call: Call, refused: requests.Response, options: dict[str, Any]) -> 
     cast(Any, extract_cookies_to_jar)(jar, refused.request, refused.raw)
     request.prepare_cookies(jar)
     connection: Any = cast(Any, refused).connection
-    response: requests.Response = connection.send(request, **options)
+    try:
+        response: requests.Response = connection.send(request, **options)
+    finally:
+        _unsign(request)
     response.history.append(refused)
     response.request = request
     return response, token
