@@ -22,7 +22,7 @@ use crate::{
         foreign::{self, DOCUMENT_BYTES_MAX},
     },
     oauth::{
-        Scope, Thumbprint, TokenHash,
+        CERTIFICATE_BYTES_MAX, Certificate, CertificateHash, Scope, Thumbprint, TokenHash,
         access::{self, Draft as TokenDraft, DraftError},
         dpop::{PROOF_BYTES_MAX, TOKEN_ID_BYTES, Unproved},
         exchange::{Believed, Expected, Parent, TokenType},
@@ -312,6 +312,21 @@ pub fn foreign_token(bytes: &[u8]) -> bool {
     let Ok(read) = unverified.verify(&issuer) else { return false };
     assert!(read == claims && read.issuer == "https://login.test");
     read.check("https://api.example.org", now).is_ok()
+}
+
+/// A client's certificate as a proxy says it, PEM that may be percent-encoded: escaped once more it is the same, and
+/// nothing that a URL could not hold is lost. Answers whether it is one.
+#[must_use]
+pub fn certificate(bytes: &[u8]) -> bool {
+    let read = Certificate::Pem(bytes).hash();
+    let Ok(hash) = read else { return false };
+    assert!(bytes.len() <= CERTIFICATE_BYTES_MAX && bytes.is_ascii());
+    let plain = !bytes.contains(&b'%');
+    let escaped: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let again = Certificate::Pem(escaped.as_bytes()).hash();
+    assert!(!plain || again == Ok(hash) || escaped.len() > CERTIFICATE_BYTES_MAX);
+    assert_eq!(CertificateHash::parse(&hash.to_string()), Some(hash));
+    true
 }
 
 /// The issuer `https://login.test` with the key of RFC 7515 A.3.
@@ -701,6 +716,11 @@ mod tests {
     #[test]
     fn the_corpus_of_access_tokens_runs() {
         run("access", super::access);
+    }
+
+    #[test]
+    fn the_corpus_of_client_certificates_runs() {
+        run("certificate", super::certificate);
     }
 
     #[test]

@@ -60,8 +60,9 @@ pub(crate) struct Add {
     /// Take `%2F` as a part of a segment
     #[arg(long)]
     encoded_slash: bool,
-    /// A credential that it takes besides our access tokens with DPoP proofs: `wit`, `jwt-svid`, or the URL of another
-    /// issuer, for its access tokens with DPoP proofs; may be given several times
+    /// A credential that it takes besides our access tokens with DPoP proofs: `wit`, `jwt-svid`, the URL of another
+    /// issuer, for its access tokens with DPoP proofs, or with it `mtls`, for those bound to a TLS client's certificate;
+    /// may be given several times
     #[arg(long = "accept", value_name = "KIND")]
     accepts: Vec<String>,
 }

@@ -224,7 +224,8 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     let listener = for_group(&mut sockets, &config.authz_socket, config.authz_group.as_ref(), kernel)?;
     let authz_gate = Arc::new(Gate::new(gates.authz, looks.clone()));
     let routes = access.authz.routes(message_bytes_max, &reporter);
-    let service_of_proxies = service(Offers::Both { routes, pages: access.authz.clone().pages() });
+    let pages = access.authz.clone().pages(config.authz.certificate_header.clone());
+    let service_of_proxies = service(Offers::Both { routes, pages });
     let terms_of_proxies = service_of_proxies.terms.for_proxies();
     let gate = authz_gate.clone();
     doors.push(Door { listener, gate, service: Service { terms: terms_of_proxies, ..service_of_proxies } });

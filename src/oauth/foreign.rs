@@ -1,14 +1,14 @@
 //! Access tokens of other issuers (RFC 9068), which an operator has pinned: whose they are, for whom, until when, and to
-//! which key they are bound. Read whole before a key is touched, believed only after.
+//! what they are bound. Read whole before a key is touched, believed only after.
 //!
-//! A token without a binding to a key is none: whoever has it could use it.
+//! A token that is bound to nothing is none: whoever has it could use it.
 
 use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 
 use super::{
-    Scope, Scopes, Thumbprint,
+    CertificateHash, Scope, Scopes, Thumbprint,
     access::{self, Subject, is_in},
     issuer::{self, Issuer, TokenError},
     scope::SCOPES_MAX,
@@ -49,8 +49,17 @@ pub struct Claims {
     pub expires_at: SystemTime,
     /// `scope` or `scp`, without what no tool of ours can have as one; perhaps none.
     pub scopes: Scopes,
-    /// `cnf.jkt`: the key whose holder may use it.
-    pub key: Thumbprint,
+    /// `cnf`: whose holder may use it.
+    pub binding: Binding,
+}
+
+/// What a token is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// `jkt`: a key, which a DPoP proof proves (RFC 9449 §6).
+    Key(Thumbprint),
+    /// `x5t#S256`: the certificate of a TLS client, which whoever ends the connection has verified (RFC 8705 §3).
+    Certificate(CertificateHash),
 }
 
 /// Why a token is refused: the first rule that it breaks.
@@ -65,8 +74,8 @@ pub enum Error {
     /// A claim is missing or malformed; says which.
     #[error("its `{0}` is missing or malformed")]
     Claim(&'static str),
-    /// `cnf` has not exactly one way of binding that is known, or another one than `jkt`.
-    #[error("its `cnf` does not bind it to exactly one key by `jkt`")]
+    /// `cnf` has not exactly one way of binding that is known, or another one than those of [`Binding`].
+    #[error("its `cnf` does not bind it to exactly one key or certificate")]
     Confirmation,
     /// `iss` is nobody whose tokens the tool takes, or who is not pinned.
     #[error("it is of an issuer that the tool does not take, or that is not pinned")]
@@ -145,8 +154,8 @@ impl<'a> Unverified<'a> {
 }
 
 impl Claims {
-    /// Whether it is good at this time, for this audience among others: it is bound to a key, so that none of these can
-    /// use it in the place of its holder.
+    /// Whether it is good at this time, for this audience among others: it is bound, so that none of these can use it
+    /// in the place of its holder.
     ///
     /// # Errors
     /// [`Error::Audience`], [`Error::Expired`], [`Error::Ahead`].
@@ -188,7 +197,7 @@ fn read(claims: &Object) -> Result<Claims, Error> {
         not_before: time("nbf")?,
         expires_at,
         scopes: scopes(claims).ok_or(Error::Claim("scope"))?,
-        key: confirmation(claims).ok_or(Error::Confirmation)?,
+        binding: confirmation(claims).ok_or(Error::Confirmation)?,
     })
 }
 
@@ -243,13 +252,18 @@ fn scopes(claims: &Object) -> Option<Scopes> {
 
 /// The one member of `cnf` that is a way of binding. What else stands there says how it came about (Keycloak's
 /// `kc-jkt-type`).
-fn confirmation(claims: &Object) -> Option<Thumbprint> {
+fn confirmation(claims: &Object) -> Option<Binding> {
     /// RFC 7800 §3, RFC 8705 §3.1, RFC 9449 §6.1.
     const KNOWN: [&str; 6] = ["jwk", "jwe", "kid", "jku", "x5t#S256", "jkt"];
     let cnf = claims.member("cnf")?.as_object()?;
-    match KNOWN.iter().filter(|name| cnf.has(name)).count() {
-        1 => Thumbprint::parse(cnf.member("jkt")?.as_str()?).ok(),
-        _ => None,
+    if KNOWN.iter().filter(|name| cnf.has(name)).count() != 1 {
+        return None;
+    }
+    let text = |name| cnf.member(name).map(Value::as_str);
+    match (text("jkt"), text("x5t#S256")) {
+        (Some(jkt), _) => Thumbprint::parse(jkt?).ok().map(Binding::Key),
+        (None, Some(hash)) => CertificateHash::parse(hash?).map(Binding::Certificate),
+        (None, None) => None,
     }
 }
 

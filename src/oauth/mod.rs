@@ -5,6 +5,7 @@
 //! revoked too; nothing here knows a socket, a file or a clock. Each thing has one spelling; what another reader might
 //! see otherwise is refused.
 
+mod certificate;
 mod key;
 mod scope;
 mod thumbprint;
@@ -24,6 +25,7 @@ pub mod target;
 pub mod verify;
 pub mod wpt;
 
+pub use certificate::{CERTIFICATE_BYTES_MAX, Certificate, CertificateError, CertificateHash};
 pub use key::{KeyError, ProofKey};
 pub use scope::{SCOPE_BYTES_MAX, SCOPES_MAX, Scope, ScopeError, Scopes};
 pub use thumbprint::{NotThumbprint, Thumbprint};

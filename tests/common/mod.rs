@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test target uses its own part of this")]
 
 pub mod h2raw;
+pub mod issuer;
 pub mod messages;
 pub mod passed;
 

@@ -1,7 +1,9 @@
 //! One request over HTTP at a time, by hand.
 
 use std::{
-    io::{Read, Write},
+    io::{self, BufRead as _, BufReader, Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -28,6 +30,24 @@ pub(super) fn exchange(mut stream: impl Read + Write, request: &str) -> Answer {
     let (head, body) = said.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{request}: {said}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+/// A server on the loopback interface, for who reads no Unix socket; whatever it is asked, it says this. Answers its URL.
+pub(super) fn served(answer: impl Fn(&mut TcpStream) -> io::Result<()> + Send + 'static) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream?);
+            let mut line = String::new();
+            while reader.read_line(&mut line)? > 2 {
+                line.clear();
+            }
+            answer(reader.get_mut())?;
+        }
+        io::Result::Ok(())
+    });
+    format!("http://127.0.0.1:{port}")
 }
 
 /// The system's clock, so many seconds ago.

@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::Write as _,
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::{net::UnixStream, process::CommandExt as _},
     path::Path,
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use super::{
     common::{Daemon, Folder, PATIENCE, eventually, own_uid},
     from_environment,
-    http::{Answer, exchange, seconds_ago},
+    http::{Answer, exchange, seconds_ago, served},
 };
 
 const AGENT: &str = "spiffe://example.org/reporter";
@@ -181,22 +181,10 @@ impl Drop for Keycloak {
 
 /// The daemon's bundle, for who fetches it over HTTP.
 fn published(bundle: String) -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut reader = BufReader::new(stream?);
-            let mut line = String::new();
-            while reader.read_line(&mut line)? > 2 {
-                line.clear();
-            }
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
-            let answer = format!("{head}Content-Length: {}\r\n\r\n{bundle}", bundle.len());
-            reader.get_mut().write_all(answer.as_bytes())?;
-        }
-        std::io::Result::Ok(())
-    });
-    format!("http://127.0.0.1:{port}/bundle")
+    served(move |stream| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+        stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{bundle}", bundle.len()).as_bytes())
+    })
 }
 
 /// A daemon with an agent, which we are, and two tools that it may read, one of which takes the issuer's tokens for itself.

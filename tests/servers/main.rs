@@ -18,6 +18,7 @@
 mod common;
 
 mod asker;
+mod certificates;
 mod envoy;
 mod nats;
 mod nginx;

@@ -112,8 +112,7 @@ impl Stage {
     /// Runs a line in the background; what it says goes into a file.
     pub(super) fn start(&self, uid: u32, line: &str, by: Signal) -> Background {
         let log = fs::File::options().create(true).append(true).open(self.path().join("log")).unwrap();
-        let child = self.shell(uid, line).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        Background { child, by }
+        Background::of(self.shell(uid, line).stdout(log.try_clone().unwrap()).stderr(log), by)
     }
 
     /// Runs a fetch that stays, until its files are there.
@@ -164,6 +163,13 @@ impl Stage {
     /// What all processes have said.
     pub(super) fn said(&self) -> String {
         fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Background {
+    /// A process in a group of its own, ended by this signal.
+    pub(super) fn of(command: &mut Command, by: Signal) -> Self {
+        Self { child: command.process_group(0).spawn().unwrap(), by }
     }
 }
 

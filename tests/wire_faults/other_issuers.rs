@@ -1,9 +1,8 @@
 //! Access tokens of a pinned issuer at the door of the built daemon: whose, with which keys, and what is taken back.
 
-use std::{cell::Cell, fs, path::PathBuf, time::SystemTime};
+use std::fs;
 
-use data_encoding::BASE64URL_NOPAD;
-use dayfly::{oauth::dpop::Prover, spiffe::jose::Signer as _};
+use dayfly::oauth::dpop::Prover;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -11,52 +10,13 @@ use nix::{
 use serde_json::{Value, json};
 
 use super::{
-    access::{AUDIENCE, URL, agent_with, nonce, now, signed, token, verify},
-    common::{Daemon, Folder, eventually},
+    access::{AUDIENCE, URL, agent_with, nonce, send, signed, token, verify},
+    common::{
+        Daemon, Folder, eventually,
+        issuer::{IDP, Issuer},
+    },
     credentials::refused,
 };
-
-const IDP: &str = "https://idp.test/realms/agents";
-
-/// An issuer: what it signs with, and where its keys are for the daemon.
-struct Issuer {
-    key: Prover,
-    jwks: PathBuf,
-    next: Cell<u32>,
-}
-
-impl Issuer {
-    fn new(folder: &Folder) -> Self {
-        let jwks = folder.path().join("idp.json");
-        let issuer = Self { key: Prover::generate().unwrap(), jwks, next: Cell::new(0) };
-        issuer.publish(&issuer.key);
-        issuer
-    }
-
-    fn publish(&self, key: &Prover) {
-        let mut jwk: Value = serde_json::from_str(&key.public_key().to_json()).unwrap();
-        jwk["kid"] = json!("one");
-        fs::write(&self.jwks, json!({ "keys": [jwk] }).to_string()).unwrap();
-    }
-
-    fn config(&self) -> String {
-        format!("[[authz.issuer]]\nissuer = \"{IDP}\"\njwks = {:?}\n", self.jwks)
-    }
-
-    /// A token for our SPIFFE ID, bound to this key, good for five minutes.
-    fn token(&self, prover: &Prover) -> String {
-        self.next.set(self.next.get() + 1);
-        let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let claims = json!({
-            "iss": IDP, "sub": "7", "aud": [AUDIENCE, "https://other.example.org"], "scope": "openid read write",
-            "client_id": "spiffe://example.org/reporter", "iat": since, "exp": since + 300, "jti": self.next.get(),
-            "cnf": { "jkt": prover.thumbprint().to_string() },
-        });
-        let header = json!({ "alg": "ES256", "typ": "at+jwt", "kid": "one" });
-        let signed = [header, claims].map(|part| BASE64URL_NOPAD.encode(part.to_string().as_bytes())).join(".");
-        format!("{signed}.{}", BASE64URL_NOPAD.encode(&self.key.sign(signed.as_bytes()).unwrap()))
-    }
-}
 
 /// Has the configuration read again; answers what was recorded.
 fn reread(daemon: &Daemon) -> (Value, Value) {
@@ -80,7 +40,7 @@ fn a_pinned_issuers_token_is_good_for_its_agent_where_the_tool_takes_it() {
     let nonce = nonce(&daemon, &prover, &token(&daemon, &prover));
     let headers = |token: &str| signed(&prover, token, "GET", URL, Some(&nonce));
     let get = |headers: &str| verify(&daemon, "GET", URL, headers);
-    let one = issuer.token(&prover);
+    let one = issuer.token(AUDIENCE, &prover);
     refused(&daemon, &get(&headers(&one)), 401, "token_header", "dpop GET");
     daemon.cli(&["tool", "update", "tickets", "--accept", IDP]);
     assert!(daemon.cli(&["tool", "show", "tickets"]).contains(IDP));
@@ -141,4 +101,58 @@ fn a_pinned_issuers_token_is_good_for_its_agent_where_the_tool_takes_it() {
     refused(&daemon, &get(&headers(&one)), 401, "foreign_issuer", &kind);
     let log = daemon.log() + &serde_json::to_string(&daemon.audit()).unwrap();
     assert!(!log.contains(one.split('.').nth(1).unwrap()), "no token is in a log");
+}
+
+/// RFC 8705 Appendix A: the certificate, percent-encoded as nginx does, and its hash.
+const CERTIFICATE: &str = "-----BEGIN%20CERTIFICATE-----%0AMIIBBjCBrAIBAjAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDDARtdGxzMB4XDTE4MTAxODEyMzcwOVoXDTIyMDUwMjEyMzcwOVowDzENMAsGA1UEAwwEbXRsczBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABNcnyxwqV6hY8QnhxxzFQ03C7HKW9OylMbnQZjjJ%2FAu08%2FcoZwxS7LfA4vOLS9WuneIXhbGGWvsDSb0tH6IxLm8wCgYIKoZIzj0EAwIDSQAwRgIhAP0RC1E%2BvwJD%2FD1AGHGzuri%2BhlV%2FPpQEKTWUVeORWz83AiEA5x2eXZOVbUlJSGQgjwD5vaUaKlLR50Q2DmFfQj1L%2BSY%3D%0A-----END%20CERTIFICATE-----%0A";
+const CERTIFICATE_HASH: &str = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
+
+#[test]
+fn a_certificate_is_what_the_proxy_says_in_the_header_that_is_named() {
+    let folder = Folder::new();
+    let issuer = Issuer::new(&folder);
+    let token = issuer.bound(AUDIENCE, &json!({ "x5t#S256": CERTIFICATE_HASH }));
+    let authorization = format!("Authorization: Bearer {token}\r\n");
+    let with = |name: &str| format!("{authorization}{name}: {CERTIFICATE}\r\n");
+    let other = CERTIFICATE.replace("MIIBBj", "MIIBBk");
+    for (header, is_named) in [("certificate_header = \"X-Client-Cert\"\n", true), ("", false)] {
+        let daemon = agent_with(&format!("[authz]\n{header}{}", issuer.config()));
+        let get = |headers: &str| verify(&daemon, "GET", URL, headers);
+        let kind = format!("foreign-mtls {IDP} GET");
+        daemon.cli(&["tool", "update", "tickets", "--accept", IDP]);
+        refused(&daemon, &get(&with("X-Client-Cert")), 401, "bearer", "GET");
+        daemon.cli(&["tool", "update", "tickets", "--accept", IDP, "--accept", "mtls"]);
+        if !is_named {
+            // Anybody may write it.
+            refused(&daemon, &get(&with("X-Client-Cert")), 401, "certificate_missing", &kind);
+            continue;
+        }
+        for _ in 0..2 {
+            let answer = get(&with("x-client-cert"));
+            let told = (answer.status, answer.header("x-dayfly-agent"), answer.header("x-dayfly-scopes"));
+            assert_eq!(told, (200, Some("reporter"), Some("read")), "{}", answer.head);
+        }
+        let challenge = get(&authorization);
+        let said = challenge.header("www-authenticate").unwrap_or_default();
+        assert!(said.starts_with("Bearer error=\"invalid_token\""), "{said}");
+        refused(&daemon, &challenge, 401, "certificate_missing", &kind);
+        refused(&daemon, &get(&with("X-Other-Cert")), 401, "certificate_missing", &kind);
+        refused(&daemon, &get(&format!("{authorization}X-Client-Cert: \r\n")), 401, "certificate_missing", &kind);
+        let twice = with("X-Client-Cert") + &format!("X-Client-Cert: {CERTIFICATE}\r\n");
+        refused(&daemon, &get(&twice), 401, "certificate_missing", &kind);
+        let metadata = "https://tickets.example.org/.well-known/oauth-protected-resource";
+        let asked = format!("GET /metadata HTTP/1.1\r\nHost: dayfly\r\nX-Original-URL: {metadata}\r\n\r\n");
+        let said: Value = serde_json::from_str(&send(&daemon, "authz.sock", asked.as_bytes()).body).unwrap();
+        assert_eq!(said["authorization_servers"], json!(["https://example.org/oauth", IDP]));
+        assert_eq!(said["tls_client_certificate_bound_access_tokens"], true);
+        assert_eq!(
+            (&said["bearer_methods_supported"], &said["dpop_bound_access_tokens_required"]),
+            (&json!(["header"]), &json!(false))
+        );
+        let another = format!("{authorization}X-Client-Cert: {other}\r\n");
+        refused(&daemon, &get(&another), 401, "certificate_mismatch", &kind);
+        refused(&daemon, &get(&format!("{authorization}X-Client-Cert: a\r\n")), 401, "certificate_malformed", &kind);
+        daemon.cli(&["agent", "suspend", "reporter"]);
+        refused(&daemon, &get(&with("X-Client-Cert")), 401, "agent_suspended", &kind);
+    }
 }

@@ -44,6 +44,7 @@ fn sent(request: &VerifyRequest) -> Sent<'_> {
         .chain(named("workload-proof-token", &request.workload_proof_token))
         .chain(named("txn-token", &request.txn_token));
     Sent::new(method, url, Some(tool.as_str()).filter(|tool| !tool.is_empty()), headers)
+        .with_certificates(std::iter::once(request.client_certificate.as_bytes()))
 }
 
 fn passed(verified: &Verified) -> VerifiedRequest {

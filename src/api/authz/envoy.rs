@@ -65,7 +65,8 @@ pub(crate) fn sent(attributes: &AttributeContext) -> Result<Sent<'_>, Malformed>
     });
     let joined = http.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let tool = attributes.context_extensions.get(TOOL).map(String::as_str);
-    Ok(Sent::new(&http.method, url, tool, lines.chain(joined)))
+    let certificate = attributes.source.as_ref().map(|source| source.certificate.as_bytes());
+    Ok(Sent::new(&http.method, url, tool, lines.chain(joined)).with_certificates(certificate.into_iter()))
 }
 
 /// It goes on, with our word for who asks in place of the client's.
@@ -108,10 +109,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        oauth::{challenge::Challenge, target},
+        oauth::{Certificate, challenge::Challenge, target},
         pb::envoy::{
             config::core::v3::HeaderMap,
-            service::auth::v3::attribute_context::{HttpRequest, Request},
+            service::auth::v3::attribute_context::{HttpRequest, Peer, Request},
         },
     };
 
@@ -154,6 +155,11 @@ mod tests {
         let request = sent.request(&target);
         assert_eq!((request.method, request.tool), ("GET", Some("tickets")));
         assert_eq!((request.authorization, request.proofs), (&[&b"DPoP a"[..]][..], &[&b"one"[..], b"two"][..]));
+        assert!(request.certificates.is_empty());
+        let source = Some(Peer { certificate: "a%20b".into() });
+        let seen = AttributeContext { source, ..attributes(get()) };
+        let sent = super::sent(&seen).unwrap();
+        assert!(matches!(sent.request(&target).certificates, [Certificate::Pem(b"a%20b")]));
         let headers = [("dpop".into(), "one,two".into()), ("x".into(), "y".into())].into();
         let context = attributes(HttpRequest { headers, ..get() });
         let sent = super::sent(&context).unwrap();

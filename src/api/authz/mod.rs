@@ -13,6 +13,7 @@ pub(crate) use self::envoy::sent as sent_by_envoy;
 
 use std::sync::Arc;
 
+use http::HeaderName;
 use serde_json::json;
 use tokio::sync::watch;
 use tonic::{Status, service::Routes};
@@ -69,9 +70,9 @@ impl Authz {
         Self { verifier: Verifier::new(secret, settings, clock.now()), issuer, name, issuers, log, clock, counters }
     }
 
-    /// The verifier as pages, for proxies that ask by HTTP.
-    pub(crate) fn pages(self: Arc<Self>) -> Arc<dyn Pages> {
-        Arc::new(pages::Verify(self))
+    /// The verifier as pages, for proxies that ask by HTTP, and that say the client's certificate in this header, if any.
+    pub(crate) fn pages(self: Arc<Self>, certificate: Option<HeaderName>) -> Arc<dyn Pages> {
+        Arc::new(pages::Verify { authz: self, certificate })
     }
 
     /// The verifier as calls, for Envoy and for services, with health and reflection. None of them asks for the security
@@ -131,13 +132,15 @@ impl Authz {
         let tool = metadata::audiences(url)?.iter().find_map(|audience| catalog.tool_of(audience).cloned())?;
         let others = tool.spec.accepts.issuers.iter().map(IssuerName::as_str);
         let servers = std::iter::once(self.name.as_str()).chain(others);
+        let mtls = tool.spec.accepts.mtls;
         let said = json!({
             "resource": &*tool.spec.audience,
             "authorization_servers": servers.collect::<Vec<_>>(),
             "scopes_supported": tool.spec.scopes.iter().map(|(scope, _)| scope.as_str()).collect::<Vec<_>>(),
-            // Tokens are bound to keys: a bearer has no way.
-            "bearer_methods_supported": [],
-            "dpop_bound_access_tokens_required": true,
+            // Tokens are bound to keys: a bearer has no way, unless his certificate is looked at.
+            "bearer_methods_supported": if mtls { &["header"][..] } else { &[] },
+            "dpop_bound_access_tokens_required": !mtls,
+            "tls_client_certificate_bound_access_tokens": mtls,
             "dpop_signing_alg_values_supported": ALGORITHMS.split(' ').collect::<Vec<_>>(),
         });
         Some(said.to_string())

@@ -28,7 +28,11 @@ const AGENT: HeaderName = HeaderName::from_static("x-dayfly-agent");
 const SCOPES: HeaderName = HeaderName::from_static("x-dayfly-scopes");
 
 /// The pages of the verifier.
-pub(super) struct Verify(pub(super) Arc<Authz>);
+pub(super) struct Verify {
+    pub(super) authz: Arc<Authz>,
+    /// Where the proxy says the client's certificate.
+    pub(super) certificate: Option<HeaderName>,
+}
 
 impl Pages for Verify {
     fn answer(&self, asked: Asked) -> BoxFuture<'_, Answer> {
@@ -47,7 +51,7 @@ impl Pages for Verify {
 
 impl Verify {
     fn verify(&self, asked: &Asked) -> Answer {
-        match self.0.judge(&asker(&asked.caller), sent(&asked.headers)) {
+        match self.authz.judge(&asker(&asked.caller), sent(&asked.headers, self.certificate.as_ref())) {
             Ok(Ok(verified)) => told(words(StatusCode::OK, ""), verified.agent(), &verified.scopes().to_string()),
             Ok(Err(refused)) => challenged(refused),
             Err(_) => closing(self.refuse(StatusCode::SERVICE_UNAVAILABLE, "not now")),
@@ -62,7 +66,7 @@ impl Verify {
         let Some(url) = one(&asked.headers, &URL) else {
             return self.refuse(StatusCode::BAD_REQUEST, "the proxy must send one X-Original-URL");
         };
-        match Target::parse(url).map(|url| self.0.metadata(&url)) {
+        match Target::parse(url).map(|url| self.authz.metadata(&url)) {
             Ok(Some(metadata)) => document(StatusCode::OK, metadata, KEPT_SECONDS),
             Ok(None) => self.refuse(StatusCode::NOT_FOUND, "no tool has its metadata at this URL"),
             Err(error) => self.refuse(StatusCode::BAD_REQUEST, &error.to_string()),
@@ -71,9 +75,11 @@ impl Verify {
 }
 
 /// What a proxy says of a request.
-fn sent(headers: &HeaderMap) -> Result<Sent<'_>, Malformed> {
+fn sent<'a>(headers: &'a HeaderMap, certificate: Option<&HeaderName>) -> Result<Sent<'a>, Malformed> {
     let (method, url) = one(headers, &METHOD).zip(one(headers, &URL)).ok_or(Malformed::Missing)?;
-    Ok(Sent::new(method, url, None, headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))))
+    let certificates = certificate.into_iter().flat_map(|name| headers.get_all(name)).map(HeaderValue::as_bytes);
+    let all = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    Ok(Sent::new(method, url, None, all).with_certificates(certificates))
 }
 
 /// The value of a header that is there once, as text.

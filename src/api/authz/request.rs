@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use crate::oauth::{
+    Certificate,
     target::{self, Target},
     verify::Request,
 };
@@ -23,6 +24,7 @@ pub(crate) struct Sent<'a> {
     workload_tokens: Vec<&'a [u8]>,
     workload_proofs: Vec<&'a [u8]>,
     transaction_tokens: Vec<&'a [u8]>,
+    certificates: Vec<Certificate<'a>>,
 }
 
 /// Why that is no request. It says nothing of what a client sent.
@@ -60,6 +62,7 @@ impl<'a> Sent<'a> {
             workload_tokens: Vec::new(),
             workload_proofs: Vec::new(),
             transaction_tokens: Vec::new(),
+            certificates: Vec::new(),
         };
         for (name, value) in headers {
             let values = match name.to_ascii_lowercase().as_str() {
@@ -73,6 +76,11 @@ impl<'a> Sent<'a> {
             values.push(value);
         }
         sent
+    }
+
+    /// With what the door says itself of the client's certificate, as PEM, percent-encoded or not; empty is none.
+    pub(crate) fn with_certificates(self, pem: impl Iterator<Item = &'a [u8]>) -> Self {
+        Self { certificates: pem.filter(|pem| !pem.is_empty()).map(Certificate::Pem).collect(), ..self }
     }
 
     /// The URL of a request whose parts are known.
@@ -110,6 +118,7 @@ impl<'a> Sent<'a> {
             workload_tokens: &self.workload_tokens,
             workload_proofs: &self.workload_proofs,
             transaction_tokens: &self.transaction_tokens,
+            certificates: &self.certificates,
         }
     }
 }

@@ -64,7 +64,7 @@ impl Registry for View<'_> {
     fn resource(&self, target: &Target, method: &str, named: Option<&str>) -> Option<Resource<'_>> {
         let (tool, path) = self.tool(target, named)?;
         let own = &tool.spec.accepts;
-        let accepts = Accepts { wit: own.wit, jwt_svid: own.jwt_svid, issuers: &own.issuers };
+        let accepts = Accepts { wit: own.wit, jwt_svid: own.jwt_svid, mtls: own.mtls, issuers: &own.issuers };
         Some(Resource {
             tool: tool.spec.name.as_str(),
             audience: &tool.spec.audience,

@@ -65,6 +65,7 @@ const KEYS: &[Key] = keys! {
     Restart "authz.replay_entries_max" authz.replay_entries_max;
     Restart "authz.replay_entries_per_key_max" authz.replay_entries_per_key_max;
     Restart "authz.replay_nonce" authz.replay_nonce;
+    Restart "authz.certificate_header" authz.certificate_header;
     Now "authz.issuer" authz.issuers;
     Restart "authority.layout" authority.layout;
     Restart "authority.algorithm" authority.algorithm;

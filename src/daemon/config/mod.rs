@@ -13,6 +13,8 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use http::HeaderName;
+
 pub(crate) use difference::{Effect, differences};
 pub use problems::Problems;
 pub use read::Overrides;
@@ -147,6 +149,8 @@ pub struct Authz {
     pub replay_entries_per_key_max: Option<u32>,
     /// Whether proofs must carry a nonce of ours; `None` is as [`Token::nonce`] has it.
     pub replay_nonce: Option<Nonce>,
+    /// The header in which a proxy that asks by HTTP says the client's certificate; `None`: nobody says one.
+    pub certificate_header: Option<HeaderName>,
     /// Whose access tokens tools may take; each of a name of its own, none of them us.
     pub issuers: Vec<PinnedIssuer>,
 }
@@ -362,6 +366,7 @@ impl Config {
                 replay_entries_max: REPLAY_ENTRIES_MAX,
                 replay_entries_per_key_max: None,
                 replay_nonce: None,
+                certificate_header: None,
                 issuers: Vec::new(),
             },
             authority: Authority {

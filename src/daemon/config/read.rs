@@ -235,6 +235,7 @@ impl Reading {
         section.read("replay_entries_per_key_max", &mut authz.replay_entries_per_key_max, per_key);
         let nonces = [("token", None), ("off", Some(Nonce::Off)), ("require", Some(Nonce::Require))];
         section.read("replay_nonce", &mut authz.replay_nonce, values::word(&nonces));
+        section.read("certificate_header", &mut authz.certificate_header, values::header);
         let issuers = section.tables("issuer", "authz.issuer");
         authz.issuers = self.pinned("authz.issuer", issuers);
         section.finish(&mut self.findings);

@@ -79,7 +79,7 @@ fn every_value_of_the_file_is_taken() {
         jwt = { ttl = "1m", ttl_max = "2m", issuer = "https://issuer.example.org", leeway = "0s" }
         wit = { enabled = true, ttl = "3m", ttl_max = "4m" }
         token = { issuer = "https://as.example.org:8443/a/b", nonce = "require", proof_age_max = "2m", proof_ahead_max = "0s", user_issuer = [{ issuer = "https://login.test/", jwks = "/g" }] }
-        authz = { replay_entries_max = 100, replay_entries_per_key_max = 7, replay_nonce = "require", issuer = [{ issuer = "https://idp.test", jwks = "/i" }] }
+        authz = { replay_entries_max = 100, replay_entries_per_key_max = 7, replay_nonce = "require", certificate_header = "X-Client-Cert", issuer = [{ issuer = "https://idp.test", jwks = "/i" }] }
         audit = { durability = "strict", segment_bytes = 1048576, total_bytes = "64MiB", refusals_per_uid_minute = 5, bytes_per_uid_minute = "1MiB" }
         ops = { address = "0.0.0.0:9464", allow_remote = true }
         log = { level = "trace", format = "json" }
@@ -142,6 +142,7 @@ fn every_value_of_the_file_is_taken() {
             replay_entries_max: 100,
             replay_entries_per_key_max: Some(7),
             replay_nonce: Some(Nonce::Require),
+            certificate_header: Some(HeaderName::from_static("x-client-cert")),
             issuers: vec![PinnedIssuer { name: IssuerName::parse("https://idp.test").unwrap(), jwks: "/i".into() }],
         },
         authority: Authority {
@@ -273,6 +274,8 @@ const WRONG: &[(&str, usize, &str)] = &[
         2,
         "token.user_issuer: cannot be https://example.org/oauth, which is this daemon",
     ),
+    ("[authz]\ncertificate_header = \"a b\"", 3, "authz.certificate_header: `a b` is no name of a header"),
+    ("[authz]\ncertificate_header = \"DPoP\"", 3, "authz.certificate_header: cannot be `dpop`"),
     ("[[authz.issuer]]\nissuer = \"https://a.test\"", 2, "authz.issuer: jwks is missing"),
     (
         "[[authz.issuer]]\nissuer = \"https://example.org/oauth\"\njwks = \"/a\"",

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderName;
 use toml::de::DeValue;
 
 use super::{Group, OpsAddress, section::unlike};
@@ -191,6 +192,27 @@ pub(super) fn token_issuer(value: &DeValue<'_>) -> Result<Option<String>, String
 pub(super) fn issuer_name(value: &DeValue<'_>) -> Result<IssuerName, String> {
     let name = text(value)?;
     IssuerName::parse(name).map_err(|error| format!("`{}` is no issuer: {error}", name.escape_debug()))
+}
+
+/// A header that a proxy writes, and that says nothing else; empty for none.
+pub(super) fn header(value: &DeValue<'_>) -> Result<Option<HeaderName>, String> {
+    const TAKEN: [&str; 8] = [
+        "authorization",
+        "dpop",
+        "host",
+        "txn-token",
+        "workload-identity-token",
+        "workload-proof-token",
+        "x-original-method",
+        "x-original-url",
+    ];
+    let name = text(value)?;
+    match HeaderName::try_from(name) {
+        _ if name.is_empty() => Ok(None),
+        Ok(name) if TAKEN.contains(&name.as_str()) => Err(format!("cannot be `{name}`, which says something else")),
+        Ok(name) => Ok(Some(name)),
+        Err(_) => Err(format!("`{}` is no name of a header", name.escape_debug())),
+    }
 }
 
 /// So that tokens stay short.

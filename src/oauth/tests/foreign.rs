@@ -9,13 +9,15 @@ use super::{
 };
 use crate::{
     oauth::{
-        Scopes,
+        Certificate, CertificateError, Scopes,
         access::{self, Subject},
+        certificate::tests as certificate,
         foreign::{AUDIENCES_MAX, Error as E, LEEWAY, LIFETIME_MAX},
         freshness::Refused as F,
         issuer::{Issuer, IssuerName, Issuers, TOKEN_BYTES_MAX, TokenError},
         replay::Refused as R,
-        verify::{AgentState, Kind, Reason, Refusal, Revocation, Verified},
+        target::Target,
+        verify::{Accepts, AgentState, Kind, Reason, Refusal, Request, Revocation, Verified},
     },
     spiffe::{
         Id,
@@ -189,6 +191,12 @@ fn a_token_that_is_not_good_here_and_now_is_refused() {
         ("nothing that binds", with(&[("cnf", r#"{"kc-jkt-type":"DPoP"}"#)]), E::Confirmation),
         ("two bindings", with(&[("cnf", &two)]), E::Confirmation),
         ("a binding to something else", with(&[("cnf", r#"{"kid":"a"}"#)]), E::Confirmation),
+        (
+            "a certificate, by a proof",
+            with(&[("cnf", r#"{"x5t#S256":"A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"}"#)]),
+            E::Confirmation,
+        ),
+        ("a certificate that is none", with(&[("cnf", r#"{"x5t#S256":"A4Dt"}"#)]), E::Confirmation),
         ("a thumbprint that is none", with(&[("cnf", r#"{"jkt":"a"}"#)]), E::Confirmation),
     ];
     for (what, token, reason) in cases {
@@ -239,6 +247,55 @@ fn a_stolen_token_is_worth_nothing() {
     assert_eq!(answer(&ask("DPoP", &[&post]).unwrap_err()), PROOF);
     assert!(ask("DPoP", &[&proof]).is_ok(), "nothing of that has burnt it");
     refused("again", ask("DPoP", &[&proof]), &Reason::Proof(F::Replay(R::Replayed)), PROOF);
+}
+
+#[test]
+fn a_token_that_is_bound_to_a_certificate_is_good_for_its_holder() {
+    let mut foreign = Foreign::new();
+    let (pem, other) = (certificate::pem(), certificate::pem().replace("MIIB", "MIIC"));
+    let cnf = format!(r#"{{"x5t#S256":"{}"}}"#, certificate::RFC_8705_HASH);
+    let token = foreign.token(&[("cnf", &cnf)]);
+    let ask = |foreign: &Foreign, token: &str, certificates: &[&str]| {
+        let certificates: Vec<_> = certificates.iter().map(|pem| Certificate::Pem(pem.as_bytes())).collect();
+        let (authorization, target) = (format!("Bearer {token}"), Target::parse(URL).unwrap());
+        let authorization = [authorization.as_bytes()];
+        let request =
+            Request { authorization: &authorization, certificates: &certificates, ..Request::new("GET", &target) };
+        foreign.world.verifier.verify(&request, &foreign.world.known, now())
+    };
+    refused("the tool does not say it", ask(&foreign, &token, &[&pem]), &Reason::Bearer, TOKEN);
+    foreign.world.known.accepts = Accepts { mtls: true, ..Accepts::default() };
+    for jwt_svid in [false, true] {
+        foreign.world.known.accepts.jwt_svid = jwt_svid;
+        for _ in 0..2 {
+            let verified = ask(&foreign, &token, &[&pem]).unwrap();
+            assert_eq!((verified.kind(), verified.agent(), verified.key()), (Kind::ForeignMtls, "crew", None));
+        }
+        let missing = Reason::NoCertificate;
+        refused("no certificate", ask(&foreign, &token, &[]), &missing, TOKEN);
+        refused("two certificates", ask(&foreign, &token, &[&pem, &pem]), &missing, TOKEN);
+        refused("another", ask(&foreign, &token, &[&other]), &Reason::CertificateMismatch, TOKEN);
+        refused("no PEM", ask(&foreign, &token, &["a"]), &CertificateError::Pem.into(), TOKEN);
+        refused("bound to a key", ask(&foreign, &foreign.token(&[]), &[&pem]), &Reason::Bearer, TOKEN);
+        let unbound = foreign.token(&[("cnf", "")]);
+        refused("not bound", ask(&foreign, &unbound, &[&pem]), &E::Confirmation.into(), TOKEN);
+        let elsewhere = foreign.token(&[("cnf", &cnf), ("aud", r#""a""#)]);
+        refused("another audience", ask(&foreign, &elsewhere, &[&pem]), &E::Audience.into(), TOKEN);
+        let write = foreign.token(&[("cnf", &cnf), ("scope", "")]);
+        let scope = Reason::Scope("read".to_owned());
+        refused("no scope", ask(&foreign, &write, &[&pem]), &scope, (403, "insufficient_scope"));
+        refused("as DPoP", foreign.get(&token), &E::Confirmation.into(), TOKEN);
+        assert!(foreign.get(&foreign.token(&[])).is_ok(), "a proof is as good as before");
+        let own = foreign.world.token();
+        refused("our own", ask(&foreign, &own, &[&pem]), &Reason::Bearer, TOKEN);
+    }
+    foreign.world.known.agent = AgentState::Suspended;
+    refused("suspended", ask(&foreign, &token, &[&pem]), &Reason::Agent(AgentState::Suspended), TOKEN);
+    // Without the issuer there is nothing that it could be bound by.
+    foreign.world.known.agent = AgentState::Active;
+    foreign.world.known.accepts.jwt_svid = false;
+    foreign.world.known.taken.clear();
+    refused("no issuer", ask(&foreign, &token, &[&pem]), &Reason::Bearer, TOKEN);
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub struct Accepts<'a> {
     pub wit: bool,
     /// JWT-SVIDs, which are good for whoever has them.
     pub jwt_svid: bool,
+    /// Tokens of the issuers that are bound to the certificate of a TLS client.
+    pub mtls: bool,
     /// Access tokens of these issuers with a DPoP proof.
     pub issuers: &'a [IssuerName],
 }
@@ -26,6 +28,20 @@ pub enum Kind {
     JwtSvid,
     /// An access token of another issuer with a DPoP proof.
     ForeignDpop,
+    /// An access token of another issuer that is bound to the certificate of a TLS client.
+    ForeignMtls,
+}
+
+impl Accepts<'_> {
+    /// Whether a token may come as `Bearer`.
+    pub(super) fn takes_bearer(&self) -> bool {
+        self.jwt_svid || self.takes_certificates()
+    }
+
+    /// Whether a token may be bound to a certificate: only those of other issuers are.
+    pub(super) fn takes_certificates(&self) -> bool {
+        self.mtls && !self.issuers.is_empty()
+    }
 }
 
 impl Kind {
@@ -36,6 +52,7 @@ impl Kind {
             Self::Wit => "wit",
             Self::JwtSvid => "jwt-svid",
             Self::ForeignDpop => "foreign-dpop",
+            Self::ForeignMtls => "foreign-mtls",
         }
     }
 }

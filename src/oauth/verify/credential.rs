@@ -108,7 +108,7 @@ impl Credential {
         }
     }
 
-    /// The key that was proved; of a JWT-SVID none.
+    /// The key that was proved; of a JWT-SVID none, nor where a certificate was.
     pub fn key(&self) -> Option<Thumbprint> {
         match &self.0 {
             Inner::Access(claims) => Some(claims.key),

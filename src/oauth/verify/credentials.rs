@@ -1,6 +1,12 @@
 //! What stands in the headers of a request: one credential, and its proof where it needs one.
 
-use crate::oauth::access;
+use crate::{
+    oauth::{access, foreign},
+    spiffe::{
+        jose::{TOKEN_BYTES_MAX, decode},
+        json::{self, Value},
+    },
+};
 
 use super::{Accepts, Kind, Reason, Request};
 
@@ -11,7 +17,9 @@ pub(super) enum Credentials<'a> {
     Dpop { token: &'a str, proof: &'a str },
     /// The same with a token of another issuer.
     Foreign { token: &'a str, proof: &'a str },
-    /// `Authorization: Bearer`.
+    /// `Authorization: Bearer` with an access token.
+    Certificate { token: &'a str },
+    /// `Authorization: Bearer` with any other token.
     JwtSvid { token: &'a str },
     /// `Workload-Identity-Token` and `Workload-Proof-Token`, and perhaps `Txn-Token`.
     Workload { token: &'a str, proof: &'a str, transaction: Option<&'a str> },
@@ -22,6 +30,7 @@ impl Credentials<'_> {
         match self {
             Self::Dpop { .. } => Kind::Dpop,
             Self::Foreign { .. } => Kind::ForeignDpop,
+            Self::Certificate { .. } => Kind::ForeignMtls,
             Self::JwtSvid { .. } => Kind::JwtSvid,
             Self::Workload { .. } => Kind::Wit,
         }
@@ -49,7 +58,7 @@ pub(super) fn read<'a>(request: &Request<'a>, accepts: Accepts<'_>) -> Result<Cr
         }
         // Whoever has a proof meant something else.
         (Scheme::Bearer, _) if !proofs.is_empty() => Err(Reason::SeveralCredentials),
-        (Scheme::Bearer, token) => Ok(Credentials::JwtSvid { token }),
+        (Scheme::Bearer, token) => Ok(bearer(token, accepts)),
     }
 }
 
@@ -71,7 +80,7 @@ fn token<'a>(authorization: &[&'a [u8]], accepts: Accepts<'_>) -> Result<(Scheme
     let scheme = match scheme {
         _ if scheme.eq_ignore_ascii_case("DPoP") => Scheme::Dpop,
         _ if !scheme.eq_ignore_ascii_case("Bearer") => return Err(Reason::NoCredentials),
-        _ if !accepts.jwt_svid || token.starts_with(access::CONSTANT_PREFIX) => return Err(Reason::Bearer),
+        _ if !accepts.takes_bearer() || token.starts_with(access::CONSTANT_PREFIX) => return Err(Reason::Bearer),
         _ => Scheme::Bearer,
     };
     match token.bytes().all(is_token_byte) {
@@ -80,6 +89,22 @@ fn token<'a>(authorization: &[&'a [u8]], accepts: Accepts<'_>) -> Result<(Scheme
         _ if token.contains(',') => Err(Reason::SeveralCredentials),
         _ => Err(Reason::Credentials),
     }
+}
+
+/// An access token says so in its header. Where the tool takes only one of the two kinds, it is a good or a bad one of that.
+fn bearer<'a>(token: &'a str, accepts: Accepts<'_>) -> Credentials<'a> {
+    let is_access = match (accepts.takes_certificates(), accepts.jwt_svid) {
+        (true, true) => is_access_token(token),
+        (takes_certificates, _) => takes_certificates,
+    };
+    if is_access { Credentials::Certificate { token } } else { Credentials::JwtSvid { token } }
+}
+
+fn is_access_token(token: &str) -> bool {
+    let header = token.split('.').next().filter(|header| header.len() <= TOKEN_BYTES_MAX).and_then(decode);
+    let header = header.and_then(|header| json::parse(&header, TOKEN_BYTES_MAX).ok());
+    let kind = header.as_ref().and_then(Value::as_object).and_then(|header| header.member("typ"));
+    kind.and_then(Value::as_str).is_some_and(|kind| foreign::TYPES.contains(&kind))
 }
 
 /// The value of the one `DPoP` header.

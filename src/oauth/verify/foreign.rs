@@ -1,5 +1,5 @@
 //! Access tokens of other issuers at a door: only where the tool takes that issuer, by the keys that an operator has
-//! pinned for it, with a proof of the key that they are bound to; and for an agent that an entry names.
+//! pinned for it, with a proof of the key that they are bound to, or the certificate; and for an agent that an entry names.
 //!
 //! Its issuer says who asked for it and for what. What that may do here is the registry's to say: of the token's scopes
 //! those count that the agent is granted.
@@ -7,23 +7,23 @@
 use std::sync::Arc;
 
 use crate::oauth::{
-    TokenHash,
+    CertificateHash, TokenHash,
     dpop::Unproved,
-    foreign::{Claims, Error, Unverified},
+    foreign::{Binding, Claims, Error, Unverified},
     issuer::Issuer,
 };
 
 use super::{Ask, Credential, Kind, Proof, Reason, Registry, Verdict, Verifier, credential::Other};
 
 impl Verifier {
-    /// A token with its proof, of which the signature is still to be checked.
+    /// A token with its proof, of which the signature is still to be checked; or with none, for the client's certificate.
     pub(super) fn foreign<'p>(
         &self,
         ask: &Ask<'_, impl Registry>,
         token: &str,
-        proof: &'p str,
+        proof: Option<&'p str>,
     ) -> Result<(Credential, Proof<'p>), Reason> {
-        let proof = Unproved::parse(proof)?;
+        let proof = proof.map(Unproved::parse).transpose()?;
         let hash = TokenHash::of(token);
         let believed = match self.known_foreign(ask, hash) {
             Some(claims) => Believed::Known(claims),
@@ -36,10 +36,22 @@ impl Verifier {
         };
         let issuer = issuer(ask, claims)?;
         claims.check(ask.resource.audience, ask.now)?;
-        if claims.key != proof.thumbprint() {
-            return Err(Reason::KeyMismatch);
+        match (&proof, claims.binding) {
+            (Some(proof), Binding::Key(key)) if key == proof.thumbprint() => {}
+            (Some(_), Binding::Key(_)) => return Err(Reason::KeyMismatch),
+            (None, Binding::Certificate(hash)) if hash == certificate(ask)? => {}
+            (None, Binding::Certificate(_)) => return Err(Reason::CertificateMismatch),
+            // What is bound in one way is not shown in the other (RFC 9449 §7.2).
+            (None, Binding::Key(_)) => return Err(Reason::Bearer),
+            (Some(_), Binding::Certificate(_)) => return Err(Error::Confirmation.into()),
         }
-        let checked = self.freshness.check(&proof, &ask.expected(hash, self.freshness.window()))?;
+        let proof = match proof {
+            None => Proof::None,
+            Some(proof) => {
+                let checked = self.freshness.check(&proof, &ask.expected(hash, self.freshness.window()))?;
+                Proof::Dpop(proof, checked)
+            }
+        };
         let claims = match believed {
             Believed::Known(claims) => claims,
             Believed::Not(token) => {
@@ -49,7 +61,7 @@ impl Verifier {
                 claims
             }
         };
-        Ok((credential(ask, &claims)?, Proof::Dpop(proof, checked)))
+        Ok((credential(ask, &claims)?, proof))
     }
 
     /// What a token says whose signature was checked before, by the keys that its issuer still has.
@@ -74,14 +86,26 @@ fn issuer<'a>(ask: &Ask<'a, impl Registry>, claims: &Claims) -> Result<&'a Arc<I
     ask.registry.foreign_issuer(name).ok_or(Error::Issuer)
 }
 
+/// The one that the client has shown.
+fn certificate(ask: &Ask<'_, impl Registry>) -> Result<CertificateHash, Reason> {
+    match ask.request.certificates {
+        [one] => Ok(one.hash()?),
+        _ => Err(Reason::NoCertificate),
+    }
+}
+
 /// Whose it is, with that of its scopes which the agent is granted.
 fn credential(ask: &Ask<'_, impl Registry>, claims: &Claims) -> Result<Credential, Reason> {
     let Ask { resource, registry, now, .. } = *ask;
     let agent = registry.agent_of(&claims.client, now).ok_or(Reason::NoAgent)?;
     let age = now.duration_since(claims.issued_at).unwrap_or_default();
     let granted = registry.granted(agent, resource.tool, age).ok_or(Reason::NotGranted)?;
+    let (kind, key) = match claims.binding {
+        Binding::Key(key) => (Kind::ForeignDpop, Some(key)),
+        Binding::Certificate(_) => (Kind::ForeignMtls, None),
+    };
     Ok(Credential::other(Other {
-        kind: Kind::ForeignDpop,
+        kind,
         issuer: Some(claims.issuer.clone()),
         agent: agent.to_owned(),
         subject: claims.subject.clone(),
@@ -89,7 +113,7 @@ fn credential(ask: &Ask<'_, impl Registry>, claims: &Claims) -> Result<Credentia
         scopes: claims.scopes.common(&granted),
         issued_at: claims.issued_at,
         expires_at: claims.expires_at,
-        key: Some(claims.key),
+        key,
         token_id: None,
     }))
 }

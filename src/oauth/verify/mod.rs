@@ -25,7 +25,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{
-    Scopes, Thumbprint, TokenHash,
+    Certificate, Scopes, Thumbprint, TokenHash,
     access::{self, Claims, Keys, Subject, TokenId},
     challenge::Challenge,
     dpop::{self, Expected, Unproved},
@@ -64,6 +64,8 @@ pub struct Request<'a> {
     pub workload_proofs: &'a [&'a [u8]],
     /// The values of all `Txn-Token` headers. They are not read, but a workload proof token must be for them.
     pub transaction_tokens: &'a [&'a [u8]],
+    /// The certificates by which whoever ended the client's TLS connection has verified it; he alone says them.
+    pub certificates: &'a [Certificate<'a>],
 }
 
 impl<'a> Request<'a> {
@@ -79,6 +81,7 @@ impl<'a> Request<'a> {
             workload_tokens: none,
             workload_proofs: none,
             transaction_tokens: none,
+            certificates: &[],
         }
     }
 }
@@ -318,7 +321,8 @@ impl Verifier {
         let Ask { resource, scope, registry, now, .. } = *ask;
         let (credential, proof) = match credentials {
             Credentials::Dpop { token, proof } => self.access(ask, token, proof)?,
-            Credentials::Foreign { token, proof } => self.foreign(ask, token, proof)?,
+            Credentials::Foreign { token, proof } => self.foreign(ask, token, Some(proof))?,
+            Credentials::Certificate { token } => self.foreign(ask, token, None)?,
             Credentials::JwtSvid { token } => (svid::jwt(ask, token)?, Proof::None),
             Credentials::Workload { token, proof, transaction } => self.wit(ask, token, proof, transaction)?,
         };

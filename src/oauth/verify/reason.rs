@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::oauth::{
-    access,
+    CertificateError, access,
     challenge::Challenge,
     dpop, foreign,
     freshness::{self, RETRY_AFTER},
@@ -58,6 +58,15 @@ pub enum Reason {
     /// The token of another issuer is not good, or not here or now.
     #[error("the token of another issuer is refused")]
     Foreign(#[from] foreign::Error),
+    /// A token that is bound to a certificate came without one, or with several.
+    #[error("there is not exactly one client certificate")]
+    NoCertificate,
+    /// The client's certificate cannot be read.
+    #[error("the client's certificate is refused")]
+    Certificate(#[from] CertificateError),
+    /// It is bound to another certificate than the client's.
+    #[error("the client's certificate is another than the token's")]
+    CertificateMismatch,
     /// The proof is by another key than the token is bound to.
     #[error("the proof is by another key than the token's")]
     KeyMismatch,
@@ -120,6 +129,9 @@ impl Reason {
             Self::Proof(refused) => refused.code(),
             Self::Token(error) => error.code(),
             Self::Foreign(error) => error.code(),
+            Self::NoCertificate => "certificate_missing",
+            Self::Certificate(_) => "certificate_malformed",
+            Self::CertificateMismatch => "certificate_mismatch",
             Self::KeyMismatch => "key_mismatch",
             Self::WorkloadHeaders => "wit_headers",
             Self::Wit(error) => wit_code(error),
@@ -153,7 +165,7 @@ impl Reason {
         match self {
             Self::EncodedSlash => Challenge::status(400),
             Self::NoTool | Self::NoRoute | Self::NotGranted => Challenge::status(403),
-            Self::NoCredentials | Self::NotTaken(_) => Challenge::no_credentials(accepts.jwt_svid),
+            Self::NoCredentials | Self::NotTaken(_) => Challenge::no_credentials(accepts.takes_bearer()),
             Self::SeveralCredentials | Self::Credentials => Challenge::invalid_request(),
             Self::Bearer => Challenge::bearer(),
             Self::Proof(refused) if refused.wants_nonce() => Challenge::use_nonce(nonce()),
@@ -176,17 +188,20 @@ impl Reason {
             }
             Self::Token(_)
             | Self::Foreign(_)
+            | Self::NoCertificate
+            | Self::Certificate(_)
+            | Self::CertificateMismatch
             | Self::KeyMismatch
             | Self::JwtSvid(_)
             | Self::SvidClaim(_)
             | Self::NoAgent
             | Self::Agent(_)
             | Self::Revoked(_) => match kind {
-                Some(Kind::JwtSvid) => Challenge::invalid_bearer(),
+                Some(Kind::JwtSvid | Kind::ForeignMtls) => Challenge::invalid_bearer(),
                 _ => Challenge::invalid_token(),
             },
             Self::Scope(scope) => {
-                let is_bearer = kind == Some(Kind::JwtSvid);
+                let is_bearer = matches!(kind, Some(Kind::JwtSvid | Kind::ForeignMtls));
                 Challenge::insufficient_scope(scope, is_bearer)
             }
         }

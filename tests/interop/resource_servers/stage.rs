@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    io::{self, Write as _},
+    net::{Ipv4Addr, TcpStream},
     os::unix::net::UnixStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     common::{Daemon, Folder, PATIENCE, own_uid},
-    http::{Answer, exchange, seconds_ago},
+    http::{Answer, exchange, seconds_ago, served},
 };
 
 const ISSUER: &str = "https://example.org/oauth";
@@ -178,22 +178,12 @@ fn issue(daemon: &Daemon, prover: &Prover) -> String {
 /// The keys of a daemon on the loopback interface, for who reads no Unix socket: each time those that `http.sock` has
 /// then. Nothing else of that socket is to be had there.
 fn published(daemon: &Daemon) -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let (port, socket) = (listener.local_addr().unwrap().port(), daemon.home().join("http.sock"));
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut reader = BufReader::new(stream?);
-            let mut line = String::new();
-            while reader.read_line(&mut line)? > 2 {
-                line.clear();
-            }
-            let mut ours = UnixStream::connect(&socket)?;
-            ours.write_all(b"GET /oauth/jwks HTTP/1.1\r\nHost: dayfly\r\nConnection: close\r\n\r\n")?;
-            std::io::copy(&mut ours, reader.get_mut())?;
-        }
-        std::io::Result::Ok(())
-    });
-    format!("http://127.0.0.1:{port}/keys")
+    let socket = daemon.home().join("http.sock");
+    served(move |stream| {
+        let mut ours = UnixStream::connect(&socket)?;
+        ours.write_all(b"GET /oauth/jwks HTTP/1.1\r\nHost: dayfly\r\nConnection: close\r\n\r\n")?;
+        io::copy(&mut ours, stream).map(drop)
+    })
 }
 
 /// The peer's process, ended when dropped.
