@@ -5,12 +5,15 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 8] = [
     "proto/workload.proto",
     "proto/dayfly/v1/admin.proto",
     "proto/dayfly/v1/authz.proto",
     "proto/dayfly/v1/token.proto",
+    "proto/envoy/extensions/transport_sockets/tls/v3/secret.proto",
+    "proto/envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.proto",
     "proto/envoy/service/auth/v3/external_auth.proto",
+    "proto/envoy/service/secret/v3/sds.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,6 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         .codec_path("crate::pb::SmallCodec")
+        // With bytes that may be lent, and wiped.
+        .extern_path(".google.protobuf.Any", "crate::pb::Any")
         .skip_debug([
             "X509SVID",
             "X509SVIDResponse",

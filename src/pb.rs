@@ -14,6 +14,7 @@
 
 use std::marker::PhantomData;
 
+use bytes::Bytes;
 use prost::Message;
 use tonic::{
     Status,
@@ -43,10 +44,29 @@ pub mod envoy {
             }
         }
     }
+    pub mod extensions {
+        pub mod transport_sockets {
+            pub mod tls {
+                pub mod v3 {
+                    tonic::include_proto!("envoy.extensions.transport_sockets.tls.v3");
+                }
+            }
+        }
+    }
     pub mod service {
         pub mod auth {
             pub mod v3 {
                 tonic::include_proto!("envoy.service.auth.v3");
+            }
+        }
+        pub mod discovery {
+            pub mod v3 {
+                tonic::include_proto!("envoy.service.discovery.v3");
+            }
+        }
+        pub mod secret {
+            pub mod v3 {
+                tonic::include_proto!("envoy.service.secret.v3");
             }
         }
     }
@@ -62,6 +82,16 @@ pub mod google {
     pub mod rpc {
         tonic::include_proto!("google.rpc");
     }
+}
+
+/// `google.protobuf.Any`: a message of a type that is named beside it.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+#[prost(skip_debug)]
+pub struct Any {
+    #[prost(string, tag = "1")]
+    pub type_url: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
 }
 
 /// Encodes into a buffer of just the message's size.

@@ -15,9 +15,10 @@ use super::{
     allowance::Allowance,
     body::{Guarded, Place},
     drive::{Drive, End},
-    inbound::{Timely, is_grpc},
+    inbound::{Messages, Timely, is_grpc},
     limits::ConnectionSlot,
     pages::{self, Pages},
+    sds,
     sealed::unseal,
     status, turns,
 };
@@ -180,8 +181,12 @@ fn keep_few(headers: &mut HeaderMap) {
     }
 }
 
-/// What the paths of the only calls with more than one message from the client begin with.
+/// What the paths of calls begin with that have more than one message from the client, beside those of proxies.
 const REFLECTION: &str = "/grpc.reflection.";
+
+fn is_of_service(path: &str, service: &str) -> bool {
+    path.strip_prefix('/').and_then(|path| path.strip_prefix(service)).is_some_and(|rest| rest.starts_with('/'))
+}
 
 /// Answers one request. A panic becomes Unavailable, since a reset stream would look like a cancelled one.
 async fn answer(
@@ -211,14 +216,18 @@ async fn answer(
         return Ok(response);
     }
     // Before attestation, before the body is read, and for every service: no method can get round it.
-    if service.offers.asks_for_header() && !has_security_header(request.headers()) {
+    let is_of_proxy = is_of_service(request.uri().path(), sds::SERVICE);
+    if service.offers.asks_for_header() && !is_of_proxy && !has_security_header(request.headers()) {
         return Ok(refused(Status::invalid_argument(status::NO_HEADER)));
     }
     let place = Place::new(place, counters.clone());
     let method = method_name(request.uri().path());
-    // Who reflects asks one thing after the other.
-    let wait = if request.uri().path().starts_with(REFLECTION) { Duration::MAX } else { service.terms.request };
-    let mut request = request.map(|body| tonic::body::Body::new(Timely::new(body, wait)));
+    let (wait, slot_of_messages) = (service.terms.request, slot.clone());
+    let asks_again = is_of_proxy || request.uri().path().starts_with(REFLECTION);
+    let mut request = request.map(|body| match asks_again {
+        true => tonic::body::Body::new(Messages::new(body, wait, slot_of_messages)),
+        false => tonic::body::Body::new(Timely::new(body, wait)),
+    });
     match asker {
         Asker::Admin(caller) => drop(request.extensions_mut().insert(caller)),
         Asker::Workload(workload) => drop(request.extensions_mut().insert(workload)),
@@ -250,7 +259,7 @@ async fn guard<T>(call: impl Future<Output = Result<T, Infallible>>) -> Result<T
 
 /// The methods that are counted by name; a caller's other words are not.
 fn method_name(path: &str) -> &'static str {
-    const METHODS: [&str; 20] = [
+    const METHODS: [&str; 23] = [
         "FetchX509SVID",
         "FetchX509Bundles",
         "FetchJWTSVID",
@@ -258,6 +267,9 @@ fn method_name(path: &str) -> &'static str {
         "ValidateJWTSVID",
         "FetchWITSVID",
         "FetchWITBundles",
+        "StreamSecrets",
+        "DeltaSecrets",
+        "FetchSecrets",
         "Create",
         "Update",
         "Delete",

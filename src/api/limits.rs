@@ -309,6 +309,26 @@ impl ConnectionSlot {
         }
     }
 
+    /// One more message of a stream, which counts as a request.
+    ///
+    /// # Errors
+    /// When its user asks for too much in a second.
+    pub(crate) fn message(&self, now: Instant) -> Result<(), Over> {
+        self.asks(&mut self.gate.state(), now)
+    }
+
+    fn asks(&self, state: &mut State, now: Instant) -> Result<(), Over> {
+        let limits = state.limits;
+        let user = state.users.entry(self.uid).or_default();
+        if !user.requests.take(limits.requests_per_second, now) {
+            // A refusal costs little; as many of them as there may be requests cost enough.
+            let is_flood = !user.refused.take(limits.requests_per_second, now);
+            self.is_flood.fetch_or(is_flood, Ordering::Relaxed);
+            return Err(Over::RequestRate);
+        }
+        Ok(())
+    }
+
     /// A place for one request. When there is none for anybody, a connection of whoever has most streams goes. There is
     /// none while an answer as large as the last one that was refused here would be refused again: nothing is signed for
     /// whoever could not be told.
@@ -317,14 +337,9 @@ impl ConnectionSlot {
     /// Which limit was met.
     pub(crate) fn stream(self: &Arc<Self>, now: Instant) -> Result<StreamSlot, Over> {
         let mut state = self.gate.state();
+        self.asks(&mut state, now)?;
         let (limits, share) = (state.limits, state.limits.share(self.uid));
         let user = state.users.entry(self.uid).or_default();
-        if !user.requests.take(limits.requests_per_second, now) {
-            // A refusal costs little; as many of them as there may be requests cost enough.
-            let is_flood = !user.refused.take(limits.requests_per_second, now);
-            self.is_flood.fetch_or(is_flood, Ordering::Relaxed);
-            return Err(Over::RequestRate);
-        }
         if user.streams >= share.streams {
             return Err(Over::StreamsOfUser);
         }

@@ -15,6 +15,7 @@ pub(crate) mod metrics;
 pub(crate) mod ops;
 mod pages;
 mod parties;
+mod sds;
 mod sealed;
 mod serve;
 mod standard;

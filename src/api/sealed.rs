@@ -44,8 +44,21 @@ pub(crate) fn seal<T: Wiped + 'static>(
     later: impl Stream<Item = Result<T, Status>> + Send + 'static,
     allowance: Allowance,
 ) -> Result<Response<Nothing<T>>, Status> {
-    let first = frame(first, &allowance)?;
-    Ok(sealed(stream::empty(), first, later.map(move |message| frame(message?, &allowance))))
+    seal_all(Some(first), later, allowance)
+}
+
+/// As [`seal`], of a stream that may have nothing to say yet.
+///
+/// # Errors
+/// As [`seal`].
+pub(crate) fn seal_all<T: Wiped + 'static>(
+    first: Option<T>,
+    later: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    allowance: Allowance,
+) -> Result<Response<Nothing<T>>, Status> {
+    let first = first.map(|message| frame(message, &allowance)).transpose()?;
+    let later = later.map(move |message| frame(message?, &allowance));
+    Ok(sealed(stream::empty(), stream::iter(first.map(Ok)).chain(later)))
 }
 
 /// The response of a call that has one answer.
@@ -53,11 +66,10 @@ pub(crate) fn seal<T: Wiped + 'static>(
 /// # Errors
 /// When there is no room for it.
 pub(crate) fn seal_one<T: Wiped + Default + 'static>(message: T, allowance: &Allowance) -> Result<Response<T>, Status> {
-    Ok(sealed(T::default(), frame(message, allowance)?, stream::empty()))
+    Ok(sealed(T::default(), stream::iter([Ok(frame(message, allowance)?)])))
 }
 
-fn sealed<S>(shown: S, first: Bytes, later: impl Stream<Item = Result<Bytes, Status>> + Send + 'static) -> Response<S> {
-    let frames = stream::once(std::future::ready(Ok(first))).chain(later);
+fn sealed<S>(shown: S, frames: impl Stream<Item = Result<Bytes, Status>> + Send + 'static) -> Response<S> {
     let mut response = Response::new(shown);
     response.extensions_mut().insert(Sealed(Arc::new(Mutex::new(Some(Box::pin(frames))))));
     response

@@ -20,7 +20,7 @@ pub(crate) const NO_HEADER: &str = "security header missing from request";
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         match error {
-            Error::Refused(_) => Self::new(Code::PermissionDenied, "no identity issued"),
+            Error::Refused(_) => nothing_given(),
             Error::Closed => Self::new(Code::Unavailable, "connection closed"),
             Error::Attest(_) => fault("workload could not be attested; try again", &error),
             Error::Sign(_) => fault("credential could not be signed; try again", &error),
@@ -121,6 +121,20 @@ impl From<Uninvited> for Status {
 /// The caller asked for something that makes no sense.
 pub(crate) fn invalid(problem: &str) -> Status {
     Status::new(Code::InvalidArgument, words(problem))
+}
+
+/// The caller is entitled to nothing of what it asks for.
+pub(crate) fn nothing_given() -> Status {
+    Status::new(Code::PermissionDenied, "no identity issued")
+}
+
+/// Secrets with these names were a proxy's and are not any more.
+pub(crate) fn taken_away(names: &[String]) -> Status {
+    const NAMES_MAX: usize = 8;
+    let more = if names.len() > NAMES_MAX { " and more" } else { "" };
+    let names: Vec<_> = names.iter().take(NAMES_MAX).map(String::as_str).collect();
+    let what = format!("no identity issued: {}{more} not given to this proxy any more", names.join(", "));
+    Status::new(Code::PermissionDenied, words(&what))
 }
 
 /// A token is not believed.

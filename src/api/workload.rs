@@ -13,6 +13,7 @@ use super::{
     allowance::Allowance,
     claims,
     connection::Workload,
+    sds,
     sealed::{Nothing, Wiped, seal, seal_one},
     standard::add_standard,
     status,
@@ -38,7 +39,8 @@ struct Api {
     offers_wit: bool,
 }
 
-/// What the workload socket serves: the Workload API, access tokens, health and reflection. All of it asks for the security header.
+/// What the workload socket serves: the Workload API, access tokens, Envoy's secret discovery, health and reflection. All
+/// of it but Envoy's asks for the security header.
 pub(crate) fn workload_routes(
     issuer: Arc<Issuer>,
     tokens: Arc<Endpoint>,
@@ -46,12 +48,14 @@ pub(crate) fn workload_routes(
     message_bytes_max: usize,
     health: &HealthReporter,
 ) -> Routes {
+    let sds = sds::service(issuer.clone());
     let api = SpiffeWorkloadApiServer::new(Api { issuer, offers_wit }).max_decoding_message_size(message_bytes_max);
     let mut routes = Routes::builder();
     routes.add_service(api);
     routes.add_service(token_service(tokens, message_bytes_max));
+    routes.add_service(sds);
     // The connection has asked for the header already.
-    add_standard(&mut routes, &["SpiffeWorkloadAPI", "dayfly.v1.Token"], health, |request: Request<()>| Ok(request));
+    add_standard(&mut routes, &["SpiffeWorkloadAPI", "dayfly.v1.Token", sds::SERVICE], health, |request: Request<()>| Ok(request));
     routes.routes().prepare()
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Identity<T> {
 
 /// Everything a caller is entitled to at one moment; never a part of it.
 pub(crate) struct Update<T> {
-    /// At least one; the default identity first, and it stays first.
+    /// The default identity first, and it stays first. None only where a caller waits ([`Kind::lacks`]).
     pub(crate) identities: Vec<Identity<T>>,
     /// As [`Kind::bundle`].
     pub(crate) bundle: Bytes,
@@ -73,7 +73,16 @@ pub(crate) struct Feed<K: Kind> {
     sent: Option<Said>,
     /// What templates did not give to it, as far as that was recorded.
     told: Vec<Withheld>,
+    /// Why it is not given all that it asks for by name, as far as that was recorded.
+    lacking: Vec<Reason>,
     pace: Pace,
+}
+
+/// What a look at the entries came to.
+struct Renewed<T> {
+    identities: Vec<Identity<T>>,
+    /// Why entries that are wanted give nothing.
+    refusals: Vec<Reason>,
 }
 
 /// What a message says.
@@ -88,8 +97,8 @@ struct Said {
 impl<K: Kind> Feed<K> {
     pub(super) fn new(kind: K, issuer: Arc<Issuer>, caller: Arc<Caller>) -> Self {
         let (registry, keyring, foreign) = (issuer.registry(), issuer.keyring(), issuer.foreign());
-        let (held, told, pace) = (Vec::new(), Vec::new(), Pace::default());
-        Self { kind, issuer, caller, registry, keyring, foreign, attested: None, held, sent: None, told, pace }
+        let (held, told, lacking, pace) = (Vec::new(), Vec::new(), Vec::new(), Pace::default());
+        Self { kind, issuer, caller, registry, keyring, foreign, attested: None, held, sent: None, told, lacking, pace }
     }
 
     /// The next message: at once the first time, then when something has changed for this caller.
@@ -98,20 +107,55 @@ impl<K: Kind> Feed<K> {
     /// When the caller is entitled to nothing (any more), is gone, or the daemon cannot answer.
     pub(crate) async fn next(&mut self) -> Result<Update<K::Signed>, Error> {
         loop {
-            if !self.pace.is_due() {
-                self.wait().await?;
-                self.pace.due();
-            }
-            self.pace.rest().await;
-            // In a box, so that a stream that waits, as nearly all do, is not as large as one that computes.
-            match Box::pin(self.compute()).await? {
-                Some(update) => {
-                    self.pace.sent();
-                    return Ok(update);
-                }
-                None => self.pace.same(),
+            self.changed().await?;
+            if let Some(update) = self.look().await? {
+                return Ok(update);
             }
         }
+    }
+
+    /// Returns when there may be something to tell: at once the first time. Whoever stops waiting may wait again.
+    ///
+    /// # Errors
+    /// When the daemon stops.
+    pub(crate) async fn changed(&mut self) -> Result<(), Error> {
+        if !self.pace.is_due() {
+            self.wait().await?;
+            self.pace.due();
+        }
+        Ok(())
+    }
+
+    /// What there is to tell now; `None` when it is what was told last.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub(crate) async fn look(&mut self) -> Result<Option<Update<K::Signed>>, Error> {
+        self.pace.rest().await;
+        // In a box, so that a stream that waits, as nearly all do, is not as large as one that computes.
+        let update = Box::pin(self.compute()).await?;
+        match &update {
+            Some(_) => self.pace.sent(),
+            None => self.pace.same(),
+        }
+        Ok(update)
+    }
+
+    /// Whether there may be something to tell.
+    pub(crate) fn is_due(&self) -> bool {
+        self.pace.is_due()
+    }
+
+    /// Of what it hands out.
+    pub(crate) fn kind(&self) -> &K {
+        &self.kind
+    }
+
+    /// Asks for something else. All of it is told next, also what was told before.
+    pub(crate) fn ask(&mut self, change: impl FnOnce(&mut K)) {
+        change(&mut self.kind);
+        self.sent = None;
+        self.pace.due();
     }
 
     /// Sleeps until something may have changed for this caller.
@@ -134,7 +178,7 @@ impl<K: Kind> Feed<K> {
     fn is_rekeyed(&self) -> bool {
         let keyring = self.keyring.borrow();
         let is_signer = |held: &Held<K::Signed>| K::signer(&keyring).is_some_and(|(id, _)| id == held.svid.authority());
-        self.sent.as_ref().is_none_or(|sent| sent.bundle != K::bundle(&keyring)) || !self.held.iter().all(is_signer)
+        self.sent.as_ref().is_none_or(|sent| sent.bundle != self.kind.bundle(&keyring)) || !self.held.iter().all(is_signer)
     }
 
     /// Whether the registry as it is now says anything else to this caller than what it holds.
@@ -145,6 +189,9 @@ impl<K: Kind> Feed<K> {
             return true;
         }
         let mut now = self.issuer.granted(attested, &snapshot).given;
+        if self.kind.is_concerned(&now) {
+            return true;
+        }
         now.retain(|entry| self.kind.wants(entry));
         now.len() != self.held.len()
             || now.iter().any(|entry| {
@@ -162,7 +209,7 @@ impl<K: Kind> Feed<K> {
 
     /// The foreign bundles of the identities that are held.
     fn federated(&self, foreign: &Foreign) -> View {
-        K::federated(foreign, self.held.iter().map(|held| &held.entry))
+        self.kind.federated(foreign, self.held.iter().map(|held| &held.entry))
     }
 
     /// The state now; `None` when it is what was sent last.
@@ -185,12 +232,16 @@ impl<K: Kind> Feed<K> {
                 self.issuer.too_many(&self.caller, granted.given.len() + granted.beyond);
             }
             self.kind.granted(&granted.given);
+            let lacks = self.kind.lacks(&granted);
             granted.given.retain(|entry| self.kind.wants(entry));
             if granted.given.is_empty() && !self.issuer.holds(&self.caller, &attested).await? {
                 continue;
             }
             let is_same = self.kind.is_told_apart() || self.is_as_sent(&granted.given, &keyring, &foreign);
-            let mut identities = self.renew(&attested, &granted, &keyring, is_same)?;
+            let Renewed { mut identities, refusals } = self.renew(&attested, &granted, &keyring, is_same)?;
+            if identities.is_empty() && lacks.is_none() {
+                return Err(self.refuse(&attested, refusals, granted.withheld));
+            }
             self.attested = Some(attested.clone());
             if !is_same {
                 // What could not be signed anew goes to nobody, and is tried again when it is due.
@@ -201,7 +252,7 @@ impl<K: Kind> Feed<K> {
             }
             let said = Said {
                 identities: identities.iter().map(|one| (one.svid.serial().to_owned(), one.hint.clone())).collect(),
-                bundle: K::bundle(&keyring),
+                bundle: self.kind.bundle(&keyring),
                 federated: self.federated(&foreign),
             };
             self.issuer.tell_missing(&self.caller, &foreign, &granted.given);
@@ -224,6 +275,7 @@ impl<K: Kind> Feed<K> {
                     self.issuer.pushed();
                 }
                 self.tell(&attested, granted.withheld);
+                self.tell_lacks(&attested, lacks, refusals);
                 let (bundle, federated) = (said.bundle.clone(), said.federated.clone());
                 self.sent = Some(said);
                 self.held.iter_mut().for_each(|held| held.is_sent = true);
@@ -242,9 +294,9 @@ impl<K: Kind> Feed<K> {
             let (held, entry) = one.filter(|(held, entry)| held.is_fresh::<K>(entry, now))?;
             Some((held.svid.serial().to_owned(), entry.spec.hint.clone()))
         });
-        let federated = K::federated(foreign, entries);
+        let federated = self.kind.federated(foreign, entries);
         match (&self.sent, identities.collect::<Option<Vec<_>>>()) {
-            (Some(sent), Some(identities)) => *sent == Said { identities, bundle: K::bundle(keyring), federated },
+            (Some(sent), Some(identities)) => *sent == Said { identities, bundle: self.kind.bundle(keyring), federated },
             _ => false,
         }
     }
@@ -267,10 +319,10 @@ impl<K: Kind> Feed<K> {
     fn renew(
         &mut self,
         attested: &Attested,
-        Granted { given: entries, withheld, .. }: &Granted,
+        Granted { given: entries, .. }: &Granted,
         keyring: &Keyring,
         repeats: bool,
-    ) -> Result<Vec<Identity<K::Signed>>, Error> {
+    ) -> Result<Renewed<K::Signed>, Error> {
         self.held.retain(|held| entries.iter().any(|entry| entry.id == held.entry.id));
         let now = self.issuer.clock().now();
         self.held.iter_mut().for_each(|held| held.look_at::<K>(keyring, now));
@@ -313,16 +365,28 @@ impl<K: Kind> Feed<K> {
         left.into_iter().for_each(|entry| self.postpone(entry, now));
         let failure = unrecorded.or(failure);
         let identities: Vec<_> = entries.iter().filter_map(|entry| self.held(&entry.id)).map(Held::identity).collect();
-        match (identities.is_empty(), failure) {
-            (false, _) => Ok(identities),
-            (true, Some(error)) => Err(error),
-            (true, None) => {
-                if refusals.is_empty() || !withheld.is_empty() {
-                    refusals.extend(Reason::of_nothing(withheld.clone()));
-                }
-                Err(self.issuer.refuse(&self.caller, attested, K::CREDENTIAL.name(), refusals))
-            }
+        match failure.filter(|_| identities.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(Renewed { identities, refusals }),
         }
+    }
+
+    /// Refuses a caller that is given nothing.
+    fn refuse(&self, attested: &Attested, mut refusals: Vec<Reason>, withheld: Vec<Withheld>) -> Error {
+        if refusals.is_empty() || !withheld.is_empty() {
+            refusals.extend(Reason::of_nothing(withheld));
+        }
+        self.issuer.refuse(&self.caller, attested, K::CREDENTIAL.name(), refusals)
+    }
+
+    /// Tells once why a caller that waits is not given all that it asks for.
+    fn tell_lacks(&mut self, attested: &Attested, lacks: Option<Vec<Reason>>, refusals: Vec<Reason>) {
+        let Some(mut lacks) = lacks else { return };
+        lacks.extend(refusals);
+        if lacks != self.lacking && !lacks.is_empty() {
+            self.issuer.refuse(&self.caller, attested, K::CREDENTIAL.name(), lacks.clone());
+        }
+        self.lacking = lacks;
     }
 
     /// Tells once of each template what it did not give to this caller, who has something else.

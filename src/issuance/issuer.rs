@@ -6,12 +6,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Alive, BundleFeed, Error, Feed, HolderKeys, JwtRules, Wanted,
+    Alive, BundleFeed, Error, Feed, HolderKeys, JwtRules, Proxies, Wanted,
     credential::{Credentials, Order},
     foreign::{Foreign, Missing},
     rates::Rates,
     recorded::Unrecorded,
     reuse::Reuse,
+    secrets::Secrets,
     wit::Wit,
     x509::X509,
 };
@@ -44,6 +45,7 @@ pub(crate) struct Issuer {
     rates: Rates,
     /// Access tokens that are out.
     alive: Arc<Alive>,
+    proxies: Arc<Proxies>,
     /// Nothing is signed any more, and streams stay.
     resting: CancellationToken,
 }
@@ -90,6 +92,7 @@ impl Issuer {
             access_issuer: None,
             rates: Rates::default(),
             alive,
+            proxies: Arc::default(),
             resting,
         }
     }
@@ -114,6 +117,12 @@ impl Issuer {
     pub(crate) fn x509(self: &Arc<Self>, caller: Arc<Caller>) -> Feed<X509> {
         let lately = self.lately.clone().zip(caller.peer().lasting_key());
         Feed::new(X509::new(lately), self.clone(), caller)
+    }
+
+    /// The secrets that a proxy asks for by name, now and after each change. Nothing is asked for yet.
+    pub(crate) fn secrets(self: &Arc<Self>, caller: Arc<Caller>, keys: &HolderKeys) -> Feed<Secrets> {
+        let lately = caller.peer().lasting_key().map(|process| (keys.x509(&self.counters), process));
+        Feed::new(Secrets::new(X509::new(lately)), self.clone(), caller)
     }
 
     /// The WIT-SVIDs of a caller, of all its identities or of the one it wants, now and after each change.
@@ -195,15 +204,20 @@ impl Issuer {
         &self.alive
     }
 
+    /// Who listens for secrets.
+    pub(crate) fn proxies(&self) -> &Arc<Proxies> {
+        &self.proxies
+    }
+
     pub(super) fn rates(&self) -> &Rates {
         &self.rates
     }
 
-    pub(super) fn trust_domain(&self) -> &TrustDomain {
+    pub(crate) fn trust_domain(&self) -> &TrustDomain {
         &self.rules.trust_domain
     }
 
-    pub(super) fn clock(&self) -> &Clock {
+    pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
 
@@ -251,7 +265,7 @@ impl Issuer {
         &self.log
     }
 
-    pub(super) fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
 
@@ -311,9 +325,6 @@ impl Issuer {
         order: Order<'e>,
         sign: impl FnOnce(&Keyring, Permit) -> Result<T, authority::Error>,
     ) -> Outcome<'e, T> {
-        if self.resting.is_cancelled() {
-            return Outcome::Failed(Error::Stopping);
-        }
         if self.is_resting() {
             return Outcome::Failed(Error::Stopping);
         }

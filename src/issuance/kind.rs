@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     authority::{self, AuthorityId, Keyring},
-    policy::{Credential, Permit},
-    registry::{Entry, Given, Spec},
+    policy::{Credential, Permit, Reason},
+    registry::{Entry, Given, Granted, Spec},
     sys::image::Spot,
 };
 
@@ -62,13 +62,24 @@ pub(crate) trait Kind: Send + 'static {
     fn signer(keyring: &Keyring) -> Option<(&AuthorityId, SystemTime)>;
 
     /// What a message carries beside the credentials: authorities of our trust domain, DER, one after the other.
-    fn bundle(keyring: &Keyring) -> Bytes;
+    fn bundle(&self, keyring: &Keyring) -> Bytes;
 
-    /// What it carries of the foreign trust domains that these entries federate with.
-    fn federated<'e, E: Deref<Target = Entry> + 'e>(_: &Foreign, _: impl IntoIterator<Item = &'e E>) -> View {
+    /// What it carries of the foreign trust domains that these entries federate with, of which credentials are held.
+    fn federated<'e, E: Deref<Target = Entry> + 'e>(&self, _: &Foreign, _: impl IntoIterator<Item = &'e E>) -> View {
         View::new()
     }
 
     /// These are what the caller may have now.
-    fn granted(&self, _: &[Given]) {}
+    fn granted(&mut self, _: &[Given]) {}
+
+    /// Whether a message would say anything else by these, beside the credentials that are held.
+    fn is_concerned(&self, _: &[Given]) -> bool {
+        false
+    }
+
+    /// Why the caller is not given all that it asks for by name, these being what it may have. It is told of nothing
+    /// else, and waits for it; `None` where a stream of its credentials ends when there are none.
+    fn lacks(&self, _: &Granted) -> Option<Vec<Reason>> {
+        None
+    }
 }

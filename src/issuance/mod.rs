@@ -17,9 +17,11 @@ mod jitter;
 mod kind;
 mod orders;
 mod pace;
+mod proxies;
 mod rates;
 mod recorded;
 mod reuse;
+mod secrets;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -33,9 +35,11 @@ pub(crate) use alive::{Alive, LiveToken};
 pub(crate) use bundles::{BundleFeed, Bundles};
 pub(crate) use error::Error;
 pub(crate) use explanation::{Compared, Explain, Explanation, Unexplained};
-pub(crate) use feed::{Feed, Update};
+pub(crate) use feed::{Feed, Identity, Update};
 pub(crate) use issuer::{Issuer, Sources};
 pub(crate) use kind::Kind;
+pub(crate) use proxies::{Proxies, ProxyStream, Seat};
+pub(crate) use secrets::{Certificates, Secrets};
 pub(crate) use standing::{AuthorityStanding, Stand, Standing};
 #[cfg(any(fuzzing, test))]
 pub(crate) use tokens::AUDIENCE_BYTES_MAX;

@@ -7,7 +7,8 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    ops::RangeInclusive,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -94,20 +95,24 @@ impl Reuse {
         let until = Instant::now() + self.time.min(life / LIFE_SHARE);
         kept.each.insert(key, Recent { entry: entry.clone(), svid: svid.clone(), until });
         if !std::mem::replace(&mut kept.is_swept, true) {
-            tokio::spawn(self.clone().sweep());
+            tokio::spawn(Self::sweep(Arc::downgrade(self), until));
         }
         Ok(svid)
     }
 
-    /// Takes out what is not given again, until nothing is left.
-    async fn sweep(self: Arc<Self>) {
+    /// Takes out what is not given again, until nothing is left or nobody asks any more.
+    async fn sweep(this: Weak<Self>, mut next: Instant) {
         loop {
-            tokio::time::sleep(SWEEP_EVERY.min(self.time)).await;
-            let (now, mut kept) = (Instant::now(), self.kept());
+            tokio::time::sleep_until(next).await;
+            let Some(this) = this.upgrade() else { return };
+            let (now, mut kept) = (Instant::now(), this.kept());
             kept.each.retain(|_, recent| now < recent.until);
-            if kept.each.is_empty() {
-                *kept = Kept::default();
-                return;
+            match kept.each.values().map(|recent| recent.until).min() {
+                Some(first) => next = first.clamp(now + *SWEEPS_APART.start(), now + *SWEEPS_APART.end()),
+                None => {
+                    *kept = Kept::default();
+                    return;
+                }
             }
         }
     }
@@ -123,8 +128,8 @@ impl Reuse {
     }
 }
 
-/// How much longer than it is given again an SVID stays at most.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long after another it is looked what is not given again any more: so much longer an SVID stays at most.
+const SWEEPS_APART: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 
 impl Recent {
     fn is_good<K: Kind<Signed = Svid>>(&self, entry: &Given, signer: &AuthorityId, now: SystemTime) -> bool {

@@ -6,24 +6,28 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 
-use super::{credential::Credentials, kind::Kind, tokens::Wanted};
+use super::{credential::Credentials, kind::Kind, reuse::Reuse, tokens::Wanted};
 use crate::{
     authority::{self, AuthorityId, Keyring, Token, holder_key},
     policy::{Credential, Permit},
     registry::{Given, Spec},
     spiffe::{Id, jose::PrivateJwk},
-    sys::image::Spot,
+    sys::{counters::Counters, image::Spot},
 };
 
 /// The key pairs of one connection, an identity each. They are gone with it, with the program, and with the identity.
 #[derive(Default)]
-pub(crate) struct HolderKeys(Mutex<Keys>);
+pub(crate) struct HolderKeys {
+    wit: Mutex<Keys>,
+    /// Of a proxy. Made with its first stream.
+    x509: OnceLock<Arc<Reuse>>,
+}
 
 #[derive(Default)]
 struct Keys {
@@ -53,8 +57,13 @@ impl HolderKeys {
         self.keys().each.retain(|id, _| entries.iter().any(|entry| entry.spiffe_id() == id));
     }
 
+    /// The X.509-SVIDs of a proxy, the same on all its streams.
+    pub(super) fn x509(&self, counters: &Arc<Counters>) -> Arc<Reuse> {
+        self.x509.get_or_init(|| Arc::new(Reuse::new(Duration::MAX, counters.clone()))).clone()
+    }
+
     fn keys(&self) -> MutexGuard<'_, Keys> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,11 +134,11 @@ impl Kind for Wit {
         keyring.wit().map(|keys| keys.signer())
     }
 
-    fn bundle(_: &Keyring) -> Bytes {
+    fn bundle(&self, _: &Keyring) -> Bytes {
         Bytes::new()
     }
 
-    fn granted(&self, entries: &[Given]) {
+    fn granted(&mut self, entries: &[Given]) {
         self.keys.keep(entries);
     }
 }

@@ -73,11 +73,12 @@ impl Kind for X509 {
         Some((keyring.issuer(), keyring.until()))
     }
 
-    fn bundle(keyring: &Keyring) -> Bytes {
+    fn bundle(&self, keyring: &Keyring) -> Bytes {
         keyring.bundle().der().clone()
     }
 
     fn federated<'e, E: Deref<Target = Entry> + 'e>(
+        &self,
         foreign: &Foreign,
         entries: impl IntoIterator<Item = &'e E>,
     ) -> View {

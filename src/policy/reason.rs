@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     registry::{EntryId, Withheld},
-    spiffe::TrustDomain,
+    spiffe::{Id, TrustDomain},
 };
 
 /// Why an identity is not issued.
@@ -38,6 +38,11 @@ pub(crate) enum Reason {
         /// What they leave.
         left: Duration,
     },
+    /// The caller asks for an identity by name that no entry gives to it.
+    NotGiven {
+        /// Which.
+        id: Id,
+    },
 }
 
 impl Reason {
@@ -57,6 +62,7 @@ impl Reason {
             Self::EntryExpired { .. } => "entry_expired",
             Self::ForeignTrustDomain { .. } => "foreign_trust_domain",
             Self::NoLifetime { .. } => "no_lifetime",
+            Self::NotGiven { .. } => "identity_not_given",
         }
     }
 }
@@ -76,6 +82,7 @@ impl fmt::Display for Reason {
             Self::NoLifetime { entry, left } => {
                 write!(f, "the rules leave {} ms of life to the entry {entry}", left.as_millis())
             }
+            Self::NotGiven { id } => write!(f, "no entry gives {id} to the caller"),
         }
     }
 }

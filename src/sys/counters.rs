@@ -36,6 +36,7 @@ pub(crate) struct Counters {
     withheld: Family<1>,
     sign_failures: AtomicU64,
     pushes: AtomicU64,
+    secrets: Family<1>,
     limits_met: Family<1>,
     panics: AtomicU64,
     audit_failures: AtomicU64,
@@ -210,6 +211,11 @@ impl Counters {
         add(&self.pushes);
     }
 
+    /// An answer with secrets for a proxy: `sent`, `taken`, `refused`, or the stream ended as something was `withdrawn`.
+    pub(crate) fn secrets(&self, what: &'static str) {
+        self.secrets.add([what]);
+    }
+
     /// A limit was met.
     pub(crate) fn limit_met(&self, limit: &'static str) {
         self.limits_met.add([limit]);
@@ -294,6 +300,7 @@ impl Counters {
         family("verified", "Requests with access tokens judged", &self.verified, &["result"]);
         family("refused", "Callers who were entitled to nothing", &self.refused, &["reason"]);
         family("withheld", "Templates that gave their caller nothing beside others", &self.withheld, &["reason"]);
+        family("secrets", "Answers to proxies that ask for secrets", &self.secrets, &["result"]);
         family("limits_met", "Limits met", &self.limits_met, &["limit"]);
     }
 }
