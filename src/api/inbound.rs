@@ -157,9 +157,14 @@ where
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use std::convert::Infallible;
+
+    use futures_util::{Stream, StreamExt as _, stream};
     use http_body_util::{BodyExt as _, StreamBody};
+    use tonic::Code;
 
     use super::*;
+    use crate::api::limits::fixture;
 
     #[test]
     fn grpc_is_told_by_its_content_type() {
@@ -181,15 +186,73 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_does_not_come_whole_ends_unavailable() {
-        use futures_util::{StreamExt as _, stream};
         let begun = || stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"x")))]);
         let mut body = Timely::new(StreamBody::new(begun().chain(stream::pending())), Duration::from_secs(10));
         assert!(body.frame().await.unwrap().is_ok());
-        let begin = tokio::time::Instant::now();
+        let begin = Instant::now();
         let error = body.frame().await.unwrap().unwrap_err();
         assert_eq!(begin.elapsed().as_secs(), 10);
-        assert_eq!(tonic::Status::from_error(error).code(), tonic::Code::Unavailable);
+        assert_eq!(Status::from_error(error).code(), Code::Unavailable);
         let whole = Timely::new(StreamBody::new(begun()), Duration::ZERO);
         assert_eq!(whole.collect().await.unwrap().to_bytes(), "x");
+    }
+
+    fn messages(
+        wait: Duration,
+        body: impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin,
+    ) -> impl Body<Data = Bytes, Error = Box<dyn Error + Send + Sync>> + Unpin {
+        let slot = fixture::gate(0).connect(7, Instant::now().into_std()).unwrap();
+        Messages::new(StreamBody::new(body), wait, Arc::new(slot))
+    }
+
+    fn data(bytes: &[u8]) -> Result<Frame<Bytes>, Infallible> {
+        Ok(Frame::data(Bytes::copy_from_slice(bytes)))
+    }
+
+    /// How long a stream is waited for that says this and no more; `None` for ever.
+    async fn patience(said: &[&[u8]]) -> Option<u64> {
+        let said: Vec<_> = said.iter().map(|bytes| data(bytes)).collect();
+        let mut body = messages(Duration::from_secs(10), stream::iter(said).chain(stream::pending()));
+        let begin = Instant::now();
+        let end = async {
+            loop {
+                if let Some(Err(error)) = body.frame().await {
+                    return Status::from_error(error).code();
+                }
+            }
+        };
+        let code = tokio::time::timeout(Duration::from_secs(3_600), end).await.ok()?;
+        assert_eq!(code, Code::Unavailable);
+        Some(begin.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_message_of_a_stream_must_come_whole_and_between_them_is_time() {
+        assert_eq!(patience(&[]).await, Some(10), "not even one");
+        for begun in [&[b"\0".as_slice()][..], &[b"\0\0\0\0\x02x"], &[b"\0\0\0", b"\0\x01x\0"], &[b"\0\0\0\0\0\0"]] {
+            assert_eq!(patience(begun).await, Some(10), "{begun:?}");
+        }
+        for whole in [&[b"\0\0\0\0\0".as_slice()][..], &[b"\0\0\0\0\x02xy"], &[b"\0\0\0", b"\0\x01x\0\0\0\0\x01", b"y"]]
+        {
+            assert_eq!(patience(whole).await, None, "{whole:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_count_as_requests() {
+        let said = stream::iter((0..100_000).map(|_| data(b"\0\0\0\0\x01x")));
+        let mut body = messages(Duration::from_secs(10), said);
+        let mut taken = 0;
+        let over = loop {
+            match body.frame().await.unwrap() {
+                Ok(_) => taken += 1,
+                Err(error) => break Status::from_error(error),
+            }
+        };
+        assert_eq!(
+            (over.code(), over.message()),
+            (Code::Unavailable, "over the limit requests_per_second; try again later")
+        );
+        assert_eq!(taken, fixture::REQUESTS_PER_SECOND);
     }
 }

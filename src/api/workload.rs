@@ -55,7 +55,12 @@ pub(crate) fn workload_routes(
     routes.add_service(token_service(tokens, message_bytes_max));
     routes.add_service(sds);
     // The connection has asked for the header already.
-    add_standard(&mut routes, &["SpiffeWorkloadAPI", "dayfly.v1.Token", sds::SERVICE], health, |request: Request<()>| Ok(request));
+    add_standard(
+        &mut routes,
+        &["SpiffeWorkloadAPI", "dayfly.v1.Token", sds::SERVICE],
+        health,
+        |request: Request<()>| Ok(request),
+    );
     routes.routes().prepare()
 }
 

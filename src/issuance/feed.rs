@@ -178,7 +178,8 @@ impl<K: Kind> Feed<K> {
     fn is_rekeyed(&self) -> bool {
         let keyring = self.keyring.borrow();
         let is_signer = |held: &Held<K::Signed>| K::signer(&keyring).is_some_and(|(id, _)| id == held.svid.authority());
-        self.sent.as_ref().is_none_or(|sent| sent.bundle != self.kind.bundle(&keyring)) || !self.held.iter().all(is_signer)
+        self.sent.as_ref().is_none_or(|sent| sent.bundle != self.kind.bundle(&keyring))
+            || !self.held.iter().all(is_signer)
     }
 
     /// Whether the registry as it is now says anything else to this caller than what it holds.
@@ -296,7 +297,9 @@ impl<K: Kind> Feed<K> {
         });
         let federated = self.kind.federated(foreign, entries);
         match (&self.sent, identities.collect::<Option<Vec<_>>>()) {
-            (Some(sent), Some(identities)) => *sent == Said { identities, bundle: self.kind.bundle(keyring), federated },
+            (Some(sent), Some(identities)) => {
+                *sent == Said { identities, bundle: self.kind.bundle(keyring), federated }
+            }
             _ => false,
         }
     }

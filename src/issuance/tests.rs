@@ -7,6 +7,7 @@ mod changes;
 mod foreign;
 mod opaque;
 mod reuse;
+mod secrets;
 
 use std::{
     sync::Arc,

@@ -20,6 +20,8 @@ mod secret;
 mod stream;
 mod subscription;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -71,10 +73,7 @@ impl SecretDiscoveryService for Sds {
         open::<Delta>(&self.issuer, request).await
     }
 
-    async fn fetch_secrets(
-        &self,
-        request: Request<DiscoveryRequest>,
-    ) -> Result<Response<DiscoveryResponse>, Status> {
+    async fn fetch_secrets(&self, request: Request<DiscoveryRequest>) -> Result<Response<DiscoveryResponse>, Status> {
         fetch(&self.issuer, request).await
     }
 }

@@ -42,8 +42,8 @@ impl Proxy {
         };
         let agent = [Some(node.user_agent_name.clone()), version_text].into_iter().flatten();
         let agent = agent.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-        let knows_spiffe =
-            version.is_some_and(|one| (one.major_number, one.minor_number) >= SPIFFE_VALIDATOR_SINCE) && !wants_plain(node);
+        let knows_spiffe = version.is_some_and(|one| (one.major_number, one.minor_number) >= SPIFFE_VALIDATOR_SINCE)
+            && !wants_plain(node);
         Self {
             id: word(&node.id),
             cluster: word(&node.cluster),

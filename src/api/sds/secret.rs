@@ -17,7 +17,7 @@ use crate::{
         envoy::{
             config::core::v3::{DataSource, TypedExtensionConfig, data_source::Specifier},
             extensions::transport_sockets::tls::v3::{
-                CertificateValidationContext, SpiffeCertValidatorConfig, Secret, TlsCertificate, secret::Type,
+                CertificateValidationContext, Secret, SpiffeCertValidatorConfig, TlsCertificate, secret::Type,
                 spiffe_cert_validator_config,
             },
         },
@@ -36,7 +36,10 @@ const VALIDATOR_TYPE_URL: &str =
 pub(super) enum Material {
     Certificate(Arc<Svid>),
     /// Trust domains with their authorities, DER, one after the other.
-    Trust { domains: Vec<(TrustDomain, Bytes)>, validator: Validator },
+    Trust {
+        domains: Vec<(TrustDomain, Bytes)>,
+        validator: Validator,
+    },
 }
 
 impl Material {
@@ -93,7 +96,10 @@ fn trust(domains: &[(TrustDomain, Bytes)], validator: Validator) -> Result<Certi
         for (_, authorities) in domains {
             all.extend_from_slice(&certificates(authorities)?);
         }
-        return Ok(CertificateValidationContext { trusted_ca: Some(inline(all.into())), custom_validator_config: None });
+        return Ok(CertificateValidationContext {
+            trusted_ca: Some(inline(all.into())),
+            custom_validator_config: None,
+        });
     }
     let trust_domains = domains.iter().map(|(domain, authorities)| {
         let trust_bundle = Some(inline(certificates(authorities)?));

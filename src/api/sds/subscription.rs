@@ -78,6 +78,11 @@ impl Subscription {
         self.every
     }
 
+    /// Whether a secret of this name is asked for.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.every || self.names.contains_key(name)
+    }
+
     /// Each name with what it means.
     pub(super) fn names(&self) -> impl Iterator<Item = (&str, &Name)> {
         self.names.iter().map(|(text, name)| (text.as_str(), name))

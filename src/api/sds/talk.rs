@@ -130,7 +130,7 @@ impl<P: Protocol> Talk<P> {
                     self.asked.ask_for_every();
                 }
                 self.had.extend(had.into_keys().take(super::subscription::NAMES_MAX));
-                fewer.iter().for_each(|name| drop(self.given.remove(name)));
+                self.given.retain(|name, _| self.asked.has(name));
                 self.owed.extend(more);
                 is_first || !self.owed.is_empty()
             }

@@ -48,8 +48,8 @@ impl Kind for Opaque {
         X509::signer(keyring)
     }
 
-    fn bundle(keyring: &Keyring) -> Bytes {
-        X509::bundle(keyring)
+    fn bundle(&self, keyring: &Keyring) -> Bytes {
+        keyring.bundle().der().clone()
     }
 }
 
