@@ -1,5 +1,7 @@
 //! `dayfly status`, `dayfly healthcheck` and `dayfly log`: the daemon itself.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::json;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -7,7 +9,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 use crate::{
     audit,
     daemon::config::LogLevel,
-    pb::admin::{SetLogLevelRequest, StatusRequest, StatusResponse},
+    pb::admin::{ProxyStream, SetLogLevelRequest, StatusRequest, StatusResponse},
     sys::Clock,
 };
 
@@ -123,6 +125,7 @@ fn show(print: &Printer, status: &StatusResponse, counters: bool) -> Result<(), 
             [authority.id.clone(), authority.kind.clone(), authority.slot.clone(), end]
         }),
     )?;
+    show_proxies(print, status)?;
     let absent: Vec<_> = status.kernel.iter().filter(|feature| !feature.present).collect();
     if !absent.is_empty() {
         print.line("")?;
@@ -139,6 +142,36 @@ fn show(print: &Printer, status: &StatusResponse, counters: bool) -> Result<(), 
         )?;
     }
     Ok(())
+}
+
+/// A line for each proxy, which has a stream for each secret.
+fn show_proxies(print: &Printer, status: &StatusResponse) -> Result<(), Failure> {
+    let mut each: BTreeMap<u32, Vec<&ProxyStream>> = BTreeMap::new();
+    status.proxies.iter().for_each(|stream| each.entry(stream.pid).or_default().push(stream));
+    if each.is_empty() {
+        return Ok(());
+    }
+    print.line("")?;
+    print.table(
+        ["PROXY", "PROGRAM", "TOOK", "WAITS FOR", "REFUSED"],
+        each.iter().map(|(pid, streams)| {
+            let word = |of: fn(&ProxyStream) -> &str| streams.iter().map(|one| of(one)).find(|word| !word.is_empty());
+            let secrets = || streams.iter().flat_map(|one| &one.secrets);
+            let waits: Vec<_> = streams.iter().flat_map(|one| &one.waits_for).map(String::as_str).collect();
+            [
+                format!("{} (process {pid})", word(|one| &one.node).unwrap_or("?")),
+                word(|one| &one.agent).unwrap_or_default().to_owned(),
+                format!("{} of {}", secrets().filter(|one| one.sent == one.taken).count(), secrets().count()),
+                waits.join("\n"),
+                word(|one| &one.refusal).unwrap_or_default().to_owned(),
+            ]
+        }),
+    )?;
+    let shown = u64::try_from(status.proxies.len()).unwrap_or(u64::MAX);
+    match status.proxy_streams.saturating_sub(shown) {
+        0 => Ok(()),
+        more => print.line(format_args!("and {more} more streams of proxies")),
+    }
 }
 
 fn document(status: &StatusResponse) -> serde_json::Value {
@@ -180,6 +213,25 @@ fn document(status: &StatusResponse) -> serde_json::Value {
         "rss_bytes": status.rss_bytes,
         "audit_records": status.audit_records,
         "audit_checkpoint": status.audit_checkpoint,
+        "proxy_streams": status.proxy_streams,
+        "proxies": status.proxies.iter().map(|stream| json!({
+            "pid": stream.pid,
+            "uid": stream.uid,
+            "since": stream.since,
+            "protocol": stream.protocol,
+            "node": stream.node,
+            "cluster": stream.cluster,
+            "agent": stream.agent,
+            "secrets": stream.secrets.iter().map(|secret| json!({
+                "name": secret.name,
+                "sent": secret.sent,
+                "sent_at": secret.sent_at,
+                "taken": secret.taken,
+            })).collect::<Vec<_>>(),
+            "waits_for": stream.waits_for,
+            "refusal": stream.refusal,
+            "refused_at": stream.refused_at,
+        })).collect::<Vec<_>>(),
     })
 }
 

@@ -208,7 +208,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
     let access = Access::new(&config, &issuer, log.clone(), clock.clone(), counters.clone())?;
     let tokens = access.endpoint.clone();
-    let alive = issuer.alive().clone();
+    let (alive, proxies) = (issuer.alive().clone(), issuer.proxies().clone());
     let routes = workload_routes(issuer, tokens, config.wit.enabled, message_bytes_max, &reporter);
     let workload = service(Offers::Calls { routes, is_admin: false });
     let workload_gate = Arc::new(Gate::new(gates.workload, looks.clone()));
@@ -242,6 +242,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         desk,
         office,
         alive,
+        proxies,
         clock: clock.clone(),
         log: log_switch(telemetry.clone()),
         succession,

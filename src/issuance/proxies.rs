@@ -1,7 +1,7 @@
 //! Which proxies listen for secrets, what each was told, and what it says that it took.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -49,13 +49,6 @@ pub(crate) struct SecretStanding {
     pub(crate) taken: Option<String>,
 }
 
-impl SecretStanding {
-    /// Whether the proxy has taken what it was sent last.
-    pub(crate) fn is_current(&self) -> bool {
-        self.taken.as_ref() == Some(&self.sent)
-    }
-}
-
 impl Proxies {
     /// A stream begins. It is forgotten with what this gives.
     pub(crate) fn enter(self: &Arc<Self>, stream: ProxyStream) -> Seat {
@@ -66,9 +59,21 @@ impl Proxies {
         Seat { proxies: self.clone(), number }
     }
 
-    /// All that listen now, the oldest first.
-    pub(crate) fn all(&self) -> Vec<ProxyStream> {
-        self.streams().each.values().cloned().collect()
+    /// How many listen now.
+    pub(crate) fn len(&self) -> usize {
+        self.streams().each.len()
+    }
+
+    /// The oldest that listen now, at most so many.
+    pub(crate) fn first(&self, most: usize) -> Vec<ProxyStream> {
+        self.streams().each.values().take(most).cloned().collect()
+    }
+
+    /// What the process of this number asks for and is not given.
+    pub(crate) fn waits_of(&self, pid: u32) -> BTreeSet<String> {
+        let streams = self.streams();
+        let its = streams.each.values().filter(|stream| stream.pid == pid);
+        its.flat_map(|stream| stream.waits_for.iter().cloned()).collect()
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
@@ -163,7 +168,7 @@ mod tests {
     }
 
     fn only(proxies: &Proxies) -> ProxyStream {
-        <[_; 1]>::try_from(proxies.all()).unwrap().into_iter().next().unwrap()
+        <[_; 1]>::try_from(proxies.first(9)).unwrap().into_iter().next().unwrap()
     }
 
     #[test]
@@ -172,16 +177,16 @@ mod tests {
         let seat = proxies.enter(stream());
         let now = SystemTime::UNIX_EPOCH;
         seat.told("1", [("default", "a"), ("ROOTCA", "x")].into_iter(), now);
-        assert!(only(&proxies).secrets.values().all(|secret| !secret.is_current()));
+        assert!(only(&proxies).secrets.values().all(|secret| secret.taken.is_none()));
         seat.told("2", [("default", "b")].into_iter(), now);
         seat.took("1");
         let secrets = only(&proxies).secrets;
-        assert!(secrets["ROOTCA"].is_current());
+        assert_eq!(secrets["ROOTCA"].taken.as_deref(), Some("x"));
         assert_eq!(secrets["default"].taken, None, "an answer came after that one");
         seat.refused("bad".to_owned(), now);
         assert_eq!(only(&proxies).refusal, Some((now, "bad".to_owned())));
         seat.took("2");
-        assert!(only(&proxies).secrets["default"].is_current());
+        assert_eq!(only(&proxies).secrets["default"].taken.as_deref(), Some("b"));
         seat.told("3", [("default", "c")].into_iter(), now);
         assert_eq!(only(&proxies).secrets["default"].taken.as_deref(), Some("b"));
     }
@@ -192,8 +197,9 @@ mod tests {
         let (one, other) = (proxies.enter(stream()), proxies.enter(stream()));
         one.waits_for(vec!["ALL".to_owned()], |_| true);
         drop(other);
-        assert_eq!(only(&proxies).waits_for, ["ALL"]);
+        assert_eq!((only(&proxies).waits_for, proxies.len()), (vec!["ALL".to_owned()], 1));
+        assert_eq!((proxies.waits_of(7).len(), proxies.waits_of(8).len()), (1, 0));
         drop(one);
-        assert!(proxies.all().is_empty());
+        assert!(proxies.first(9).is_empty());
     }
 }

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Rights, caller, wire};
 use crate::{
     api::status,
-    issuance::{AuthorityStanding, Compared, Explain, Stand, desk::Desk, foreign::Foreign},
+    issuance::{AuthorityStanding, Compared, Explain, Proxies, ProxyStream, Stand, desk::Desk, foreign::Foreign},
     pb::admin::{self as pb, control_server},
     spiffe::Id,
     sys::{
@@ -80,6 +80,7 @@ pub(super) struct Control {
     pub(super) foreign: watch::Receiver<Arc<Foreign>>,
     pub(super) stand: Stand,
     pub(super) explain: Explain,
+    pub(super) proxies: Arc<Proxies>,
     pub(super) log: LogSwitch,
     pub(super) heirs: Heirs,
     pub(super) counters: Arc<Counters>,
@@ -131,6 +132,8 @@ impl control_server::Control for Control {
             rss_bytes: memory::resident_bytes().unwrap_or_default(),
             audit_records: standing.audit_records,
             audit_checkpoint: standing.audit_checkpoint,
+            proxy_streams: number(self.proxies.len()),
+            proxies: self.proxies.first(STREAMS_SHOWN_MAX).into_iter().map(proxy).collect(),
         }))
     }
 
@@ -157,6 +160,9 @@ impl control_server::Control for Control {
             notes.push(format!(
                 "it federates with {name}, of which there is no bundle, and is served without: `dayfly bundle set {name} FILE`"
             ));
+        }
+        for name in self.proxies.waits_of(pid).iter().take(NAMES_SHOWN_MAX) {
+            notes.push(format!("it asks for the secret `{}` (SDS), and is not given it", name.escape_debug()));
         }
         let given = |id: &Option<Id>| id.as_ref().map(Id::to_string).unwrap_or_default();
         Ok(Response::new(pb::ExplainResponse {
@@ -214,6 +220,33 @@ fn short(version: &str) -> String {
 }
 
 const VERSION_MAX: usize = 32;
+
+/// How many streams of proxies are told of, and how many names of each.
+const STREAMS_SHOWN_MAX: usize = 1_000;
+const NAMES_SHOWN_MAX: usize = 64;
+
+fn proxy(stream: ProxyStream) -> pb::ProxyStream {
+    let (refused_at, refusal) = stream.refusal.map(|(at, why)| (wire::unix_seconds(at), why)).unwrap_or_default();
+    let secrets = stream.secrets.into_iter().take(NAMES_SHOWN_MAX).map(|(name, secret)| pb::ProxySecret {
+        name,
+        sent: secret.sent,
+        sent_at: wire::unix_seconds(secret.sent_at),
+        taken: secret.taken.unwrap_or_default(),
+    });
+    pb::ProxyStream {
+        pid: stream.pid,
+        uid: stream.uid,
+        since: wire::unix_seconds(stream.since),
+        protocol: stream.protocol.to_owned(),
+        node: stream.node,
+        cluster: stream.cluster,
+        agent: stream.agent,
+        secrets: secrets.collect(),
+        waits_for: stream.waits_for.into_iter().take(NAMES_SHOWN_MAX).collect(),
+        refusal,
+        refused_at,
+    }
+}
 
 fn authority(one: AuthorityStanding) -> pb::AuthorityStatus {
     pb::AuthorityStatus {

@@ -34,7 +34,7 @@ pub(crate) use control::{About, Invite, LogSwitch, Succession, Uninvited};
 use super::{standard::add_standard, status};
 use crate::{
     issuance::{
-        Alive, Explain, Stand,
+        Alive, Explain, Proxies, Stand,
         desk::{Author, Desk},
         foreign::Office,
     },
@@ -79,6 +79,8 @@ pub(crate) struct Admin {
     pub(crate) office: Office,
     /// Access tokens that are out.
     pub(crate) alive: Arc<Alive>,
+    /// Who listens for secrets.
+    pub(crate) proxies: Arc<Proxies>,
     pub(crate) clock: Clock,
     pub(crate) about: About,
     pub(crate) stand: Stand,
@@ -98,6 +100,7 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
         desk,
         office,
         alive,
+        proxies,
         clock,
         about,
         stand,
@@ -122,7 +125,8 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
     };
     let heirs = control::Heirs { rights, succession };
     let (foreign, counts) = (office.foreign(), counters.clone());
-    let control = control::Control { about, desk: desk.clone(), foreign, stand, explain, log, heirs, counters: counts };
+    let control =
+        control::Control { about, desk: desk.clone(), foreign, stand, explain, proxies, log, heirs, counters: counts };
     let catalog = catalog::Catalog::new(desk.clone(), alive, clock);
     let revocations = revocations::Revocations::new(desk.clone());
     let entries = entries::Entries::new(desk, counters, stopping);

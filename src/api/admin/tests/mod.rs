@@ -74,6 +74,7 @@ impl House {
             desk: fixture.desk.clone(),
             office: fixture.office.clone(),
             alive: Arc::new(Alive::new(SystemTime::UNIX_EPOCH)),
+            proxies: Arc::default(),
             clock: Clock::system(),
             about,
             stand: Arc::new(standing),
