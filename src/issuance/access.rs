@@ -90,6 +90,9 @@ pub(crate) enum Ungranted {
     Scope,
     /// The token that it presents for another is not good, or not its own to present.
     #[error("the subject token is refused")]
+    /// The same, where the names that it takes over from the token that is exchanged may be what makes it so.
+    #[error("with the sub, iss and act of the subject token the new one would have {bytes} bytes, which are too many")]
+    SubjectTooLong { bytes: usize },
     Subject,
     /// With these scopes the token would be longer than one may be.
     #[error("the token would have {bytes} bytes, which are too many")]
@@ -386,7 +389,7 @@ impl Issuer {
         let signed = signed.map_err(|error| match error {
             Error::Sign(authority::Error::TooLong { bytes }) => {
                 self.refused(caller, attested, WHAT, ["token_too_long"], Some(format!("it would have {bytes} bytes")));
-                Ungranted::TooLong { bytes }
+                if asked.parent.is_some() { Ungranted::SubjectTooLong { bytes } } else { Ungranted::TooLong { bytes } }
             }
             error => error.into(),
         })?;
