@@ -112,7 +112,8 @@ fn idle(plan: &Plan, table: &mut Table) -> Result<()> {
     let mut cpu = Runs::default();
     for _ in 0..plan.pick(3, 1) {
         let daemon = Daemon::new()?;
-        thread::sleep(Duration::from_millis(500));
+        // By then the audit log was read through, too.
+        thread::sleep(Duration::from_secs(2));
         let memory = process::memory(daemon.pid())?;
         rss.push(memory.rss / 1024.0);
         anonymous.push(memory.anonymous / 1024.0);
