@@ -9,7 +9,7 @@ use crate::oauth::{
 
 use super::{Credential, Kind, Reason};
 
-/// A request that may pass. Only [`Verifier::verify`] makes one.
+/// A request that may pass. Only [`Verifier::verify`](super::Verifier::verify) makes one.
 #[derive(Clone, Debug)]
 pub struct Verified {
     pub(super) credential: Credential,
