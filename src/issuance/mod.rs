@@ -19,10 +19,11 @@ mod orders;
 mod pace;
 mod rates;
 mod recorded;
+mod refusals;
 mod reuse;
 mod standing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokens;
 mod verdict;
 mod wit;
