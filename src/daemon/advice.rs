@@ -113,6 +113,7 @@ fn of_files(error: &files::Error) -> Option<String> {
         E::ForeignOwner { path, owner, uid } => {
             format!("run the daemon as uid {owner}, or chown {uid} {}", path.display())
         }
+        E::Writable { path, .. } => format!("chmod go-w {}, and see that it says what it should", path.display()),
         E::OpenFolder { path, .. } => {
             format!("chmod go-w {}, or choose a folder of the daemon's own", path.display())
         }
@@ -201,6 +202,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        oauth::issuer::IssuerName,
         spiffe::{TrustDomain, x509},
         sys::inherited,
     };
@@ -251,6 +253,14 @@ mod tests {
             (files::Error::ReadOnly { path: "/state".into() }.into(), "mount it writable again"),
             (files::Error::InUse { path: "/state/lock".into() }.into(), "stop the daemon"),
             (files::Error::ForeignOwner { path: "/k".into(), owner: 7, uid: 8 }.into(), "as uid 7, or chown 8 /k"),
+            (
+                pinned::Error::Untrusted {
+                    issuer: IssuerName::parse("https://a.test").unwrap(),
+                    source: files::Error::Writable { path: "/j".into(), mode: 0o664, group: 7 },
+                }
+                .into(),
+                "chmod go-w /j",
+            ),
             (audit::Error::Full { dir: "/state/audit".into() }.into(), "make space"),
             (audit::Error::Key { path: "/state/keys/audit.key".into() }.into(), "restore /state/keys/audit.key"),
             (audit::Error::Damaged { path: "/state/audit/1".into() }.into(), "move /state/audit away"),

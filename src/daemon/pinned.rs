@@ -1,7 +1,7 @@
 //! Issuers that an operator has pinned: their keys as they stand in his files, read at the start and whenever he says so.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -12,14 +12,20 @@ use nix::libc;
 use tokio::sync::watch;
 
 use super::config::{PinnedIssuer, read_bounded};
-use crate::oauth::issuer::{Issuer, IssuerName, Issuers, IssuersError, JWKS_BYTES_MAX, JwksError, Reason};
+use crate::{
+    oauth::issuer::{Issuer, IssuerName, Issuers, IssuersError, JWKS_BYTES_MAX, JwksError, Reason},
+    sys::files,
+};
 
 /// Why an issuer's keys are not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Its file cannot be read, or whoever may write it is not the operator alone.
+    /// Its file cannot be read.
     #[error("the keys of the issuer {issuer} cannot be read from {}", path.display())]
     File { issuer: IssuerName, path: PathBuf, source: io::Error },
+    /// Whoever may write or replace its file is not the operator alone.
+    #[error("the keys of the issuer {issuer} are not believed, as others could change them")]
+    Untrusted { issuer: IssuerName, source: files::Error },
     /// What is in it is no JWK Set to use.
     #[error("the keys of the issuer {issuer} in {} are refused", path.display())]
     Keys { issuer: IssuerName, path: PathBuf, source: JwksError },
@@ -62,8 +68,10 @@ impl Pinned {
 /// The first file that is not as it must be.
 pub(crate) fn read(issuers: &[PinnedIssuer]) -> Result<Issuers, Error> {
     let issuers = issuers.iter().map(|PinnedIssuer { name, jwks }| {
-        let file = read_file(jwks);
-        let bytes = file.map_err(|source| Error::File { issuer: name.clone(), path: jwks.clone(), source })?;
+        let failed = |source| Error::File { issuer: name.clone(), path: jwks.clone(), source };
+        let file = open(jwks).map_err(failed)?;
+        files::check_trusted(jwks, &file).map_err(|source| Error::Untrusted { issuer: name.clone(), source })?;
+        let bytes = read_bounded(file, u64::try_from(JWKS_BYTES_MAX).unwrap_or(u64::MAX)).map_err(failed)?;
         let issuer = Issuer::read(name.clone(), &bytes);
         let (issuer, left_out) =
             issuer.map_err(|source| Error::Keys { issuer: name.clone(), path: jwks.clone(), source })?;
@@ -80,13 +88,13 @@ pub(crate) fn read(issuers: &[PinnedIssuer]) -> Result<Issuers, Error> {
     Ok(Issuers::new(issuers.collect::<Result<Vec<_>, Error>>()?)?)
 }
 
-/// A plain file of at most [`JWKS_BYTES_MAX`] that not everybody may write. Links are followed: mounted files are such.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+/// A plain file. Links are followed: mounted files are such.
+fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a plain file"));
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a plain file")),
     }
-    read_bounded(file, u64::try_from(JWKS_BYTES_MAX).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -142,7 +150,11 @@ mod tests {
         fs::write(&path, set(&Key::new("", Algorithm::Es256))).unwrap();
         assert!(read(&[pinned("https://a.test", path.clone())]).is_ok());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o646)).unwrap();
-        assert_eq!(why(), "everybody may write it (mode 0646)");
+        assert!(
+            why().starts_with(&format!("{} may be written by others: it has mode 0646", path.display())),
+            "{}",
+            why()
+        );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&path, vec![b' '; JWKS_BYTES_MAX + 1]).unwrap();
         assert_eq!(why(), "it is larger than 256KiB");

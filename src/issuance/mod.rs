@@ -20,11 +20,12 @@ mod pace;
 mod proxies;
 mod rates;
 mod recorded;
+mod refusals;
 mod reuse;
 mod secrets;
 mod standing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokens;
 mod verdict;
 mod wit;

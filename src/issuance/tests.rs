@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-mod access;
+pub(crate) mod access;
 mod changes;
 mod foreign;
 mod opaque;
@@ -43,16 +43,16 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
-const ISSUER: &str = "https://example.org/oauth";
+pub(crate) const ISSUER: &str = "https://example.org/oauth";
 
 /// A spine with one caller.
-struct Scene {
-    clock: Clock,
+pub(crate) struct Scene {
+    pub(crate) clock: Clock,
     keyring: watch::Sender<Arc<Keyring>>,
-    registry: watch::Sender<Arc<Snapshot>>,
+    pub(crate) registry: watch::Sender<Arc<Snapshot>>,
     foreign: watch::Sender<Arc<Foreign>>,
-    issuer: Arc<Issuer>,
-    caller: Arc<Caller>,
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) caller: Arc<Caller>,
     feed: Feed<X509>,
     _connection: (Stream, UnixStream),
     home: Scratch,
@@ -120,14 +120,18 @@ fn end(clock: &Clock, life: Option<Duration>) -> u64 {
     end.map_or(0, |end| end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
 }
 
-fn records(scene: &Scene, kind: &str) -> Vec<serde_json::Value> {
+pub(crate) fn records(scene: &Scene, kind: &str) -> Vec<serde_json::Value> {
     fixture::records(&scene.home.path().join("audit"), kind)
 }
 
 fn snapshot(revision: u64, expires_at: u64) -> Snapshot {
-    let draft = Draft { expires_at, ..draft("web", nix::unistd::getuid().as_raw()) };
-    let spec = draft.check(&trust_domain()).unwrap();
-    let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision, created_at: SystemTime::UNIX_EPOCH };
+    one_entry(revision, Draft { expires_at, ..draft("web", nix::unistd::getuid().as_raw()) })
+}
+
+/// A registry in which this is said, of old.
+fn one_entry(revision: u64, draft: Draft) -> Snapshot {
+    let (spec, created_at) = (draft.check(&trust_domain()).unwrap(), SystemTime::UNIX_EPOCH);
+    let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision, created_at, since: created_at };
     Snapshot::build(revision, [Arc::new(entry)])
 }
 
@@ -187,7 +191,7 @@ async fn a_hint_goes_to_the_next_entry_when_the_oldest_that_has_it_ends() {
 fn named(number: u8, name: &str, uid: u32) -> Arc<Entry> {
     let spec = draft(name, uid).check(&trust_domain()).unwrap();
     let created_at = SystemTime::UNIX_EPOCH + u32::from(number) * SECOND;
-    Arc::new(Entry { id: EntryId::from_random([number; 16]), spec, revision: 1, created_at })
+    Arc::new(Entry { id: EntryId::from_random([number; 16]), spec, revision: 1, created_at, since: created_at })
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,7 +39,13 @@ fn entry(change: impl FnOnce(&mut Draft)) -> Entry {
     };
     change(&mut draft);
     let spec = draft.check(&domain("example.org")).unwrap();
-    Entry { id: EntryId::from_random([1; 16]), spec, revision: 1, created_at: SystemTime::UNIX_EPOCH }
+    Entry {
+        id: EntryId::from_random([1; 16]),
+        spec,
+        revision: 1,
+        created_at: SystemTime::UNIX_EPOCH,
+        since: SystemTime::UNIX_EPOCH,
+    }
 }
 
 fn permitted(entry: &Entry, rules: &Rules) -> Permit {
@@ -179,16 +185,20 @@ fn reasons_have_stable_codes_and_sentences() {
     }
 }
 
+/// With `Clone` on a type two of these would fit where `<T as NotCloned<_>>` is asked for, and that would not compile.
+pub(super) trait NotCloned<Marker> {
+    fn holds() -> bool {
+        true
+    }
+}
+
+pub(super) struct Cloned;
+
+impl<T> NotCloned<()> for T {}
+
+impl<T: Clone> NotCloned<Cloned> for T {}
+
 #[test]
 fn a_permit_cannot_be_copied() {
-    // With `Clone` on `Permit` two traits would fit below, and this would not compile.
-    trait NotCloned<Marker> {
-        fn holds() -> bool {
-            true
-        }
-    }
-    struct Cloned;
-    impl<T> NotCloned<()> for T {}
-    impl<T: Clone> NotCloned<Cloned> for T {}
     assert!(<Permit as NotCloned<_>>::holds());
 }

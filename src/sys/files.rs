@@ -12,7 +12,7 @@ use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
     sys::statvfs::{FsFlags, statvfs},
-    unistd::geteuid,
+    unistd::{getegid, geteuid},
 };
 use zeroize::Zeroizing;
 
@@ -30,6 +30,9 @@ pub(crate) enum Error {
     /// It belongs to somebody else.
     #[error("{} belongs to uid {owner}, not to the daemon's uid {uid}", path.display())]
     ForeignOwner { path: PathBuf, owner: u32, uid: u32 },
+    /// Others could change what is in it.
+    #[error("{} may be written by others: it has mode {mode:04o} and belongs to gid {group}", path.display())]
+    Writable { path: PathBuf, mode: u32, group: u32 },
     /// Others could replace what is in it.
     #[error("the folder {} may be written by others (mode {mode:04o})", path.display())]
     OpenFolder { path: PathBuf, mode: u32 },
@@ -140,6 +143,35 @@ pub(crate) fn check_folder(path: &Path) -> Result<(), Error> {
     }
     if mode & 0o002 != 0 && mode & 0o1000 == 0 {
         return Err(Error::OpenFolder { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// Checks that nobody but root and the daemon's user says what is in a file that was opened by this name: it belongs to one
+/// of them; neither others nor a group but root's or the daemon's may write it; and nobody else can put another one in its
+/// place, in any folder on the way to it. Links were followed, as what is mounted often is one.
+///
+/// # Errors
+/// When somebody else says what is in it, or it cannot be looked at.
+pub(crate) fn check_trusted(path: &Path, file: &File) -> Result<(), Error> {
+    let meta = file.metadata().map_err(Error::io(path, "read"))?;
+    let (mode, group, uid) = (meta.mode() & 0o7777, meta.gid(), geteuid().as_raw());
+    if meta.uid() != uid && meta.uid() != 0 {
+        return Err(Error::ForeignOwner { path: path.to_owned(), owner: meta.uid(), uid });
+    }
+    let is_of_others = group != 0 && group != getegid().as_raw();
+    if mode & 0o002 != 0 || mode & 0o020 != 0 && is_of_others {
+        return Err(Error::Writable { path: path.to_owned(), mode, group });
+    }
+    // Where the link is, and where it leads to.
+    let real = fs::canonicalize(path).map_err(Error::io(path, "read"))?;
+    let folder = path.parent().map_or_else(|| Ok(PathBuf::new()), fs::canonicalize).map_err(Error::io(path, "read"))?;
+    for folder in folder.ancestors().chain(real.ancestors().skip(1)).filter(|folder| folder.is_absolute()) {
+        match check_folder(folder) {
+            // Volumes of Kubernetes are such, and nobody can write there.
+            Err(Error::OpenFolder { .. }) if matches!(check_writable(folder), Err(Error::ReadOnly { .. })) => {}
+            checked => checked?,
+        }
     }
     Ok(())
 }
@@ -315,6 +347,50 @@ mod tests {
                 std::os::unix::fs::chown(dir.path(), Some(4_242), None).unwrap();
                 assert!(matches!(check_folder(dir.path()), Err(Error::ForeignOwner { owner: 4_242, .. })));
             }
+        }
+    }
+
+    #[test]
+    fn what_others_may_write_own_or_replace_is_not_trusted() {
+        let dir = Scratch::new();
+        let folder = dir.path().join("folder");
+        let (path, link) = (folder.join("keys"), dir.path().join("link"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(&path, "keys").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let check = |path: &Path| check_trusted(path, &File::open(path).unwrap());
+        for (mode, is_safe) in
+            [(0o600, true), (0o644, true), (0o444, true), (0o664, true), (0o646, false), (0o666, false)]
+        {
+            chmod(&path, mode);
+            assert_eq!(check(&path).is_ok(), is_safe, "mode {mode:o}");
+            assert_eq!(check(&link).is_ok(), is_safe, "mode {mode:o}");
+        }
+        chmod(&path, 0o644);
+        for (mode, is_safe) in [(0o755, true), (0o1777, true), (0o777, false)] {
+            chmod(&folder, mode);
+            assert_eq!((check(&path).is_ok(), check(&link).is_ok()), (is_safe, is_safe), "folder {mode:o}");
+        }
+        chmod(&folder, 0o755);
+        // The one above it, and the one in which the link is.
+        chmod(dir.path(), 0o777);
+        assert!(matches!(check(&path), Err(Error::OpenFolder { path, .. }) if path == dir.path()));
+        assert!(matches!(check(&link), Err(Error::OpenFolder { .. })));
+        chmod(dir.path(), 0o755);
+        if geteuid().is_root() {
+            let chown = |path: &Path, uid, gid| std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
+            for (group, mode, is_safe) in [(4_242, 0o664, false), (4_242, 0o644, true), (0, 0o664, true)] {
+                chown(&path, 0, group);
+                chmod(&path, mode);
+                assert_eq!(check(&path).is_ok(), is_safe, "gid {group} mode {mode:o}");
+            }
+            chmod(&path, 0o600);
+            chown(&path, 4_242, 0);
+            assert!(matches!(check(&path), Err(Error::ForeignOwner { owner: 4_242, .. })));
+            chown(&path, 0, 0);
+            chown(&folder, 4_242, 0);
+            assert!(matches!(check(&link), Err(Error::ForeignOwner { owner: 4_242, path, .. }) if path == folder));
         }
     }
 

@@ -1,11 +1,6 @@
 //! SIGHUP: the configuration is read again while the daemon runs.
 
-use std::{
-    fs,
-    io::{ErrorKind, Read as _},
-    os::unix::net::UnixStream,
-    time::Duration,
-};
+use std::fs;
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -13,7 +8,10 @@ use nix::{
 };
 
 use super::{
-    common::{Daemon, Folder, eventually},
+    common::{
+        Daemon, Folder, eventually,
+        h2raw::{ACK, PING, Raw, frame},
+    },
     registered,
 };
 
@@ -39,43 +37,41 @@ fn level(daemon: &Daemon) -> String {
     status["log_level"].as_str().unwrap().to_owned()
 }
 
-fn connect(daemon: &Daemon) -> UnixStream {
-    let stream = UnixStream::connect(daemon.socket()).unwrap();
-    stream.set_nonblocking(true).unwrap();
-    stream
-}
-
-/// Whether the daemon has closed it.
-fn is_closed(mut stream: &UnixStream) -> bool {
-    let mut byte = [0; 64];
-    loop {
-        match stream.read(&mut byte) {
-            Ok(0) => return true,
-            // Its settings.
-            Ok(_) => {}
-            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+/// Whether the daemon answers on it.
+fn answers(connection: &mut Raw) -> bool {
+    let mut asked = connection.send(&frame(PING, 0, 0, b"are you "));
+    while asked.is_ok() {
+        match connection.pump() {
+            Ok(came) if came.kind == PING && came.flags & ACK != 0 => return true,
+            came => asked = came.map(drop),
         }
     }
+    false
+}
+
+/// Whether it was told to make room before this was asked: it may answer once more before it ends.
+fn is_open(connection: &mut Raw) -> bool {
+    answers(connection) && answers(connection)
 }
 
 #[test]
 fn what_can_be_taken_over_is_and_the_rest_is_named() {
     let daemon = registered("[log]\nlevel = \"info\"\n");
-    let three = || [connect(&daemon), connect(&daemon), connect(&daemon)];
-    let before = three();
-    std::thread::sleep(Duration::from_millis(200));
-    assert!(!before.iter().any(is_closed), "there is room for many");
-    drop(before);
+    // Whoever is to make room is told before the last one, which is accepted after the others, is answered.
+    let three = || {
+        let mut three = [(); 3].map(|()| Raw::connect(&daemon.socket()).unwrap());
+        assert!(answers(&mut three[2]));
+        three
+    };
+    assert!(three().iter_mut().all(is_open), "there is room for many");
     let config = "[log]\nlevel = \"debug\"\n[limits]\nconnections_per_uid = 2\nconnections_uid_0 = 2\n\
                   ping_seconds = 6\n[jwt]\nttl = \"1m\"\n";
     let changed = "changed: log.level limits.connections_per_uid limits.connections_uid_0; need a restart: jwt.ttl \
                    limits.ping_seconds";
     assert_eq!(reread(&daemon, config), ("config_read".to_owned(), changed.to_owned()));
     assert_eq!(level(&daemon), "debug");
-    let now = three();
-    eventually("the oldest makes room", || is_closed(&now[0]));
-    assert!(!is_closed(&now[2]));
-    drop(now);
+    // Those of before may not have been seen to leave.
+    eventually("the oldest makes room", || three().each_mut().map(is_open) == [false, true, true]);
     let log = daemon.log();
     let named = log.lines().find(|line| line.contains("need a restart")).unwrap();
     assert!(named.contains("jwt.ttl limits.ping_seconds"), "{named}");
@@ -90,9 +86,7 @@ fn what_can_be_taken_over_is_and_the_rest_is_named() {
         "changed: log.level limits.connections_per_uid limits.connections_uid_0; need a restart: "
     );
     assert_eq!(level(&daemon), "info");
-    let back = three();
-    std::thread::sleep(Duration::from_millis(200));
-    assert!(!back.iter().any(is_closed));
+    assert!(three().iter_mut().all(is_open));
     daemon.must_serve("all of it");
 }
 

@@ -121,6 +121,8 @@ impl From<Ungranted> for Refusal {
             Ungranted::NoAgent => Code::InvalidClient,
             Ungranted::Inactive => Code::UnauthorizedClient,
             Ungranted::Subject => return Self::subject(),
+            // RFC 8693 §2.2.2: it is the subject token that is unacceptable.
+            Ungranted::SubjectTooLong { .. } => Code::InvalidRequest,
             Ungranted::Target => Code::InvalidTarget,
             Ungranted::Scope | Ungranted::TooLong { .. } => Code::InvalidScope,
             // What must change is the proof, whose key it is: no other code makes a client look there.

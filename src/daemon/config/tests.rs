@@ -8,8 +8,11 @@ use std::{
     time::Duration,
 };
 
-use super::*;
-use crate::oauth::issuer::ISSUERS_MAX;
+use super::{
+    defaults::{DAY, HOUR},
+    *,
+};
+use crate::{daemon::Paths, oauth::issuer::ISSUERS_MAX};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

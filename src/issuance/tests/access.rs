@@ -2,17 +2,19 @@
 
 mod exchange;
 
+use std::sync::Mutex;
+
 use super::{changes::owned, *};
 use crate::{
     authority::{self, AccessToken},
-    issuance::{AccessAsked, Malformed, Ungranted},
+    issuance::{AccessAsked, Audiences, Malformed, Ungranted, Wanted},
     oauth::{Thumbprint, access::Unverified, freshness::Refused, replay},
     registry::{
         Agent, AgentDraft, Catalog, Grant, GrantDraft, Item, Revocations, Revoked, RevokedId, State, Tool, ToolDraft,
     },
 };
 
-const ORDERS: &str = "https://orders.example.org";
+pub(crate) const ORDERS: &str = "https://orders.example.org";
 const BILLING: &str = "https://billing.example.org";
 const SECONDS_5_MIN: Duration = Duration::from_secs(300);
 
@@ -56,7 +58,7 @@ fn entry_of(number: u8, name: &str, agent: &str) -> Arc<Entry> {
     let draft = Draft { agent: agent.into(), ..draft(name, uid()) };
     let spec = draft.check(&trust_domain()).unwrap();
     let created_at = SystemTime::UNIX_EPOCH + u32::from(number) * SECOND;
-    Arc::new(Entry { id: EntryId::from_random([number; 16]), spec, revision: 1, created_at })
+    Arc::new(Entry { id: EntryId::from_random([number; 16]), spec, revision: 1, created_at, since: created_at })
 }
 
 fn said(entries: Vec<Arc<Entry>>, items: Vec<Item>) -> Arc<Snapshot> {
@@ -76,8 +78,17 @@ fn crew(state: State, rate: u64) -> Arc<Snapshot> {
     said(vec![entry_of(1, "crew/a", "crew")], items)
 }
 
+/// The agents `crew` and `night`, which may both read orders.
+fn two_agents() -> Vec<Item> {
+    let names = ["crew", "night"];
+    let mut items = names.map(|name| agent(name, State::Active)).to_vec();
+    items.push(tool("orders", ORDERS));
+    items.extend(names.map(|name| right(name, "orders", &["read"], 0)));
+    items
+}
+
 /// A scene where the process is that agent.
-async fn scene(rate: u64) -> Option<Scene> {
+pub(crate) async fn scene(rate: u64) -> Option<Scene> {
     let scene = owned().await?;
     scene.registry.send_replace(crew(State::Active, rate));
     Some(scene)
@@ -88,7 +99,7 @@ fn asked(client_id: &str, audience: &str, scope: &str) -> AccessAsked {
 }
 
 async fn get(scene: &Scene, asked: &AccessAsked) -> Result<AccessToken, Ungranted> {
-    scene.issuer.access(&scene.caller, asked, holder(), || Ok(())).await
+    scene.issuer.access(&scene.caller, asked, holder(), || Ok(()), || Ok(())).await
 }
 
 fn text(token: &AccessToken) -> &str {
@@ -103,10 +114,16 @@ async fn the_proof_is_taken_when_all_else_is_granted_and_before_anything_is_sign
         let scene = &scene;
         async move {
             let mut taken = 0;
-            let token = scene.issuer.access(&scene.caller, &asked, holder(), || {
-                taken += 1;
-                outcome
-            });
+            let token = scene.issuer.access(
+                &scene.caller,
+                &asked,
+                holder(),
+                || {
+                    taken += 1;
+                    outcome
+                },
+                || Ok(()),
+            );
             (token.await.map(drop), taken)
         }
     };
@@ -171,7 +188,7 @@ async fn each_refusal_has_its_answer_and_its_record() {
     let stranger = |number| {
         let spec = draft("x", uid() + 1).check(&trust_domain()).unwrap();
         let id = EntryId::from_random([number; 16]);
-        Arc::new(Entry { id, spec, revision: 1, created_at: SystemTime::UNIX_EPOCH })
+        Arc::new(Entry { id, spec, revision: 1, created_at: SystemTime::UNIX_EPOCH, since: SystemTime::UNIX_EPOCH })
     };
     type Is = fn(&Ungranted) -> bool;
     let rows: [(Arc<Snapshot>, AccessAsked, Is, &[&str]); 10] = [
@@ -244,20 +261,13 @@ async fn each_refusal_has_its_answer_and_its_record() {
 #[tokio::test(start_paused = true)]
 async fn of_several_agents_it_is_the_one_it_says_or_that_of_the_oldest_entry() {
     let Some(scene) = scene(0).await else { return };
-    let items = || {
-        let names = ["crew", "night"];
-        let mut items = names.map(|name| agent(name, State::Active)).to_vec();
-        items.push(tool("orders", ORDERS));
-        items.extend(names.map(|name| right(name, "orders", &["read"], 0)));
-        items
-    };
     let entries = [
         entry_of(1, "plain", ""),
         entry_of(2, "night/a", "night"),
         entry_of(3, "crew/a", "crew"),
         entry_of(4, "night/b", "night"),
     ];
-    scene.registry.send_replace(said(entries.to_vec(), items()));
+    scene.registry.send_replace(said(entries.to_vec(), two_agents()));
     for (client_id, name, id) in [
         ("", "night", "spiffe://example.org/night/a"),
         ("night", "night", "spiffe://example.org/night/a"),
@@ -312,7 +322,7 @@ async fn a_token_ends_with_the_entry_and_with_its_key() {
     let Scene { issuer, caller, clock, .. } = &scene;
     tokio::time::advance(late.duration_since(clock.now()).unwrap()).await;
     scene.keyring.send_replace(keyring);
-    let token = issuer.access(caller, &asked("", ORDERS, "read"), holder(), || Ok(())).await.unwrap();
+    let token = issuer.access(caller, &asked("", ORDERS, "read"), holder(), || Ok(()), || Ok(())).await.unwrap();
     assert_eq!(token.token.not_after, end);
 }
 
@@ -343,10 +353,10 @@ async fn nothing_is_signed_without_a_key_or_a_name_or_while_the_daemon_rests() {
     drop(feed);
     let resting = CancellationToken::new();
     let issuer = Arc::into_inner(issuer).unwrap().rests_with(resting.clone());
-    issuer.access(&caller, &good, holder(), || Ok(())).await.unwrap();
+    issuer.access(&caller, &good, holder(), || Ok(()), || Ok(())).await.unwrap();
     resting.cancel();
     for asked in [good, asked("", BILLING, "")] {
-        let failed = issuer.access(&caller, &asked, holder(), || Ok(())).await.unwrap_err();
+        let failed = issuer.access(&caller, &asked, holder(), || Ok(()), || Ok(())).await.unwrap_err();
         assert!(matches!(failed, Ungranted::Failed(Error::Stopping)), "{failed:?}");
     }
 }
@@ -361,10 +371,26 @@ async fn without_a_record_there_is_no_token() {
     }
 }
 
-/// Says something else in the registry once something was issued, before it leaves.
-struct Meddler {
-    registry: watch::Sender<Arc<Snapshot>>,
-    says: Arc<std::sync::Mutex<Option<Arc<Snapshot>>>>,
+type Meddle = Box<dyn FnOnce() + Send>;
+
+/// Does something once a credential was issued, before it leaves.
+struct Meddler(Arc<Mutex<Option<Meddle>>>);
+
+/// What comes of `work` when `meddle` happens once something was issued and before it leaves. `None` where it did not
+/// happen: another test's thread may keep the line from being told while it meets it for the first time.
+pub(crate) async fn meddled<T>(meddle: impl FnOnce() + Send + 'static, work: impl Future<Output = T>) -> Option<T> {
+    let meddle: Arc<Mutex<Option<Meddle>>> = Arc::new(Mutex::new(Some(Box::new(meddle))));
+    let guard = tracing::subscriber::set_default(Meddler(meddle.clone()));
+    tracing::callsite::rebuild_interest_cache();
+    let outcome = work.await;
+    drop(guard);
+    meddle.lock().unwrap().is_none().then_some(outcome)
+}
+
+/// The same for the registry, which then says something else.
+async fn get_while(scene: &Scene, says: &Arc<Snapshot>, asked: &AccessAsked) -> Option<Result<AccessToken, Ungranted>> {
+    let (registry, says) = (scene.registry.clone(), says.clone());
+    meddled(move || drop(registry.send_replace(says)), get(scene, asked)).await
 }
 
 impl tracing::Subscriber for Meddler {
@@ -373,8 +399,8 @@ impl tracing::Subscriber for Meddler {
     }
 
     fn event(&self, _: &tracing::Event<'_>) {
-        if let Some(snapshot) = self.says.lock().unwrap().take() {
-            self.registry.send_replace(snapshot);
+        if let Some(meddle) = self.0.lock().unwrap().take() {
+            meddle();
         }
     }
 
@@ -413,16 +439,9 @@ async fn a_token_does_not_leave_after_what_it_was_judged_by_has_changed() {
         (crew(State::Active, 1), |it| it.as_ref().is_ok_and(|token| token.scopes.len() == 2), 1),
     ];
     for (at, (snapshot, is_right, signed)) in rows.into_iter().enumerate() {
-        // Another test's thread may keep the line from being told while it meets it for the first time.
         for attempt in 0.. {
             let Some(scene) = scene(1).await else { return };
-            let says = Arc::new(std::sync::Mutex::new(Some(snapshot.clone())));
-            let guard =
-                tracing::subscriber::set_default(Meddler { registry: scene.registry.clone(), says: says.clone() });
-            tracing::callsite::rebuild_interest_cache();
-            let outcome = get(&scene, &asked("", ORDERS, "")).await;
-            drop(guard);
-            if says.lock().unwrap().is_none() {
+            if let Some(outcome) = get_while(&scene, &snapshot, &asked("", ORDERS, "")).await {
                 assert!(is_right(&outcome), "{at}: {outcome:?}");
                 assert_eq!(records(&scene, "issued").len(), signed, "{at}");
                 break;
@@ -474,16 +493,55 @@ fn a_request_names_one_target_and_scopes_as_the_standard_has_them() {
     }
 }
 
+/// What the agent `crew` was issued before is revoked.
+fn revoked(before: SystemTime) -> Arc<Snapshot> {
+    let mut items = vec![tool("orders", ORDERS), right("crew", "orders", &["read", "write"], 0)];
+    let Item::Agent(agent) = agent("crew", State::Active) else { panic!("it is an agent") };
+    items.push(Item::Agent(Agent { revoked_before: before, ..agent }));
+    said(vec![entry_of(1, "crew/a", "crew")], items)
+}
+
+/// Its entry has become another.
+fn begun(since: SystemTime) -> Arc<Snapshot> {
+    let items = vec![agent("crew", State::Active), tool("orders", ORDERS), right("crew", "orders", &["read"], 0)];
+    said(vec![Arc::new(Entry { since, ..Entry::clone(&entry_of(1, "crew/a", "crew")) })], items)
+}
+
+/// SVIDs say whole seconds, and tools look at them.
+#[tokio::test(start_paused = true)]
+async fn after_a_revocation_svids_are_of_a_second_that_counts_and_streams_get_new_ones() {
+    for change in [revoked, begun] {
+        let Some(scene) = scene(0).await else { return };
+        let (wanted, audiences) = (Wanted::default(), Audiences::new(vec![ORDERS.into()]).unwrap());
+        let jwt =
+            async || scene.issuer.jwt(&scene.caller, &audiences, &wanted).await.unwrap().remove(0).token.not_before;
+        let mut feed = scene.issuer.wit(scene.caller.clone(), Wanted::default(), Arc::default());
+        let mut wit = async || feed.next().await.unwrap().identities.remove(0).svid.token.not_before;
+        let begin = scene.clock.now();
+        let (first, sent) = (jwt().await, wit().await);
+        assert!(begin <= first.min(sent) && scene.clock.now() < begin + SECOND / 10, "nothing is waited for");
+        let from = crate::registry::next_second(scene.clock.now());
+        scene.registry.send_replace(change(from));
+        let issued = wit().await;
+        assert!(issued >= from && scene.clock.now() < from + SECOND, "{issued:?}");
+        assert!(jwt().await >= from);
+        // The same once more is no news.
+        scene.registry.send_replace(change(from));
+        assert!(tokio::time::timeout(60 * SECOND, wit()).await.is_err());
+        scene.registry.send_replace(change(crate::registry::next_second(scene.clock.now())));
+        let late = scene.clock.now();
+        assert!(jwt().await > late);
+        // A clock that was set back is not waited for: they are good for others.
+        let late = scene.clock.now();
+        scene.registry.send_replace(change(late + 3_600 * SECOND));
+        assert!(jwt().await < late + SECOND / 10);
+    }
+}
+
 /// From which second on what is issued counts.
 #[tokio::test(start_paused = true)]
 async fn after_a_revocation_the_agent_has_a_token_of_a_second_that_counts() {
     let Some(scene) = scene(0).await else { return };
-    let revoked = |before: SystemTime| {
-        let mut items = vec![tool("orders", ORDERS), right("crew", "orders", &["read", "write"], 0)];
-        let Item::Agent(agent) = agent("crew", State::Active) else { panic!("it is an agent") };
-        items.push(Item::Agent(Agent { revoked_before: before, ..agent }));
-        said(vec![entry_of(1, "crew/a", "crew")], items)
-    };
     let now = scene.clock.now();
     let before = crate::registry::next_second(now);
     scene.registry.send_replace(revoked(before));
@@ -493,6 +551,11 @@ async fn after_a_revocation_the_agent_has_a_token_of_a_second_that_counts() {
     assert!(scene.clock.now() >= before && scene.clock.now() < before + SECOND);
     let snapshot = scene.registry.borrow().clone();
     assert_eq!(snapshot.revocation(&claims), None);
+    // As after its entry became another one.
+    let from = crate::registry::next_second(scene.clock.now());
+    scene.registry.send_replace(begun(from));
+    let token = get(&scene, &asked("", ORDERS, "")).await.unwrap();
+    assert_eq!(Unverified::parse(text(&token)).unwrap().unverified_claims().issued_at, from);
     // A clock that was set back is not waited for.
     scene.registry.send_replace(revoked(scene.clock.now() + 3_600 * SECOND));
     let (begun, refused) = (scene.clock.now(), get(&scene, &asked("", ORDERS, "")).await.unwrap_err());
@@ -515,7 +578,7 @@ async fn nothing_is_issued_to_a_key_that_was_revoked() {
     assert!(records(&scene, "issued").is_empty());
     // Another key has one, and the rate has it yet.
     let other = Thumbprint::parse("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs").unwrap();
-    scene.issuer.access(&scene.caller, &asked("", ORDERS, ""), other, || Ok(())).await.unwrap();
+    scene.issuer.access(&scene.caller, &asked("", ORDERS, ""), other, || Ok(()), || Ok(())).await.unwrap();
 }
 
 /// It is revoked between the signature and the answer.
@@ -525,10 +588,16 @@ async fn a_key_that_is_revoked_meanwhile_gets_nothing() {
     let revoked = Revoked { id: RevokedId::Key(holder()), at: SystemTime::UNIX_EPOCH, until: None };
     let known = Snapshot::clone(&crew(State::Active, 0)).with_revocations(Revocations::of([revoked]));
     let asked = asked("", ORDERS, "");
-    let refused = scene.issuer.access(&scene.caller, &asked, holder(), || {
-        scene.registry.send_replace(Arc::new(known));
-        Ok(())
-    });
+    let refused = scene.issuer.access(
+        &scene.caller,
+        &asked,
+        holder(),
+        || {
+            scene.registry.send_replace(Arc::new(known));
+            Ok(())
+        },
+        || Ok(()),
+    );
     let refused = refused.await.unwrap_err();
     assert!(matches!(refused, Ungranted::Key), "{refused}");
 }

@@ -1,6 +1,8 @@
 //! What is permitted, and what is refused with which reasons: the cases of `cases.txt`, and what holds for all of them.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod random;
 
 use super::*;
 use crate::{
@@ -9,6 +11,7 @@ use crate::{
         access::{Claims, Subject, TokenId},
         exchange::User,
     },
+    policy::tests::NotCloned,
     registry::{AgentDraft, Draft, Entry, EntryId, GrantDraft, ToolDraft, grant},
     spiffe::Id,
 };
@@ -67,7 +70,13 @@ fn entry(agent: &str, change: impl FnOnce(&mut Entry)) -> Given {
         ..Draft::default()
     };
     let spec = draft.check(&domain()).unwrap();
-    let mut entry = Entry { id: EntryId::from_random([1; 16]), spec, revision: 1, created_at: SystemTime::UNIX_EPOCH };
+    let mut entry = Entry {
+        id: EntryId::from_random([1; 16]),
+        spec,
+        revision: 1,
+        created_at: SystemTime::UNIX_EPOCH,
+        since: SystemTime::UNIX_EPOCH,
+    };
     change(&mut entry);
     grant(&entry)
 }
@@ -429,14 +438,5 @@ fn reasons_have_stable_codes_and_sentences() {
 
 #[test]
 fn a_permit_cannot_be_copied() {
-    // With `Clone` on `Permit` two traits would fit below, and this would not compile.
-    trait NotCloned<Marker> {
-        fn holds() -> bool {
-            true
-        }
-    }
-    struct Cloned;
-    impl<T> NotCloned<()> for T {}
-    impl<T: Clone> NotCloned<Cloned> for T {}
     assert!(<Permit as NotCloned<_>>::holds());
 }

@@ -271,6 +271,20 @@ fn a_deputy_is_not_confused() {
 
 /// What the README says, with another file and another issuer.
 #[test]
+fn a_users_token_from_which_none_can_be_made_is_the_requests_fault() {
+    let login = Login::new();
+    let (daemon, prover) = (deputy(&login), Prover::generate().unwrap());
+    let long = |first: &str| first.repeat(512);
+    let chain = json!({ "sub": long("b"), "act": { "sub": long("c"), "act": { "sub": long("d") } } });
+    let answer = exchange(&daemon, &prover, &login.token(json!({ "sub": long("a"), "act": chain })), "&scope=read");
+    let said = (answer.status, answer.error(), answer.body.contains("subject token"));
+    assert_eq!(said, (400, "invalid_request".to_owned(), true), "{}", answer.body);
+    assert_eq!(reasons(&daemon), json!(["token_too_long"]));
+    let answer = exchange(&daemon, &prover, &login.token(json!({ "sub": long("a") })), "&scope=read");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[test]
 fn the_readme_exchanges_a_users_token() {
     const README: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
     let (login, at) = (Login::new(), "[[token.user_issuer]]\n");
