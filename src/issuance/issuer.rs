@@ -24,7 +24,7 @@ use crate::{
     audit,
     authority::{self, Keyring},
     policy::{self, Credential, Judgement, Permit, Reason, Request, Rules},
-    registry::{Given, Granted, Snapshot, granted},
+    registry::{Given, Granted, Selectors, Snapshot, granted},
     spiffe::TrustDomain,
     sys::{Clock, chain, counters::Counters, image::Spot},
 };
@@ -65,6 +65,9 @@ pub(crate) struct Sources {
 
 /// So long a caller is kept waiting for the second in which what it is issued would count.
 const GOOD_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Which of the entries that match a caller it is given.
+pub(super) type Grants = fn(&Snapshot, &Selectors, SystemTime) -> Granted;
 
 /// What an entry came to.
 pub(super) enum Outcome<'e, T> {
@@ -239,15 +242,25 @@ impl Issuer {
 
     /// What the entries give to a caller now.
     pub(super) fn granted(&self, attested: &Attested, snapshot: &Snapshot) -> Granted {
-        granted(snapshot, &attested.selectors, self.clock.now())
+        self.granted_by(granted, attested, snapshot)
+    }
+
+    /// As [`Self::granted`], by these rules.
+    pub(super) fn granted_by(&self, rules: Grants, attested: &Attested, snapshot: &Snapshot) -> Granted {
+        rules(snapshot, &attested.selectors, self.clock.now())
     }
 
     /// Whether the registry as it is now gives a caller what it gave then. While a caller was asked, or looked at, which
     /// it can draw out, an entry may have gone.
     pub(super) fn gives_still(&self, attested: &Attested, then: &Arc<Snapshot>) -> bool {
+        self.gives_still_by(granted, attested, then)
+    }
+
+    /// As [`Self::gives_still`], by these rules.
+    pub(super) fn gives_still_by(&self, rules: Grants, attested: &Attested, then: &Arc<Snapshot>) -> bool {
         let now = self.sources.registry.borrow().clone();
         let said = |snapshot: &Snapshot| {
-            let given = self.granted(attested, snapshot).given.into_iter();
+            let given = self.granted_by(rules, attested, snapshot).given.into_iter();
             let said = |one: Given| (one.id.clone(), one.revision, one.spiffe_id().clone(), snapshot.tokens_from(&one));
             given.map(said).collect::<Vec<_>>()
         };

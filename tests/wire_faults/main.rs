@@ -26,6 +26,7 @@ mod replayed;
 mod reread;
 mod resource;
 mod revoked;
+mod secrets;
 mod start;
 mod state;
 mod stolen;
