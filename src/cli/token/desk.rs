@@ -112,7 +112,7 @@ impl Desk {
             None => self.tool_at(target).ok_or_else(|| {
                 // Which tools there are beside those that it is granted is not an agent's to know.
                 let agent = &self.agent.name;
-                let words = format!("of the tools that the agent {agent} is granted, none has a base URL of {target}");
+                let words = format!("of the tools that the agent {agent} is granted, none has the URL {target}");
                 Failure::new(Exit::Missing, words).hint(format!(
                     "ask the admin for it: `dayfly tool list` shows him whether a tool has this URL, and \
                      `dayfly grant add {agent} TOOL --scope SCOPE` grants it; a granted tool without URLs is named with --tool"
