@@ -111,12 +111,13 @@ const CERTIFICATE_HASH: &str = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
 fn a_certificate_is_what_the_proxy_says_in_the_header_that_is_named() {
     let folder = Folder::new();
     let issuer = Issuer::new(&folder);
-    let token = issuer.bound(AUDIENCE, &json!({ "x5t#S256": CERTIFICATE_HASH }));
-    let authorization = format!("Authorization: Bearer {token}\r\n");
-    let with = |name: &str| format!("{authorization}{name}: {CERTIFICATE}\r\n");
     let other = CERTIFICATE.replace("MIIBBj", "MIIBBk");
     for (header, is_named) in [("certificate_header = \"X-Client-Cert\"\n", true), ("", false)] {
         let daemon = agent_with(&format!("[authz]\n{header}{}", issuer.config()));
+        // Not before there is an agent.
+        let token = issuer.bound(AUDIENCE, &json!({ "x5t#S256": CERTIFICATE_HASH }));
+        let authorization = format!("Authorization: Bearer {token}\r\n");
+        let with = |name: &str| format!("{authorization}{name}: {CERTIFICATE}\r\n");
         let get = |headers: &str| verify(&daemon, "GET", URL, headers);
         let kind = format!("foreign-mtls {IDP} GET");
         daemon.cli(&["tool", "update", "tickets", "--accept", IDP]);
