@@ -250,7 +250,7 @@ mod tests {
             draft.spiffe_id = "spiffe://example.org/a".to_owned();
         }
         let spec = draft.check(&domain()).unwrap();
-        let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: 1, created_at: now() };
+        let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: 1, created_at: now(), since: now() };
         match judge(&Request { entry: &grant(&entry), credential: Credential::X509 }, &rules, now()) {
             Judgement::Permit(permit) => permit,
             Judgement::Refuse(reasons) => panic!("{reasons:?}"),

@@ -33,10 +33,6 @@ const AUDIENCE_SHOWN: usize = 128;
 /// An agent, and each tool that it may use with the grant that says so.
 pub(crate) type Described = (Arc<Agent>, Vec<(Arc<Tool>, Arc<Grant>)>);
 
-/// So long a caller is kept waiting for the second in which its token would be good. It is longer where the clock was set
-/// back or the disk was slow.
-const GOOD_WAIT_MAX: Duration = Duration::from_secs(2);
-
 /// The longest reason of a caller's, in bytes.
 const REASON_BYTES_MAX: usize = 200;
 
@@ -90,13 +86,13 @@ pub(crate) enum Ungranted {
     Scope,
     /// The token that it presents for another is not good, or not its own to present.
     #[error("the subject token is refused")]
-    /// The same, where the names that it takes over from the token that is exchanged may be what makes it so.
-    #[error("with the sub, iss and act of the subject token the new one would have {bytes} bytes, which are too many")]
-    SubjectTooLong { bytes: usize },
     Subject,
     /// With these scopes the token would be longer than one may be.
     #[error("the token would have {bytes} bytes, which are too many")]
     TooLong { bytes: usize },
+    /// The same, where the names that it takes over from the token that is exchanged may be what makes it so.
+    #[error("with the sub, iss and act of the subject token the new one would have {bytes} bytes, which are too many")]
+    SubjectTooLong { bytes: usize },
     /// The key of the proof was revoked.
     #[error("the proof's key was revoked: make a new key")]
     Key,
@@ -250,7 +246,8 @@ impl Issuer {
                     return Err(self.refuse_access(caller, &attested, asked, &granted, reasons));
                 }
             };
-            self.wait_for_good_tokens(caller, &attested, &Facts::of(&snapshot, agent.as_str(), asked)).await?;
+            let from = Facts::of(&snapshot, agent.as_str(), asked).tokens_from().max(snapshot.tokens_from(entry));
+            self.wait_for_good_tokens(caller, &attested, from).await?;
             if let Some(accept) = accept.take() {
                 accept().map_err(|refused| {
                     self.refused(caller, &attested, WHAT, [refused.code()], None);
@@ -348,20 +345,16 @@ impl Issuer {
     }
 
     /// Waits for the second from which on the agent's tokens for the tool count: after everything of the agent was
-    /// revoked, and after one of the three was made again in the second in which another one of its name went.
+    /// revoked, after its entry became another, and after something was made again in the second in which another one of
+    /// its name went.
     async fn wait_for_good_tokens(
         &self,
         caller: &Caller,
         attested: &Attested,
-        facts: &Facts<'_>,
+        from: SystemTime,
     ) -> Result<(), Ungranted> {
-        let from = facts.tokens_from();
-        let left = |now| from.duration_since(now).unwrap_or_default();
-        let now = self.clock().now();
-        if left(now) <= GOOD_WAIT_MAX {
-            self.clock().sleep_between(now, from).await;
-        }
-        match left(self.clock().now()) {
+        self.wait_until(from).await;
+        match from.duration_since(self.clock().now()).unwrap_or_default() {
             Duration::ZERO => Ok(()),
             again_in => {
                 self.refused(caller, attested, WHAT, ["not_yet"], Some(format!("in {} s", again_in.as_secs())));

@@ -149,7 +149,9 @@ impl<K: Kind> Feed<K> {
         now.len() != self.held.len()
             || now.iter().any(|entry| {
                 self.held(&entry.id).is_none_or(|held| {
-                    held.entry.revision != entry.revision || held.entry.spiffe_id() != entry.spiffe_id()
+                    held.entry.revision != entry.revision
+                        || held.entry.spiffe_id() != entry.spiffe_id()
+                        || held.svid.not_before() < K::counts_from(entry, &snapshot)
                 })
             })
     }
@@ -189,8 +191,11 @@ impl<K: Kind> Feed<K> {
             if granted.given.is_empty() && !self.issuer.holds(&self.caller, &attested).await? {
                 continue;
             }
-            let is_same = self.kind.is_told_apart() || self.is_as_sent(&granted.given, &keyring, &foreign);
-            let mut identities = self.renew(&attested, &granted, &keyring, is_same)?;
+            let from = granted.given.iter().map(|entry| K::counts_from(entry, &snapshot)).max();
+            self.issuer.wait_until(from.unwrap_or(SystemTime::UNIX_EPOCH)).await;
+            let told_apart = self.kind.is_told_apart();
+            let is_same = told_apart || self.is_as_sent(&granted.given, &snapshot, &keyring, &foreign);
+            let mut identities = self.renew(&attested, &granted, &snapshot, &keyring, is_same)?;
             self.attested = Some(attested.clone());
             if !is_same {
                 // What could not be signed anew goes to nobody, and is tried again when it is due.
@@ -234,12 +239,12 @@ impl<K: Kind> Feed<K> {
     }
 
     /// Whether a message would say what the last one said, with nothing signed.
-    fn is_as_sent(&mut self, entries: &[Given], keyring: &Keyring, foreign: &Foreign) -> bool {
+    fn is_as_sent(&mut self, entries: &[Given], snapshot: &Snapshot, keyring: &Keyring, foreign: &Foreign) -> bool {
         let now = self.issuer.clock().now();
         self.held.iter_mut().for_each(|held| held.look_at::<K>(keyring, now));
         let held = entries.iter().map(|entry| Some((self.held(&entry.id)?, entry)));
         let identities = held.map(|one| {
-            let (held, entry) = one.filter(|(held, entry)| held.is_fresh::<K>(entry, now))?;
+            let (held, entry) = one.filter(|(held, entry)| held.is_fresh::<K>(entry, snapshot, now))?;
             Some((held.svid.serial().to_owned(), entry.spec.hint.clone()))
         });
         let federated = K::federated(foreign, entries);
@@ -268,6 +273,7 @@ impl<K: Kind> Feed<K> {
         &mut self,
         attested: &Attested,
         Granted { given: entries, withheld, .. }: &Granted,
+        snapshot: &Snapshot,
         keyring: &Keyring,
         repeats: bool,
     ) -> Result<Vec<Identity<K::Signed>>, Error> {
@@ -279,7 +285,7 @@ impl<K: Kind> Feed<K> {
             let now = self.issuer.clock().now();
             let held = self.held(&entry.id);
             if let Some(held) = held
-                && held.is_fresh::<K>(entry, now)
+                && held.is_fresh::<K>(entry, snapshot, now)
                 && (repeats || !held.is_sent)
             {
                 self.update(entry);
@@ -409,8 +415,13 @@ impl<T: Credentials> Held<T> {
         }
     }
 
-    fn is_fresh<K: Kind>(&self, entry: &Given, now: SystemTime) -> bool {
-        (self.svid.not_before()..self.renew_at).contains(&now) && self.says_the_same::<K>(entry)
+    fn is_fresh<K: Kind>(&self, entry: &Given, snapshot: &Snapshot, now: SystemTime) -> bool {
+        let begin = self.svid.not_before();
+        // A second that has not come is not waited for: it would be signed again and again.
+        let is_late = |from: SystemTime| begin < from && from <= now;
+        (begin..self.renew_at).contains(&now)
+            && self.says_the_same::<K>(entry)
+            && !is_late(K::counts_from(entry, snapshot))
     }
 
     /// Whether the entry says the same about the credential as when it was signed.

@@ -1,6 +1,9 @@
 //! What every door shares: the present registry, the present keys, the rules, and the log.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +60,9 @@ pub(crate) struct Sources {
     /// Who is trusted beside our own.
     pub(crate) foreign: watch::Receiver<Arc<Foreign>>,
 }
+
+/// So long a caller is kept waiting for the second in which what it is issued would count.
+const GOOD_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// What an entry came to.
 pub(super) enum Outcome<'e, T> {
@@ -228,9 +234,19 @@ impl Issuer {
         let now = self.sources.registry.borrow().clone();
         let said = |snapshot: &Snapshot| {
             let given = self.granted(attested, snapshot).given.into_iter();
-            given.map(|one| (one.id.clone(), one.revision, one.spiffe_id().clone())).collect::<Vec<_>>()
+            let said = |one: Given| (one.id.clone(), one.revision, one.spiffe_id().clone(), snapshot.tokens_from(&one));
+            given.map(said).collect::<Vec<_>>()
         };
         Arc::ptr_eq(&now, then) || attested.is_enough_for(&now) && said(&now) == said(then)
+    }
+
+    /// Waits for the second from which on what is issued counts, where that is soon: later than [`GOOD_WAIT_MAX`] it is only
+    /// where the clock was set back or the disk was slow.
+    pub(super) async fn wait_until(&self, from: SystemTime) {
+        let now = self.clock.now();
+        if from.duration_since(now).unwrap_or_default() <= GOOD_WAIT_MAX {
+            self.clock.sleep_between(now, from).await;
+        }
     }
 
     /// A caller has more identities than one answer has.

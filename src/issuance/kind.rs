@@ -11,7 +11,7 @@ use super::{
 use crate::{
     authority::{self, AuthorityId, Keyring},
     policy::{Credential, Permit},
-    registry::{Entry, Given, Spec},
+    registry::{Entry, Given, Snapshot, Spec},
     sys::image::Spot,
 };
 
@@ -57,6 +57,11 @@ pub(crate) trait Kind: Send + 'static {
 
     /// Whether two states of an entry that give the same SPIFFE ID ask for the same credential.
     fn is_same(then: &Spec, now: &Spec) -> bool;
+
+    /// From which second on what is signed by an entry counts at tools; earlier ones are signed anew.
+    fn counts_from(_: &Given, _: &Snapshot) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
 
     /// Who signs now, and when at the latest everything ends that it signs; `None` when nothing signs.
     fn signer(keyring: &Keyring) -> Option<(&AuthorityId, SystemTime)>;

@@ -124,9 +124,13 @@ fn records(scene: &Scene, kind: &str) -> Vec<serde_json::Value> {
 }
 
 fn snapshot(revision: u64, expires_at: u64) -> Snapshot {
-    let draft = Draft { expires_at, ..draft("web", nix::unistd::getuid().as_raw()) };
-    let spec = draft.check(&trust_domain()).unwrap();
-    let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision, created_at: SystemTime::UNIX_EPOCH };
+    one_entry(revision, Draft { expires_at, ..draft("web", nix::unistd::getuid().as_raw()) })
+}
+
+/// A registry in which this is said, of old.
+fn one_entry(revision: u64, draft: Draft) -> Snapshot {
+    let (spec, created_at) = (draft.check(&trust_domain()).unwrap(), SystemTime::UNIX_EPOCH);
+    let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision, created_at, since: created_at };
     Snapshot::build(revision, [Arc::new(entry)])
 }
 
@@ -186,7 +190,7 @@ async fn a_hint_goes_to_the_next_entry_when_the_oldest_that_has_it_ends() {
 fn named(number: u8, name: &str, uid: u32) -> Arc<Entry> {
     let spec = draft(name, uid).check(&trust_domain()).unwrap();
     let created_at = SystemTime::UNIX_EPOCH + u32::from(number) * SECOND;
-    Arc::new(Entry { id: EntryId::from_random([number; 16]), spec, revision: 1, created_at })
+    Arc::new(Entry { id: EntryId::from_random([number; 16]), spec, revision: 1, created_at, since: created_at })
 }
 
 #[tokio::test(start_paused = true)]

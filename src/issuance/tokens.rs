@@ -1,5 +1,7 @@
 //! JWT-SVIDs for one call: signed for it, each for the audiences that were asked for, and kept by nobody.
 
+use std::time::SystemTime;
+
 use thiserror::Error;
 
 use super::{Error, Issuer, ROUNDS_MAX, credential::Order, issuer::Outcome};
@@ -119,6 +121,9 @@ impl Issuer {
                 }
                 return Err(self.refuse(caller, &attested, Credential::Jwt.name(), Reason::of_nothing(withheld)));
             }
+            // Tools that take them look at when they were issued, which they say in whole seconds.
+            let from = entries.iter().map(|entry| snapshot.tokens_from(entry)).max();
+            self.wait_until(from.unwrap_or(SystemTime::UNIX_EPOCH)).await;
             let tokens = self.sign_jwts(caller, &attested, &entries, audiences)?;
             // Last of all: it is still the process that was attested, and nothing was taken from it meanwhile.
             if self.holds(caller, &attested).await? && self.gives_still(&attested, &snapshot) {

@@ -16,7 +16,7 @@ use super::{credential::Credentials, kind::Kind, tokens::Wanted};
 use crate::{
     authority::{self, AuthorityId, Keyring, Token, holder_key},
     policy::{Credential, Permit},
-    registry::{Given, Spec},
+    registry::{Given, Snapshot, Spec},
     spiffe::{Id, jose::PrivateJwk},
     sys::image::Spot,
 };
@@ -119,6 +119,10 @@ impl Kind for Wit {
 
     fn is_same(then: &Spec, now: &Spec) -> bool {
         then.wit_ttl == now.wit_ttl && then.expires_at == now.expires_at
+    }
+
+    fn counts_from(entry: &Given, snapshot: &Snapshot) -> SystemTime {
+        snapshot.tokens_from(entry)
     }
 
     fn signer(keyring: &Keyring) -> Option<(&AuthorityId, SystemTime)> {

@@ -39,7 +39,13 @@ fn entry(change: impl FnOnce(&mut Draft)) -> Entry {
     };
     change(&mut draft);
     let spec = draft.check(&domain("example.org")).unwrap();
-    Entry { id: EntryId::from_random([1; 16]), spec, revision: 1, created_at: SystemTime::UNIX_EPOCH }
+    Entry {
+        id: EntryId::from_random([1; 16]),
+        spec,
+        revision: 1,
+        created_at: SystemTime::UNIX_EPOCH,
+        since: SystemTime::UNIX_EPOCH,
+    }
 }
 
 fn permitted(entry: &Entry, rules: &Rules) -> Permit {

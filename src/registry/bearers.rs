@@ -60,8 +60,14 @@ impl Bearers {
 
     /// The entries that say this ID literally; none where they are more than [`ENTRIES_MAX`].
     pub(super) fn entries(&self, id: &Id) -> &[EntryId] {
+        let all = self.all(id);
+        if all.len() > ENTRIES_MAX { &[] } else { all }
+    }
+
+    /// The same, however many.
+    pub(super) fn all(&self, id: &Id) -> &[EntryId] {
         let entries = self.entries.as_ref().and_then(|entries| entries.at(id));
-        entries.map_or(&[], |(_, entries)| if entries.len() > ENTRIES_MAX { &[] } else { entries.as_slice() })
+        entries.map_or(&[], |(_, entries)| entries.as_slice())
     }
 }
 
@@ -116,7 +122,13 @@ mod tests {
             ..Draft::default()
         };
         let spec = draft.check(&TrustDomain::parse("example.org").unwrap()).unwrap();
-        Entry { id: EntryId::from_random([number; 16]), spec, revision: 1, created_at: SystemTime::UNIX_EPOCH }
+        Entry {
+            id: EntryId::from_random([number; 16]),
+            spec,
+            revision: 1,
+            created_at: SystemTime::UNIX_EPOCH,
+            since: SystemTime::UNIX_EPOCH,
+        }
     }
 
     fn agents() -> impl Iterator<Item = Change> {

@@ -31,6 +31,9 @@ pub(crate) struct Entry {
     pub(crate) revision: u64,
     /// When it was registered. The oldest entry of a caller is its default identity.
     pub(crate) created_at: SystemTime,
+    /// Since when its SPIFFE ID, selectors and agent are these. What its callers were issued in earlier seconds tells
+    /// nothing of who is its agent now.
+    pub(crate) since: SystemTime,
 }
 
 /// What an operator says in an entry. Made by [`Draft::check`](super::Draft::check) only, so every
@@ -73,6 +76,11 @@ impl Entry {
 }
 
 impl Spec {
+    /// Whether another one gives the same callers the same SPIFFE ID, as the same agent.
+    pub(crate) fn is_same_identity(&self, other: &Self) -> bool {
+        self.spiffe_id == other.spiffe_id && self.selectors == other.selectors && self.agent == other.agent
+    }
+
     /// The common name in the subject of its certificates: the one that its profile has, or its first DNS name. A DNS
     /// name that is too long for the place stands in the alternative name alone.
     pub(crate) fn common_name(&self) -> Option<&str> {

@@ -1,5 +1,5 @@
-//! Which SPIFFE IDs are which agents, by the entries that say so: what a token is looked up by, however many entries
-//! there are.
+//! Which SPIFFE IDs are which agents, by the entries that say so and since when: what a token is looked up by, however
+//! many entries there are.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -12,25 +12,26 @@ use crate::spiffe::Id;
 /// All of them. Cloning shares it.
 #[derive(Clone, Debug)]
 pub(super) struct Members {
-    /// When each entry came that gives an agent's callers this ID.
+    /// From which second on each entry counts that gives an agent's callers this ID.
     ids: Shards<(Label, Id), Vec<SystemTime>>,
-    /// By how many entries of an agent each template is said.
-    templates: Shards<Label, BTreeMap<Template, u32>>,
+    /// By how many entries of an agent each template is said, by the second from which on they count.
+    templates: Shards<Label, BTreeMap<Template, BTreeMap<SystemTime, u32>>>,
 }
 
 impl Members {
     /// An entry comes or goes.
     pub(super) fn note(&mut self, entry: &Entry, count: Count) {
         let Some(agent) = &entry.spec.agent else { return };
+        let since = whole_second(entry.since);
         match &entry.spec.spiffe_id {
             Name::Id(id) => {
                 let key = (agent.clone(), id.clone());
                 let Some(shard) = self.ids.shard_mut(&key) else { return };
                 let times = shard.entry(key.clone()).or_default();
                 match count {
-                    Count::Up => times.push(entry.created_at),
+                    Count::Up => times.push(since),
                     Count::Down => {
-                        if let Some(at) = times.iter().position(|time| *time == entry.created_at) {
+                        if let Some(at) = times.iter().position(|time| *time == since) {
                             times.swap_remove(at);
                         }
                     }
@@ -42,9 +43,15 @@ impl Members {
             Name::Template(template) => {
                 let Some(shard) = self.templates.shard_mut(agent) else { return };
                 let templates = shard.entry(agent.clone()).or_default();
-                let number = templates.entry(template.clone()).or_default();
+                let seconds = templates.entry(template.clone()).or_default();
+                let number = seconds.entry(since).or_default();
                 count.apply(number);
-                templates.retain(|_, number| *number > 0);
+                if *number == 0 {
+                    seconds.remove(&since);
+                }
+                if seconds.is_empty() {
+                    templates.remove(template);
+                }
                 if templates.is_empty() {
                     shard.remove(agent);
                 }
@@ -52,12 +59,14 @@ impl Members {
         }
     }
 
-    /// Whether an entry that was there at this time makes whoever has this ID this agent. Of a template it is not known
-    /// when each of its entries came.
+    /// Whether an entry that was the same at this time makes whoever has this ID this agent.
     pub(super) fn has(&self, agent: &Label, id: &Id, time: SystemTime) -> bool {
-        let was_there = |came: &SystemTime| whole_second(*came) <= time;
+        let was_there = |since: &SystemTime| *since <= time;
+        let gives = |(template, seconds): (&Template, &BTreeMap<_, _>)| {
+            seconds.keys().next().is_some_and(was_there) && template.could_give(id)
+        };
         self.ids.at(&(agent.clone(), id.clone())).is_some_and(|(_, times)| times.iter().any(was_there))
-            || self.templates.at(agent).is_some_and(|(_, all)| all.keys().any(|template| template.could_give(id)))
+            || self.templates.at(agent).is_some_and(|(_, all)| all.iter().any(gives))
     }
 }
 

@@ -97,7 +97,7 @@ mod tests {
         };
         let spec = draft.check(&TrustDomain::parse("example.org").unwrap()).unwrap();
         let created_at = SystemTime::UNIX_EPOCH + Duration::from_secs(age);
-        Arc::new(Entry { id: EntryId::from_random([0; 16]), spec, revision: 1, created_at })
+        Arc::new(Entry { id: EntryId::from_random([0; 16]), spec, revision: 1, created_at, since: created_at })
     }
 
     fn pieces(ordered: &Ordered) -> Vec<usize> {

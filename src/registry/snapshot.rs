@@ -173,6 +173,11 @@ impl Snapshot {
         self.taken.has(id)
     }
 
+    /// Whether somebody may have this SPIFFE ID by a template.
+    pub(crate) fn could_be_made(&self, id: &Id) -> bool {
+        self.taken.could_be_made(id)
+    }
+
     /// The kinds of image selectors to ask for: those of entries of whose other selectors the caller has all.
     pub(crate) fn images_wanted(&self, have: &Selectors) -> ImageSet {
         self.images_wanted_beside(have, ImageSet::empty())
@@ -266,7 +271,7 @@ impl Snapshot {
         &self.revocations
     }
 
-    /// Whether an entry that was there at this time makes whoever has this SPIFFE ID this agent.
+    /// Whether an entry that was the same at this time makes whoever has this SPIFFE ID this agent.
     pub(super) fn makes_agent(&self, agent: &Label, id: &Id, time: SystemTime) -> bool {
         self.members.has(agent, id, time)
     }
@@ -280,6 +285,11 @@ impl Snapshot {
     /// them has not expired. A template says nothing of who has an ID of it.
     pub(crate) fn agent_of(&self, id: &Id, now: SystemTime) -> Option<&Label> {
         bearers::agent_of(self.bearers.entries(id).iter().filter_map(|entry| self.entry(entry)), now)
+    }
+
+    /// The entries that say this SPIFFE ID literally, as long as there are such that belong to agents.
+    pub(crate) fn entries_saying<'a>(&'a self, id: &Id) -> impl Iterator<Item = &'a Arc<Entry>> {
+        self.bearers.all(id).iter().filter_map(|entry| self.entry(entry))
     }
 
     /// What it needs must be there by now.
@@ -433,7 +443,13 @@ mod tests {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_be_bytes());
         let spec = draft.check(&TrustDomain::parse("example.org").unwrap()).unwrap();
-        Entry { id: EntryId::from_random(id), spec, revision: 1, created_at: SystemTime::UNIX_EPOCH }
+        Entry {
+            id: EntryId::from_random(id),
+            spec,
+            revision: 1,
+            created_at: SystemTime::UNIX_EPOCH,
+            since: SystemTime::UNIX_EPOCH,
+        }
     }
 
     #[test]

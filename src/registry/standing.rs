@@ -1,10 +1,10 @@
 //! Whether what a token rests on still stands: the token and its key, its agent, the entry by which its caller was the
 //! agent, the tool and the grant. Each counts from the second in which it was made: of two that had one name, the second
-//! has not the tokens of the first.
+//! has not the tokens of the first. An entry counts from the second in which it became what it is.
 
 use std::time::SystemTime;
 
-use super::{Agent, Catalog, Grant, RevokedId, Snapshot, Tool, revocations::whole_second};
+use super::{Agent, Catalog, Entry, Grant, RevokedId, Snapshot, Tool, revocations::whole_second};
 use crate::oauth::{
     access::Claims,
     verify::{Credential, Revocation},
@@ -59,6 +59,15 @@ impl Snapshot {
             true => None,
             false => Some(Revocation::Entry),
         }
+    }
+}
+
+impl Snapshot {
+    /// From which second on what callers are issued by an entry makes them its agent; of no agent's it does never, and
+    /// nothing is to be waited for.
+    pub(crate) fn tokens_from(&self, entry: &Entry) -> SystemTime {
+        let agent = entry.spec.agent.as_ref().and_then(|agent| self.catalog().agent(agent.as_str()));
+        agent.map_or(SystemTime::UNIX_EPOCH, |agent| agent.tokens_from().max(whole_second(entry.since)))
     }
 }
 

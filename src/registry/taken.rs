@@ -37,6 +37,11 @@ impl Taken {
         self.ids.as_ref().is_some_and(|ids| ids.at(id).is_some())
     }
 
+    /// Whether a template could give this ID to somebody.
+    pub(super) fn could_be_made(&self, id: &Id) -> bool {
+        self.templates.keys().any(|template| template.could_give(id))
+    }
+
     /// An entry comes, to these others.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
@@ -144,6 +144,13 @@ pub(super) fn registry_revision(connection: &Connection) -> rusqlite::Result<u64
     let text = read_meta(connection, "registry_revision")?.unwrap_or_default();
     text.parse()
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+}
+
+/// Until when it is not known since when the entries of earlier releases are the same.
+pub(super) fn entries_since(connection: &Connection) -> rusqlite::Result<SystemTime> {
+    let text = read_meta(connection, "entries_since_seconds")?;
+    let seconds = text.and_then(|text| text.parse().ok()).unwrap_or_default();
+    Ok(SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
 /// How many transactions have changed something. Those of earlier releases were not counted.

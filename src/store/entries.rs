@@ -26,6 +26,8 @@ pub(super) struct Raw {
     lists: [String; 3],
     revision: u64,
     created_at: SystemTime,
+    /// As [`Entry::since`]; `None` in a row of before it was kept.
+    since: Option<SystemTime>,
     /// What was written beside it; of today's row it is [`Raw::sum`].
     written_sum: Vec<u8>,
 }
@@ -87,6 +89,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         lists,
         revision: natural(row, 11)?,
         created_at: time_of(row.get(12)?),
+        since: Some(row.get(18)?).filter(|nanos| *nanos != 0).map(time_of),
         written_sum: row.get(13)?,
     })
 }
@@ -101,6 +104,7 @@ impl Raw {
             draft,
             revision: entry.revision,
             created_at: entry.created_at,
+            since: Some(entry.since).filter(|since| nanos_of(*since) != 0),
             written_sum: Vec::new(),
         }
     }
@@ -109,8 +113,8 @@ impl Raw {
     /// came later takes part with its name, and only where it has something in it: so a row from before it came has the
     /// sum that it was written with, and no migration needs to believe a row in order to sum it anew.
     fn sum(&self) -> Vec<u8> {
-        let Self { id, draft, lists: [selectors, dns_names, federates_with], revision, created_at, written_sum: _ } =
-            self;
+        let Self { id, draft, lists, revision, created_at, since, written_sum: _ } = self;
+        let [selectors, dns_names, federates_with] = lists;
         let Draft { spiffe_id, hint, x509_ttl_seconds, jwt_ttl_seconds, admin, downstream, expires_at, .. } = draft;
         let Draft { wit_ttl_seconds, certificate_profile, common_name, agent, .. } = draft;
         let mut context = Context::new(&SHA256);
@@ -131,6 +135,10 @@ impl Raw {
         for (name, text) in later.into_iter().filter(|(_, text)| !text.is_empty()) {
             sum_text(&mut context, name);
             sum_text(&mut context, text);
+        }
+        if let Some(since) = since {
+            sum_text(&mut context, "since_nanos");
+            context.update(&nanos_of(*since).to_be_bytes());
         }
         context.finish().as_ref().get(..SUM_BYTES).unwrap_or_default().to_vec()
     }
@@ -153,12 +161,13 @@ pub(super) fn write_sums(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Checks rows as if an operator had written them now. One that does not pass, or is not as it was written, is left
-/// out, and said: it takes nothing from the others.
-pub(super) fn check(rows: Vec<Raw>, own: &TrustDomain) -> Checked {
+/// out, and said: it takes nothing from the others. An entry of before it was kept since when it is the same is that since
+/// it came, or, where it was changed once, since `unknown_before`.
+pub(super) fn check(rows: Vec<Raw>, own: &TrustDomain, unknown_before: SystemTime) -> Checked {
     let all = rows.len();
     let checked = rows.into_iter().filter_map(|raw| {
         let is_as_written = raw.sum() == raw.written_sum;
-        let Raw { id, draft, lists, revision, created_at, .. } = raw;
+        let Raw { id, draft, lists, revision, created_at, since, .. } = raw;
         if !is_as_written {
             tracing::error!(id, problem = "it is not as it was written", "an entry in the database is left out");
             return None;
@@ -166,7 +175,10 @@ pub(super) fn check(rows: Vec<Raw>, own: &TrustDomain) -> Checked {
         let [selectors, dns_names, federates_with] = lists.map(|list| list.lines().map(str::to_owned).collect());
         let spec = Draft { selectors, dns_names, federates_with, ..draft }.check(own);
         let problem = match (id.parse(), spec) {
-            (Ok(id), Ok(spec)) => return Some(Entry { id, spec, revision, created_at }),
+            (Ok(id), Ok(spec)) => {
+                let since = since.unwrap_or(if revision > 1 { created_at.max(unknown_before) } else { created_at });
+                return Some(Entry { id, spec, revision, created_at, since });
+            }
             (Err(error), _) => error.to_string(),
             (_, Err(problems)) => problems.to_string(),
         };
@@ -232,6 +244,7 @@ fn write(connection: &Connection, sql: &str, entry: &Entry) -> rusqlite::Result<
         draft.certificate_profile,
         draft.common_name,
         draft.agent,
+        raw.since.map_or(0, nanos_of),
     ])
 }
 
@@ -252,16 +265,16 @@ pub(super) fn integer(value: u64) -> i64 {
 
 const COLUMNS: &str = "id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, federates_with, \
                        admin, downstream, expires_at, revision, created_at_nanos, sum, wit_ttl_seconds, \
-                       certificate_profile, common_name, agent";
+                       certificate_profile, common_name, agent, since_nanos";
 
 /// A taken id changes nothing.
 const INSERT: &str = "INSERT INTO entry (id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, \
                       federates_with, admin, downstream, expires_at, revision, created_at_nanos, sum, wit_ttl_seconds, \
-                      certificate_profile, common_name, agent) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) \
+                      certificate_profile, common_name, agent, since_nanos) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
                       ON CONFLICT (id) DO NOTHING";
 
 const UPDATE: &str = "UPDATE entry SET spiffe_id = ?2, selectors = ?3, x509_ttl_seconds = ?4, jwt_ttl_seconds = ?5, \
                       dns_names = ?6, hint = ?7, federates_with = ?8, admin = ?9, downstream = ?10, expires_at = ?11, \
                       revision = ?12, created_at_nanos = ?13, sum = ?14, wit_ttl_seconds = ?15, \
-                      certificate_profile = ?16, common_name = ?17, agent = ?18 WHERE id = ?1";
+                      certificate_profile = ?16, common_name = ?17, agent = ?18, since_nanos = ?19 WHERE id = ?1";

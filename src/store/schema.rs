@@ -11,7 +11,8 @@ use crate::spiffe::TrustDomain;
 pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 
 /// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
-const MIGRATIONS: [&str; 9] = [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES, FOREIGN, ITEMS, ACCESS_KEYS, REVOCATIONS];
+const MIGRATIONS: [&str; 10] =
+    [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES, FOREIGN, ITEMS, ACCESS_KEYS, REVOCATIONS, SINCE];
 
 /// The schema that this release writes.
 pub(crate) fn version() -> u32 {
@@ -170,6 +171,13 @@ CREATE TABLE revocation (
     sum          BLOB NOT NULL,
     PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Since when an entry's SPIFFE ID, selectors and agent are the same; 0 in what was written before, of which it is known
+/// only that it is so since this second has passed.
+const SINCE: &str = "
+ALTER TABLE entry ADD COLUMN since_nanos INTEGER NOT NULL DEFAULT 0;
+INSERT INTO meta (key, value) VALUES ('entries_since_seconds', CAST(strftime('%s', 'now') + 1 AS TEXT));
 ";
 
 #[cfg(test)]

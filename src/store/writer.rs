@@ -302,16 +302,17 @@ impl Writer {
         meanwhile: impl FnOnce() -> Result<(), Error>,
     ) -> Result<Loaded, Error> {
         let (failed, own) = (Error::of_file(&self.path), &self.trust_domain);
+        let since = database::entries_since(&self.connection).map_err(&failed)?;
         let (batches, waiting) = sync_channel::<Vec<entries::Raw>>(BATCHES_MAX);
         let (read, checked) = thread::scope(|scope| {
             let check_all = move || {
                 let mut checked = entries::Checked::default();
-                waiting.into_iter().for_each(|batch| checked.add(entries::check(batch, own)));
+                waiting.into_iter().for_each(|batch| checked.add(entries::check(batch, own, since)));
                 checked
             };
             let Ok(checker) = checker.spawn_scoped(scope, check_all) else {
                 let mut checked = entries::Checked::default();
-                let read = entries::read(&self.connection, |batch| checked.add(entries::check(batch, own)));
+                let read = entries::read(&self.connection, |batch| checked.add(entries::check(batch, own, since)));
                 return (read.map_err(&failed).and_then(|()| meanwhile()), Ok(checked));
             };
             // A checker that is gone has panicked; that is found out when it is joined.

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::{
     access::{AUDIENCE, Answer, URL, agent_with, now, verify},
-    common::{Daemon, eventually},
+    common::{Daemon, eventually, own_uid},
 };
 
 /// Proofs are good for three seconds, so that a daemon knows soon which were used.
@@ -133,7 +133,9 @@ fn a_wit_svid_with_a_proof_is_good_for_its_agent_and_once() {
     let other = daemon.entry("spiffe://example.org/reporter", &["unix:uid:4000000"], &[]);
     refused(&daemon, &get(&workload.call(URL)), 403, "no_agent", "wit GET");
     daemon.cli(&["entry", "remove", other.trim()]);
-    assert_eq!(get(&workload.call(URL)).status, 200);
+    // And what was issued meanwhile may be of either.
+    refused(&daemon, &get(&workload.call(URL)), 403, "revoked_entry", "wit GET");
+    assert_eq!(get(&Workload::of(&daemon).call(URL)).status, 200);
     let log = daemon.log() + &serde_json::to_string(&daemon.audit()).unwrap();
     assert!(!log.contains(workload.token.split_once('.').unwrap().1), "no token is in a log");
 }
@@ -185,4 +187,71 @@ fn a_jwt_svid_for_the_tool_is_its_bearers() {
     assert_eq!(bearer(&good).status, 200);
     let log = daemon.log() + &serde_json::to_string(&daemon.audit()).unwrap();
     assert!(!log.contains(good.split_once('.').unwrap().1), "no token is in a log");
+}
+
+/// The status, and who the door says it is.
+fn told(answer: &Answer) -> (u16, Option<&str>) {
+    (answer.status, answer.header("x-dayfly-agent"))
+}
+
+#[test]
+fn what_an_entry_gave_before_it_became_anothers_is_good_for_nobody() {
+    let daemon = agent_with(CONFIG);
+    daemon.cli(&["agent", "add", "night", "--owner", "ada@example.org"]);
+    daemon.cli(&["grant", "add", "night", "tickets", "--scope", "read"]);
+    daemon.cli(&["tool", "update", "tickets", "--accept", "jwt-svid", "--accept", "wit"]);
+    let entries: serde_json::Value = serde_json::from_str(&daemon.cli(&["entry", "list", "--output", "json"])).unwrap();
+    let id = entries.pointer("/entries/0/id").unwrap().as_str().unwrap().to_owned();
+    let svid = || daemon.cli(&["fetch", "jwt", "--audience", AUDIENCE]).trim().to_owned();
+    let bearer = |token: &str| verify(&daemon, "GET", URL, &format!("Authorization: Bearer {token}\r\n"));
+    let get = |workload: &Workload| verify(&daemon, "GET", URL, &workload.call(URL));
+    taken(|| get(&Workload::of(&daemon)).status == 200);
+    let own = own_uid();
+    let group = format!("unix:gid:{}", nix::unistd::getgid());
+    for (change, agent) in [
+        (&["--agent", "night"][..], "night"),
+        (&["--selector", &own, "--selector", &group], "night"),
+        (&["--agent", "reporter"], "reporter"),
+        (&["--spiffe-id", "spiffe://example.org/other"], "reporter"),
+        (&["--spiffe-id", "spiffe://example.org/reporter"], "reporter"),
+    ] {
+        let (old, held) = (svid(), Workload::of(&daemon));
+        assert_eq!((bearer(&old).status, get(&held).status), (200, 200), "{change:?}");
+        daemon.cli(&[&["entry", "update", &id][..], change].concat());
+        let answer = bearer(&old);
+        // Of an identity that nobody has any more it is not asked since when.
+        let reason = if change[0] == "--spiffe-id" { "no_agent" } else { "revoked_entry" };
+        refused(&daemon, &answer, 401, reason, "jwt-svid GET");
+        refused(&daemon, &get(&held), 403, reason, "wit GET");
+        assert_eq!(told(&bearer(&svid())), (200, Some(agent)), "{change:?}: what is issued at once is good");
+        assert_eq!(told(&get(&Workload::of(&daemon))), (200, Some(agent)), "{change:?}");
+    }
+    // What changes nothing of it leaves it.
+    let old = svid();
+    daemon.cli(&["entry", "update", &id, "--jwt-ttl", "4m"]);
+    assert_eq!(told(&bearer(&old)), (200, Some("reporter")));
+    // One that goes lends nothing to another that says the same, be it there already or made at once.
+    daemon.entry("spiffe://example.org/reporter", &["unix:uid:4000000"], &["--agent", "night"]);
+    daemon.cli(&["entry", "remove", &id]);
+    refused(&daemon, &bearer(&old), 401, "revoked_entry", "jwt-svid GET");
+}
+
+/// They say whole seconds.
+#[test]
+fn an_svid_of_the_second_in_which_its_agent_was_revoked_counts_if_it_came_after() {
+    let daemon = agent_with(CONFIG);
+    daemon.cli(&["tool", "update", "tickets", "--accept", "jwt-svid", "--accept", "wit"]);
+    let svid = || daemon.cli(&["fetch", "jwt", "--audience", AUDIENCE]).trim().to_owned();
+    let bearer = |token: &str| verify(&daemon, "GET", URL, &format!("Authorization: Bearer {token}\r\n"));
+    let get = |workload: &Workload| verify(&daemon, "GET", URL, &workload.call(URL));
+    taken(|| get(&Workload::of(&daemon)).status == 200);
+    for _ in 0..3 {
+        let (old, held) = (svid(), Workload::of(&daemon));
+        assert_eq!((bearer(&old).status, get(&held).status), (200, 200));
+        daemon.cli(&["revoke", "agent", "reporter"]);
+        let (new, later) = (svid(), Workload::of(&daemon));
+        refused(&daemon, &bearer(&old), 401, "revoked_agent", "jwt-svid GET");
+        refused(&daemon, &get(&held), 403, "revoked_agent", "wit GET");
+        assert_eq!((told(&bearer(&new)), told(&get(&later))), ((200, Some("reporter")), (200, Some("reporter"))));
+    }
 }

@@ -81,7 +81,7 @@ fn permit_for(credential: Credential, now: SystemTime) -> Permit {
         ..Draft::default()
     };
     let spec = draft.check(&domain()).unwrap();
-    let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: 1, created_at: now };
+    let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: 1, created_at: now, since: now };
     match judge(&Request { entry: &grant(&entry), credential }, &rules, now) {
         Judgement::Permit(permit) => permit,
         Judgement::Refuse(reasons) => panic!("{reasons:?}"),

@@ -10,11 +10,11 @@ use std::{
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Author, Batch, CHANGES_MAX, Checked, ENTRIES_MAX, Error, Outcome, items, lines, revoke};
+use super::{Author, Batch, CHANGES_MAX, Checked, ENTRIES_MAX, Error, Outcome, ROUNDS_MAX, items, lines, revoke};
 use crate::{
     audit::{self, Record, Urgency},
     issuance::orders::{self, Owner, Pending},
-    registry::{self, Change, Entry, EntryId, Snapshot, Spec, next_second},
+    registry::{self, Change, Entry, EntryId, Name, Snapshot, Spec, next_second},
     store::{self, Store},
     sys::{
         Clock, chain,
@@ -37,6 +37,10 @@ pub(crate) struct Clerk {
     /// From when on the names of agents, tools and grants that went are free: a token says no more of its time than the
     /// second.
     free_from: SystemTime,
+    /// The same of SPIFFE IDs of entries that went or became others.
+    ids_free_from: SystemTime,
+    /// Entries that became others, as long as it is not certain that what they gave before is of an earlier second.
+    begun: Vec<EntryId>,
     /// The most entries there can be.
     entries_max: usize,
     /// A plan that the disk neither confirmed nor refused, and whose it is.
@@ -56,8 +60,21 @@ impl Clerk {
         let youngest = registry.borrow().entries().map(|entry| entry.created_at).max();
         let youngest = youngest.unwrap_or(SystemTime::UNIX_EPOCH);
         let entries_max = ENTRIES_MAX;
-        let free_from = SystemTime::UNIX_EPOCH;
-        Self { queue, registry, batches, store, log, clock, counters, youngest, free_from, entries_max, unsure: None }
+        Self {
+            queue,
+            registry,
+            batches,
+            store,
+            log,
+            clock,
+            counters,
+            youngest,
+            free_from: SystemTime::UNIX_EPOCH,
+            ids_free_from: SystemTime::UNIX_EPOCH,
+            begun: Vec::new(),
+            entries_max,
+            unsure: None,
+        }
     }
 
     /// Carries out orders until the daemon stops. One that has begun is brought to its end.
@@ -77,7 +94,18 @@ impl Owner for Clerk {
     }
 
     async fn carry_out(&mut self, author: Author, order: Checked) -> Result<Outcome, Error> {
+        let (begin, dry_run) = (self.clock.now(), order.dry_run);
         self.settle().await?;
+        let outcome = self.make(author, order).await?;
+        if !dry_run {
+            self.set_apart(author, begin).await?;
+        }
+        Ok(outcome)
+    }
+}
+
+impl Clerk {
+    async fn make(&mut self, author: Author, order: Checked) -> Result<Outcome, Error> {
         let (present, log, times) = (self.registry.borrow().clone(), self.log.clone(), self.times());
         let (dry_run, most) = (order.dry_run, self.entries_max);
         // Filing many entries takes milliseconds, and so does a strict log: not on a thread that serves.
@@ -124,6 +152,24 @@ impl Owner for Clerk {
 }
 
 impl Clerk {
+    /// What an entry gave before it became another must be of an earlier second than what counts of it now, also where the
+    /// disk was slow: then it counts from a later one. It is seen by everybody since `begin` at the earliest.
+    async fn set_apart(&mut self, author: Author, begin: SystemTime) -> Result<(), Error> {
+        for round in 0.. {
+            let (now, registry) = (self.clock.now(), self.registry.borrow().clone());
+            self.begun.retain(|id| registry.entry(id).is_some_and(|entry| entry.since <= now));
+            if self.begun.is_empty() {
+                return Ok(());
+            }
+            if round == ROUNDS_MAX {
+                break;
+            }
+            let ahead = 2 * now.duration_since(begin).unwrap_or_default();
+            self.make(author, Checked { begin: self.begun.clone(), ahead, ..Checked::default() }).await?;
+        }
+        Err(Error::Slow)
+    }
+
     /// Asks the store whether a change that it did not confirm was made, and goes on from there. Until that is known
     /// nothing else is changed: the registry and the disk would part.
     async fn settle(&mut self) -> Result<Option<Outcome>, Error> {
@@ -144,13 +190,10 @@ impl Clerk {
 
     /// From here on it is true for everybody.
     fn publish(&mut self, author: Author, plan: Plan) -> Outcome {
-        let Plan { next, outcome, .. } = plan;
+        let Plan { next, outcome, begun, .. } = plan;
         self.counters.store_committed();
         self.youngest = outcome.created.iter().map(|entry| entry.created_at).fold(self.youngest, SystemTime::max);
         self.counters.entries_are(next.len());
-        if !outcome.removed.is_empty() {
-            self.free_from = next_second(self.clock.now());
-        }
         let revision = next.revision();
         tracing::info!(
             revision,
@@ -165,6 +208,14 @@ impl Clerk {
         );
         // The snapshot first: see `Desk::watch`. That nobody watches is no error.
         self.registry.send_replace(Arc::new(next));
+        let later = next_second(self.clock.now());
+        if !outcome.removed.is_empty() {
+            self.free_from = later;
+        }
+        if !outcome.deleted.is_empty() || !begun.is_empty() {
+            self.ids_free_from = later;
+        }
+        self.begun.extend(begun);
         self.batches.send(Arc::new(Batch { revision, outcome: outcome.clone() })).ok();
         outcome
     }
@@ -176,8 +227,11 @@ impl Clerk {
         let now = SystemTime::UNIX_EPOCH + whole;
         let entries = now.max(self.youngest + STEP);
         // A clock that was set back is not waited for.
-        let is_soon = self.free_from <= next_second(now);
-        Times { now, entries, items: if is_soon { entries.max(self.free_from) } else { entries } }
+        let not_before = |free_from: SystemTime| match free_from <= next_second(now) {
+            true => entries.max(free_from),
+            false => entries,
+        };
+        Times { now, entries, ids: not_before(self.ids_free_from), items: not_before(self.free_from) }
     }
 }
 
@@ -189,6 +243,8 @@ pub(super) struct Times {
     /// For new entries. The oldest entry of a caller is its default identity and stays it, whatever the clock does, so
     /// none is ever as old as one that was there before.
     entries: SystemTime,
+    /// From when on new entries count. Nothing was issued then by one that gave the same SPIFFE ID before.
+    ids: SystemTime,
     /// For new agents, tools and grants. No token of one that had the name before was issued then.
     pub(super) items: SystemTime,
 }
@@ -203,11 +259,14 @@ struct Plan {
     /// A verb, an id, and what is different; one for each change.
     words: Vec<(&'static str, String, Vec<String>)>,
     outcome: Outcome,
+    /// Entries that count from a second on that is to come.
+    begun: Vec<EntryId>,
 }
 
 impl Plan {
     fn of(present: &Snapshot, mut order: Checked, author: Author, times: Times, most: usize) -> Result<Self, Error> {
         let now = times.entries;
+        let begins = next_second(times.now + order.ahead);
         let mut named = BTreeSet::new();
         for id in order.delete.iter().chain(order.update.iter().map(|(id, ..)| id)) {
             if !named.insert(id.clone()) {
@@ -226,6 +285,8 @@ impl Plan {
         changes.extend(revoking.changes);
         words.extend(revoking.words);
         let there = |id: &EntryId| present.entry(id).cloned().ok_or_else(|| registry::Error::UnknownEntry(id.clone()));
+        let anew = anew(present, &order, &there)?;
+        let (mut begun, mut touched) = (Vec::new(), anew.touched.clone());
         for id in order.delete {
             let entry = there(&id)?;
             words.push(("entry_delete", id.to_string(), lines::whole(&entry.spec)));
@@ -245,7 +306,20 @@ impl Plan {
             words.push(("entry_update", id.to_string(), lines::difference(&entry.spec, &spec)));
             updated.push(id.clone());
             let (revision, created_at) = (entry.revision.saturating_add(1), entry.created_at);
-            changes.push(Change::Update(Entry { id, spec, revision, created_at }));
+            let since = if touched.remove(&id) || !entry.spec.is_same_identity(&spec) {
+                begun.push(id.clone());
+                entry.since.max(begins)
+            } else {
+                entry.since
+            };
+            changes.push(Change::Update(Entry { id, spec, revision, created_at, since }));
+        }
+        for id in touched {
+            let entry = there(&id)?;
+            let since = entry.since.max(begins);
+            words.push(("entry_update", id.to_string(), vec![told(since)]));
+            begun.push(id);
+            changes.push(Change::Update(Entry { since, ..Entry::clone(&entry) }));
         }
         let mut created = Vec::new();
         for (spec, index) in order.create.into_iter().zip(0..) {
@@ -255,7 +329,16 @@ impl Plan {
             let id = new_id()?;
             words.push(("entry_create", id.to_string(), lines::whole(&spec)));
             created.push(id.clone());
-            changes.push(Change::Create(Entry { id, spec, revision: 1, created_at: now + STEP * index }));
+            let created_at = now + STEP * index;
+            // From now on it has what a template gave.
+            let is_taken_over = |name: &Name| matches!(name, Name::Id(id) if present.could_be_made(id));
+            let since = if anew.has_gone || spec.agent.is_some() && is_taken_over(&spec.spiffe_id) {
+                begun.push(id.clone());
+                created_at.max(begins)
+            } else {
+                created_at.max(times.ids)
+            };
+            changes.push(Change::Create(Entry { id, spec, revision: 1, created_at, since }));
         }
         if changes.len() > CHANGES_MAX {
             return Err(Error::TooManyChanges(changes.len()));
@@ -274,7 +357,7 @@ impl Plan {
         outcome.updated = found(updated);
         outcome.revoked = revoking.wanted.iter().filter_map(|id| next.revocations().at(id).copied()).collect();
         outcome.put = items.put.iter().filter_map(|id| next.catalog().item(id)).collect();
-        Ok(Self { changes, words, outcome, next })
+        Ok(Self { changes, words, outcome, begun, next })
     }
 
     /// Records each change before it is made, so that nothing is in effect that the log does not know of.
@@ -301,6 +384,45 @@ impl Plan {
     }
 }
 
+/// What an order makes of who is whom, beside what it says of each entry.
+#[derive(Debug, Default)]
+struct Anew {
+    /// Whether an entry goes, or becomes another.
+    has_gone: bool,
+    /// Entries that must begin anew: what another one gave whose SPIFFE ID they have, and which was another's, would count
+    /// as theirs once it is away.
+    touched: BTreeSet<EntryId>,
+}
+
+fn anew(
+    present: &Snapshot,
+    order: &Checked,
+    there: impl Fn(&EntryId) -> Result<Arc<Entry>, registry::Error>,
+) -> Result<Anew, registry::Error> {
+    let mut gone = order.delete.iter().map(&there).collect::<Result<Vec<_>, _>>()?;
+    for (id, spec, _) in &order.update {
+        let entry = there(id)?;
+        if !entry.spec.is_same_identity(spec) {
+            gone.push(entry);
+        }
+    }
+    let mut touched: BTreeSet<_> = order.begin.iter().cloned().collect();
+    for entry in &gone {
+        let Name::Id(id) = &entry.spec.spiffe_id else { continue };
+        let others = present.entries_saying(id).filter(|other| other.spec.agent != entry.spec.agent);
+        touched.extend(others.filter(|other| other.spec.agent.is_some()).map(|other| other.id.clone()));
+    }
+    for id in &order.delete {
+        touched.remove(id);
+    }
+    Ok(Anew { has_gone: !gone.is_empty(), touched })
+}
+
+/// From which second on an entry counts, in words.
+fn told(since: SystemTime) -> String {
+    format!("since: {}", since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs())
+}
+
 fn new_id() -> Result<EntryId, Error> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Random)?;
@@ -309,15 +431,16 @@ fn new_id() -> Result<EntryId, Error> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
     use super::*;
     use crate::{
         issuance::desk::{
-            Desk, Order,
+            Desk, Order, Stand,
             fixture::{self, ADMIN, draft, trust_domain},
             open,
         },
+        registry::{AgentDraft, Draft, ItemDraft},
         sys::scratch::Scratch,
     };
 
@@ -367,6 +490,27 @@ mod tests {
             log.close();
         });
         assert!(fixture::records(&home.path().join("audit"), "admin").is_empty());
+    }
+
+    /// The disk took longer than the second that was chosen.
+    #[tokio::test]
+    async fn what_is_seen_too_late_begins_once_more() {
+        let home = Scratch::new();
+        let (_, mut clerk) = desk(&home);
+        let agent = AgentDraft { name: "crew".into(), owner: "ops".into(), ..AgentDraft::default() };
+        let put = vec![(ItemDraft::Agent(agent).check().unwrap(), Stand::New)];
+        clerk.make(ADMIN, Checked { put, ..Checked::default() }).await.unwrap();
+        let spec = Draft { agent: "crew".into(), ..draft("web", 1) }.check(&trust_domain()).unwrap();
+        let made = clerk.make(ADMIN, Checked { create: vec![spec], ..Checked::default() }).await.unwrap();
+        let id = made.created[0].id.clone();
+        clerk.begun = vec![id.clone(), EntryId::from_random([9; 16])];
+        let begin = clerk.clock.now() - Duration::from_secs(3);
+        clerk.set_apart(ADMIN, begin).await.unwrap();
+        let entry = clerk.registry.borrow().entry(&id).unwrap().clone();
+        assert!(entry.since > clerk.clock.now() + Duration::from_secs(5), "twice as long as it took");
+        assert_eq!((entry.revision, clerk.begun.len()), (1, 0), "it says the same");
+        let kept = clerk.store.load().await.unwrap();
+        assert_eq!(kept.entries[0].since, entry.since);
     }
 
     #[tokio::test]

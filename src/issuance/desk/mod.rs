@@ -15,6 +15,8 @@ mod revoke;
 #[cfg(test)]
 mod revoke_tests;
 #[cfg(test)]
+mod since_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, time::Duration};
@@ -41,6 +43,8 @@ pub(crate) const CHANGES_MAX: usize = 10_000;
 pub(crate) const ENTRIES_MAX: usize = 1_000_000;
 /// Orders that may wait for the one before them.
 pub(crate) const ORDERS_MAX: usize = 64;
+/// How often a second that is to come is chosen anew, each time further ahead, because the disk took longer.
+pub(super) const ROUNDS_MAX: u32 = 4;
 /// Orders whose outcome a slow watch may be behind.
 pub(crate) const BATCHES_MAX: usize = 256;
 
@@ -155,6 +159,10 @@ pub(super) struct Checked {
     restore: Vec<RevokedId>,
     /// Everything that was issued until then, and for so much longer.
     revoke_agents: Vec<(Label, Duration)>,
+    /// Entries of which nothing counts that their callers were issued before.
+    begin: Vec<EntryId>,
+    /// So much later than now everything that the order begins is to begin at the earliest.
+    ahead: Duration,
     dry_run: bool,
     /// Whether an end that is named now must be ahead. A file may keep what has ended.
     ends_ahead: bool,

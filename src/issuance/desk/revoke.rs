@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Author, Checked, Desk, Error};
+use super::{Author, Checked, Desk, Error, ROUNDS_MAX};
 use crate::{
     authority::Keyring,
     oauth::{
@@ -17,10 +17,6 @@ use crate::{
     },
     registry::{Change, Label, Revocations, Revoked, RevokedId},
 };
-
-/// How often an agent is revoked anew, each time further ahead, because the disk took longer than the time that was
-/// chosen.
-const ROUNDS_MAX: u32 = 4;
 
 /// No token with a `jti` lives longer: access tokens an hour, WIT-SVIDs as long as the configuration lets them, a day.
 const CREDENTIAL_LIFETIME_MAX: Duration = Duration::from_secs(86_400);

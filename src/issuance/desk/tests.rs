@@ -222,6 +222,7 @@ async fn an_entry_is_never_older_than_one_that_was_there_before() {
         spec: draft("old", 1).check(&trust_domain()).unwrap(),
         revision: 1,
         created_at: future,
+        since: future,
     };
     let house = Fixture::new();
     house.store.commit_entries(1, vec![Change::Create(old.clone())]).await.unwrap();

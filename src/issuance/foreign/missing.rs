@@ -54,7 +54,13 @@ mod tests {
             ..Draft::default()
         };
         let spec = draft.check(&TrustDomain::parse("example.org").unwrap()).unwrap();
-        Arc::new(Entry { id: EntryId::from_random([1; 16]), spec, revision: 1, created_at: SystemTime::UNIX_EPOCH })
+        Arc::new(Entry {
+            id: EntryId::from_random([1; 16]),
+            spec,
+            revision: 1,
+            created_at: SystemTime::UNIX_EPOCH,
+            since: SystemTime::UNIX_EPOCH,
+        })
     }
 
     fn names(numbers: std::ops::Range<usize>) -> Vec<String> {

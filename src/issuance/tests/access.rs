@@ -5,7 +5,7 @@ mod exchange;
 use super::{changes::owned, *};
 use crate::{
     authority::{self, AccessToken},
-    issuance::{AccessAsked, Malformed, Ungranted},
+    issuance::{AccessAsked, Audiences, Malformed, Ungranted, Wanted},
     oauth::{Thumbprint, access::Unverified, freshness::Refused, replay},
     registry::{
         Agent, AgentDraft, Catalog, Grant, GrantDraft, Item, Revocations, Revoked, RevokedId, State, Tool, ToolDraft,
@@ -56,7 +56,7 @@ fn entry_of(number: u8, name: &str, agent: &str) -> Arc<Entry> {
     let draft = Draft { agent: agent.into(), ..draft(name, uid()) };
     let spec = draft.check(&trust_domain()).unwrap();
     let created_at = SystemTime::UNIX_EPOCH + u32::from(number) * SECOND;
-    Arc::new(Entry { id: EntryId::from_random([number; 16]), spec, revision: 1, created_at })
+    Arc::new(Entry { id: EntryId::from_random([number; 16]), spec, revision: 1, created_at, since: created_at })
 }
 
 fn said(entries: Vec<Arc<Entry>>, items: Vec<Item>) -> Arc<Snapshot> {
@@ -171,7 +171,7 @@ async fn each_refusal_has_its_answer_and_its_record() {
     let stranger = |number| {
         let spec = draft("x", uid() + 1).check(&trust_domain()).unwrap();
         let id = EntryId::from_random([number; 16]);
-        Arc::new(Entry { id, spec, revision: 1, created_at: SystemTime::UNIX_EPOCH })
+        Arc::new(Entry { id, spec, revision: 1, created_at: SystemTime::UNIX_EPOCH, since: SystemTime::UNIX_EPOCH })
     };
     type Is = fn(&Ungranted) -> bool;
     let rows: [(Arc<Snapshot>, AccessAsked, Is, &[&str]); 10] = [
@@ -474,16 +474,54 @@ fn a_request_names_one_target_and_scopes_as_the_standard_has_them() {
     }
 }
 
+/// What the agent `crew` was issued before is revoked.
+fn revoked(before: SystemTime) -> Arc<Snapshot> {
+    let mut items = vec![tool("orders", ORDERS), right("crew", "orders", &["read", "write"], 0)];
+    let Item::Agent(agent) = agent("crew", State::Active) else { panic!("it is an agent") };
+    items.push(Item::Agent(Agent { revoked_before: before, ..agent }));
+    said(vec![entry_of(1, "crew/a", "crew")], items)
+}
+
+/// Its entry has become another.
+fn begun(since: SystemTime) -> Arc<Snapshot> {
+    let items = vec![agent("crew", State::Active), tool("orders", ORDERS), right("crew", "orders", &["read"], 0)];
+    said(vec![Arc::new(Entry { since, ..Entry::clone(&entry_of(1, "crew/a", "crew")) })], items)
+}
+
+/// SVIDs say whole seconds, and tools look at them.
+#[tokio::test(start_paused = true)]
+async fn after_a_revocation_svids_are_of_a_second_that_counts_and_streams_get_new_ones() {
+    for change in [revoked, begun] {
+        let Some(scene) = scene(0).await else { return };
+        let (wanted, audiences) = (Wanted::default(), Audiences::new(vec![ORDERS.into()]).unwrap());
+        let jwt =
+            async || scene.issuer.jwt(&scene.caller, &audiences, &wanted).await.unwrap().remove(0).token.not_before;
+        let mut feed = scene.issuer.wit(scene.caller.clone(), Wanted::default(), Arc::default());
+        let mut wit = async || feed.next().await.unwrap().identities.remove(0).svid.token.not_before;
+        let now = scene.clock.now();
+        assert_eq!((jwt().await, wit().await), (now, now), "nothing is waited for");
+        let from = crate::registry::next_second(now);
+        scene.registry.send_replace(change(from));
+        let issued = wit().await;
+        assert!(issued >= from && scene.clock.now() < from + SECOND, "{issued:?}");
+        assert!(jwt().await >= from);
+        // The same once more is no news.
+        scene.registry.send_replace(change(from));
+        assert!(tokio::time::timeout(60 * SECOND, wit()).await.is_err());
+        scene.registry.send_replace(change(crate::registry::next_second(scene.clock.now())));
+        let late = scene.clock.now();
+        assert!(jwt().await > late);
+        // A clock that was set back is not waited for: they are good for others.
+        let late = scene.clock.now();
+        scene.registry.send_replace(change(late + 3_600 * SECOND));
+        assert_eq!(jwt().await, late);
+    }
+}
+
 /// From which second on what is issued counts.
 #[tokio::test(start_paused = true)]
 async fn after_a_revocation_the_agent_has_a_token_of_a_second_that_counts() {
     let Some(scene) = scene(0).await else { return };
-    let revoked = |before: SystemTime| {
-        let mut items = vec![tool("orders", ORDERS), right("crew", "orders", &["read", "write"], 0)];
-        let Item::Agent(agent) = agent("crew", State::Active) else { panic!("it is an agent") };
-        items.push(Item::Agent(Agent { revoked_before: before, ..agent }));
-        said(vec![entry_of(1, "crew/a", "crew")], items)
-    };
     let now = scene.clock.now();
     let before = crate::registry::next_second(now);
     scene.registry.send_replace(revoked(before));
@@ -493,6 +531,11 @@ async fn after_a_revocation_the_agent_has_a_token_of_a_second_that_counts() {
     assert!(scene.clock.now() >= before && scene.clock.now() < before + SECOND);
     let snapshot = scene.registry.borrow().clone();
     assert_eq!(snapshot.revocation(&claims), None);
+    // As after its entry became another one.
+    let from = crate::registry::next_second(scene.clock.now());
+    scene.registry.send_replace(begun(from));
+    let token = get(&scene, &asked("", ORDERS, "")).await.unwrap();
+    assert_eq!(Unverified::parse(text(&token)).unwrap().unverified_claims().issued_at, from);
     // A clock that was set back is not waited for.
     scene.registry.send_replace(revoked(scene.clock.now() + 3_600 * SECOND));
     let (begun, refused) = (scene.clock.now(), get(&scene, &asked("", ORDERS, "")).await.unwrap_err());

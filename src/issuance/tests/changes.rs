@@ -102,9 +102,7 @@ fn names(view: &View) -> String {
 fn entries(number: u64) -> Arc<Snapshot> {
     let (hint, domain) = (format!("h{number}"), if number.is_multiple_of(2) { "even.test" } else { "odd.test" });
     let draft = Draft { hint, federates_with: vec![domain.into()], ..draft("web", nix::unistd::getuid().as_raw()) };
-    let spec = draft.check(&trust_domain()).unwrap();
-    let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision: number, created_at: SystemTime::UNIX_EPOCH };
-    Arc::new(Snapshot::build(number, [Arc::new(entry)]))
+    Arc::new(one_entry(number, draft))
 }
 
 /// A document with a key of each kind.

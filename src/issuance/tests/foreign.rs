@@ -27,9 +27,7 @@ fn federating(revision: u64, names: &[&str], expires_at: u64) -> Arc<Snapshot> {
         expires_at,
         ..draft("web", nix::unistd::getuid().as_raw())
     };
-    let spec = draft.check(&trust_domain()).unwrap();
-    let entry = Entry { id: EntryId::from_random([7; 16]), spec, revision, created_at: SystemTime::UNIX_EPOCH };
-    Arc::new(Snapshot::build(revision, [Arc::new(entry)]))
+    Arc::new(one_entry(revision, draft))
 }
 
 fn scene(names: &[&str]) -> Option<Scene> {

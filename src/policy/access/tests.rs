@@ -67,7 +67,13 @@ fn entry(agent: &str, change: impl FnOnce(&mut Entry)) -> Given {
         ..Draft::default()
     };
     let spec = draft.check(&domain()).unwrap();
-    let mut entry = Entry { id: EntryId::from_random([1; 16]), spec, revision: 1, created_at: SystemTime::UNIX_EPOCH };
+    let mut entry = Entry {
+        id: EntryId::from_random([1; 16]),
+        spec,
+        revision: 1,
+        created_at: SystemTime::UNIX_EPOCH,
+        since: SystemTime::UNIX_EPOCH,
+    };
     change(&mut entry);
     grant(&entry)
 }

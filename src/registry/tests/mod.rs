@@ -55,7 +55,7 @@ fn id(number: u32) -> EntryId {
 /// An entry whose number is its age: the lowest is the oldest.
 pub(crate) fn entry(number: u32, path: &str, selectors: &[&str]) -> Entry {
     let created_at = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(number));
-    Entry { id: id(number), spec: spec(path, selectors), revision: 1, created_at }
+    Entry { id: id(number), spec: spec(path, selectors), revision: 1, created_at, since: created_at }
 }
 
 /// What the entry gives to who has its selectors, whenever that is.

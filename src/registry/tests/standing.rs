@@ -43,7 +43,13 @@ fn entry_of(spiffe_id: &str, agent: &str, created_at: SystemTime) -> Arc<Entry> 
         agent: agent.into(),
         ..Draft::default()
     };
-    Arc::new(Entry { id: EntryId::from_random([9; 16]), spec: draft.check(&own()).unwrap(), revision: 1, created_at })
+    Arc::new(Entry {
+        id: EntryId::from_random([9; 16]),
+        spec: draft.check(&own()).unwrap(),
+        revision: 1,
+        created_at,
+        since: created_at,
+    })
 }
 
 /// The agent `crew`, which is granted this.
@@ -140,6 +146,35 @@ fn a_token_ends_with_the_entry_by_which_its_caller_was_the_agent() {
     assert_eq!(revocation(&moved, 2), Some(Revocation::Entry));
 }
 
+/// It has other selectors, say, and who had the old ones had these tokens.
+#[test]
+fn what_an_entry_gave_before_it_became_what_it_is_is_good_no_more() {
+    for (says, id) in [
+        ("spiffe://example.org/crew", "spiffe://example.org/crew"),
+        ("spiffe://example.org/crew/{unix:user}", "spiffe://example.org/crew/ada"),
+    ] {
+        let entry = entry_of(says, "crew", at(5));
+        let entry = Entry { since: at(100) + Duration::from_millis(3), ..Entry::clone(&entry) };
+        let of = |snapshot: &Snapshot, seconds| {
+            let subject = Subject::Agent(Id::parse(id).unwrap());
+            snapshot.revocation(&Claims { subject, ..claims(at(seconds)) })
+        };
+        let here = snapshot(FIRST, &["read", "write"], says).apply(2, &[Change::Update(entry.clone())]).unwrap();
+        assert_eq!((of(&here, 99), of(&here, 100)), (Some(Revocation::Entry), None), "{says}");
+        assert_eq!(here.tokens_from(&entry), at(100));
+        // Another one, with other selectors, that was there before, says the same.
+        let spec = entry_of(&format!("{says}/x"), "crew", BEGIN).spec.clone();
+        let spec = crate::registry::Spec { spiffe_id: entry.spec.spiffe_id.clone(), ..spec };
+        let other = Entry { id: EntryId::from_random([8; 16]), spec, since: at(7), ..entry };
+        let both = here.apply(3, &[Change::Create(other.clone())]).unwrap();
+        assert_eq!((of(&both, 6), of(&both, 7)), (Some(Revocation::Entry), None), "{says}");
+        let gone = both.apply(4, &[Change::Delete(other.id)]).unwrap();
+        assert_eq!((of(&gone, 99), of(&gone, 100)), (Some(Revocation::Entry), None), "{says}");
+    }
+    let none = entry_of("spiffe://example.org/crew", "", at(5));
+    assert_eq!(whole(FIRST).tokens_from(&none), BEGIN, "nothing is waited for");
+}
+
 #[test]
 fn a_template_makes_agents_of_all_that_it_could_give() {
     let claims = |id: &str| Claims { subject: Subject::Agent(Id::parse(id).unwrap()), ..claims(at(2)) };
@@ -180,7 +215,7 @@ fn a_revocation_outlives_a_new_filing() {
         let spec = entry_of(&format!("spiffe://example.org/{number}"), "", BEGIN).spec.clone();
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_be_bytes());
-        Change::Create(Entry { id: EntryId::from_random(id), spec, revision: 1, created_at: BEGIN })
+        Change::Create(Entry { id: EntryId::from_random(id), spec, revision: 1, created_at: BEGIN, since: BEGIN })
     };
     let many = here.apply(3, &(0..5_000).map(entry).collect::<Vec<_>>()).unwrap();
     assert_eq!(revocation(&many, 2), Some(Revocation::Token));

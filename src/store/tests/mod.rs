@@ -62,7 +62,13 @@ fn entry(number: u32) -> Entry {
         agent: "crew".to_owned(),
     };
     let spec = draft.check(&domain()).unwrap();
-    Entry { id: EntryId::from_random(bytes), spec, revision: 1, created_at: at(u64::from(number)) }
+    Entry {
+        id: EntryId::from_random(bytes),
+        spec,
+        revision: 1,
+        created_at: at(u64::from(number)),
+        since: at(u64::from(number) + 1),
+    }
 }
 
 /// An agent with everything in it, a tool and a grant.

@@ -202,6 +202,7 @@ fn an_entry_that_breaks_todays_rules_takes_nothing_from_the_others() {
 
 /// What makes a database of the first schema of one of today's.
 const AS_SCHEMA_1: &str = "
+ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds';
 DROP TABLE revocation; DROP TABLE item;
 DROP TABLE foreign_bundle;
 ALTER TABLE entry DROP COLUMN sum;
@@ -214,6 +215,7 @@ PRAGMA user_version = 1;
 
 /// What a daemon of the second schema had written.
 const OF_SCHEMA_2: &str = "
+ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds';
 DROP TABLE revocation; DROP TABLE item;
 DROP TABLE foreign_bundle;
 DELETE FROM entry;
@@ -251,6 +253,9 @@ fn an_entry_that_is_not_as_it_was_written_is_left_out() {
         "expires_at = 0",
         "revision = 2",
         "created_at_nanos = created_at_nanos + 1",
+        "since_nanos = since_nanos + 1",
+        "since_nanos = 0",
+        "created_at_nanos = since_nanos, since_nanos = created_at_nanos",
         "sum = x''",
         "hint = '', dns_names = hint",
     ] {
@@ -291,6 +296,7 @@ fn entries_of_the_first_schema_get_their_sums() {
     edit(dir.path(), AS_SCHEMA_1);
     let mut first = entry(1);
     (first.spec.wit_ttl, first.spec.profile, first.spec.agent) = (None, Profile::Spiffe, None);
+    first.since = first.created_at;
     for _ in 0..2 {
         let (_store, loaded) = open(dir.path());
         assert_eq!((loaded.entries, loaded.left_out), (vec![first.clone()], 0));
@@ -319,12 +325,15 @@ async fn entries_of_the_sixth_schema_keep_their_sums_and_belong_to_no_agent() {
     let (store, _) = open(dir.path());
     let mut kept = entry(1);
     kept.spec.agent = None;
+    kept.since = SystemTime::UNIX_EPOCH;
     store.commit_entries(1, vec![Change::Create(kept.clone())]).await.unwrap();
     drop(store);
     edit(
         dir.path(),
-        "DROP TABLE revocation; DROP TABLE item; ALTER TABLE entry DROP COLUMN agent; PRAGMA user_version = 6;",
+        "ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds'; \
+         DROP TABLE revocation; DROP TABLE item; ALTER TABLE entry DROP COLUMN agent; PRAGMA user_version = 6;",
     );
+    kept.since = kept.created_at;
     for _ in 0..2 {
         let (_store, loaded) = open(dir.path());
         assert_eq!((loaded.entries, loaded.left_out), (vec![kept.clone()], 0));
@@ -371,12 +380,48 @@ async fn items_of_the_eighth_schema_count_as_made_at_the_epoch() {
     let body: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(body, serde_json::json!({ "tool": ToolDraft::from(&tool.spec) }));
     drop(bodies);
-    edit(dir.path(), "DROP TABLE revocation; PRAGMA user_version = 8;");
+    edit(
+        dir.path(),
+        "ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds'; \
+         DROP TABLE revocation; PRAGMA user_version = 8;",
+    );
     for _ in 0..2 {
         let (_store, loaded) = open(dir.path());
         assert_eq!((loaded.items, loaded.items_left_out), (old.to_vec(), 0));
         assert_eq!((loaded.revoked, loaded.revoked_left_out), (Vec::new(), 0));
     }
+}
+
+/// Of one that was changed once it is not known when.
+#[tokio::test]
+async fn entries_of_the_ninth_schema_are_the_same_since_they_came_or_since_the_migration() {
+    let dir = Scratch::new();
+    let (store, _) = open(dir.path());
+    let old = |number, revision| Entry { revision, since: SystemTime::UNIX_EPOCH, ..entry(number) };
+    store.commit_entries(1, [old(1, 1), old(2, 2)].map(Change::Create).to_vec()).await.unwrap();
+    drop(store);
+    edit(
+        dir.path(),
+        "ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds'; \
+         PRAGMA user_version = 9;",
+    );
+    let before = crate::sys::Clock::system().now();
+    let first = sorted(open(dir.path()).1.entries);
+    let after = crate::sys::Clock::system().now() + Duration::from_secs(1);
+    assert_eq!(first[0], Entry { since: first[0].created_at, ..old(1, 1) });
+    assert_eq!(first[1], Entry { since: first[1].since, ..old(2, 2) });
+    assert!(
+        before < first[1].since && first[1].since <= after,
+        "all that was issued until then is of an earlier second"
+    );
+    // Later starts say the same, and so does what is written anew.
+    let (store, again) = open(dir.path());
+    assert_eq!(sorted(again.entries), first);
+    let changed = first.iter().map(|entry| Change::Update(Entry { revision: 3, ..entry.clone() })).collect();
+    store.commit_entries(2, changed).await.unwrap();
+    drop(store);
+    let kept = sorted(open(dir.path()).1.entries);
+    assert_eq!(kept.iter().map(|entry| entry.since).collect::<Vec<_>>(), [first[0].since, first[1].since]);
 }
 
 #[tokio::test]
