@@ -42,7 +42,8 @@ struct Judged<'s> {
 
 impl Issuer {
     /// An access token for a caller, bound to the key of this thumbprint, which it has proved to hold. What it asks for is
-    /// granted when `accept` is asked, once, and nothing is signed if that refuses.
+    /// granted when `accept` is asked, once, and nothing is signed if that refuses. When all else is found to be as it was,
+    /// `stands` is asked whether what is exchanged is still believed; nothing leaves, and none is counted, if it refuses.
     ///
     /// # Errors
     /// When the caller is no agent, may not have what it asks for, is gone, or the daemon cannot answer.
@@ -52,6 +53,7 @@ impl Issuer {
         asked: &AccessAsked,
         holder: Thumbprint,
         accept: impl FnOnce() -> Result<(), freshness::Refused>,
+        stands: impl Fn() -> Result<(), Ungranted>,
     ) -> Result<AccessToken, Ungranted> {
         let mut accept = Some(accept);
         for _ in 0..ROUNDS_MAX {
@@ -94,6 +96,7 @@ impl Issuer {
                 && self.grants_still(agent, &snapshot, asked)
                 && !self.present_registry().revocations().has(&RevokedId::Key(holder))
             {
+                stands()?;
                 taken.into_iter().for_each(Taken::issued);
                 let of_templates: Vec<_> = granted.withheld.iter().filter(|each| each.why.is_of_template()).collect();
                 self.withheld(caller, &attested, WHAT, &of_templates);
