@@ -22,7 +22,7 @@ mod recorded;
 mod reuse;
 mod standing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokens;
 mod verdict;
 mod wit;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-mod access;
+pub(crate) mod access;
 mod changes;
 mod foreign;
 mod opaque;
@@ -42,16 +42,16 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
-const ISSUER: &str = "https://example.org/oauth";
+pub(crate) const ISSUER: &str = "https://example.org/oauth";
 
 /// A spine with one caller.
-struct Scene {
-    clock: Clock,
+pub(crate) struct Scene {
+    pub(crate) clock: Clock,
     keyring: watch::Sender<Arc<Keyring>>,
-    registry: watch::Sender<Arc<Snapshot>>,
+    pub(crate) registry: watch::Sender<Arc<Snapshot>>,
     foreign: watch::Sender<Arc<Foreign>>,
-    issuer: Arc<Issuer>,
-    caller: Arc<Caller>,
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) caller: Arc<Caller>,
     feed: Feed<X509>,
     _connection: (Stream, UnixStream),
     home: Scratch,
@@ -119,7 +119,7 @@ fn end(clock: &Clock, life: Option<Duration>) -> u64 {
     end.map_or(0, |end| end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
 }
 
-fn records(scene: &Scene, kind: &str) -> Vec<serde_json::Value> {
+pub(crate) fn records(scene: &Scene, kind: &str) -> Vec<serde_json::Value> {
     fixture::records(&scene.home.path().join("audit"), kind)
 }
 

@@ -9,7 +9,7 @@ use super::target::{Base, Target};
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
 /// Where the metadata of an audience is, for a request. `None` where it has none, or the request is elsewhere.
-pub fn url(audience: &str, request: &Target) -> Option<String> {
+pub(crate) fn url(audience: &str, request: &Target) -> Option<String> {
     let base = Base::parse(audience).ok()?;
     base.relative(request)?;
     let (origin, path) = (base.origin().as_str(), base.to_string());
@@ -18,7 +18,7 @@ pub fn url(audience: &str, request: &Target) -> Option<String> {
 }
 
 /// The audiences whose metadata is at this URL: one, or the same with a slash behind it.
-pub fn audiences(url: &Target) -> Option<[String; 2]> {
+pub(crate) fn audiences(url: &Target) -> Option<[String; 2]> {
     let path = url.path().strip_prefix(WELL_KNOWN)?;
     // No segment that begins alike, and no second spelling.
     let fits = path.is_empty() || (path.starts_with('/') && !path.ends_with('/'));

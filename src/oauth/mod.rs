@@ -7,9 +7,12 @@
 
 mod certificate;
 mod key;
+mod nonce;
 mod scope;
 mod thumbprint;
 mod token_hash;
+
+pub(crate) mod metadata;
 
 pub mod access;
 pub mod challenge;
@@ -18,8 +21,6 @@ pub mod exchange;
 pub mod foreign;
 pub mod freshness;
 pub mod issuer;
-pub mod metadata;
-pub mod nonce;
 pub mod replay;
 pub mod target;
 pub mod verify;

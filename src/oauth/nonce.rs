@@ -11,32 +11,32 @@ use zeroize::Zeroizing;
 use crate::spiffe::jose::encode;
 
 /// How long one nonce is handed out.
-pub const STEP: Duration = Duration::from_secs(60);
+pub(super) const STEP: Duration = Duration::from_secs(60);
 /// For how many steps it is good, the one in which it is handed out included.
-pub const STEPS: u64 = 5;
+pub(super) const STEPS: u64 = 5;
 
 /// Of a nonce, before it is encoded.
 const BYTES: usize = 16;
 
 /// The maker of nonces for one place: those of a token endpoint are not good at a resource.
-pub struct Nonces {
+pub(super) struct Nonces {
     key: hmac::Key,
     place: &'static str,
 }
 
 impl Nonces {
     /// Of 256 random bits of this process, which may be shared among places.
-    pub fn new(secret: &Zeroizing<[u8; 32]>, place: &'static str) -> Self {
+    pub(super) fn new(secret: &Zeroizing<[u8; 32]>, place: &'static str) -> Self {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_slice()), place }
     }
 
     /// The nonce to hand out now. Another `epoch` has others.
-    pub fn current(&self, epoch: u64, now: SystemTime) -> String {
+    pub(super) fn current(&self, epoch: u64, now: SystemTime) -> String {
         self.of_step(epoch, step(now))
     }
 
     /// Whether this is one that was handed out in this epoch, and not too long ago.
-    pub fn is_fresh(&self, nonce: &str, epoch: u64, now: SystemTime) -> bool {
+    pub(super) fn is_fresh(&self, nonce: &str, epoch: u64, now: SystemTime) -> bool {
         let last = step(now);
         // All are compared, and each to its end.
         (last.saturating_sub(STEPS - 1)..=last).fold(false, |found, step| {

@@ -7,6 +7,8 @@ mod answer;
 mod calls;
 mod form;
 mod pages;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -116,12 +118,14 @@ impl Endpoint {
         };
         // To attest a caller may take a while.
         let spend = || self.freshness.spend(&proof, checked, self.clock.now());
-        let token = self.issuer.access(caller, &asked, proof.thumbprint(), spend).await?;
         // Nothing leaves for a token whose issuer is not believed any more.
-        if let Some(presented) = presented.filter(|_| !Arc::ptr_eq(&issuers, &self.user_issuers.borrow())) {
-            self.parent(caller, &presented, proof.thumbprint(), self.clock.now())?;
-        }
-        Ok(token)
+        let stands = || match &presented {
+            Some(presented) if !Arc::ptr_eq(&issuers, &self.user_issuers.borrow()) => {
+                self.parent(caller, presented, proof.thumbprint(), self.clock.now()).map(drop)
+            }
+            _ => Ok(()),
+        };
+        Ok(self.issuer.access(caller, &asked, proof.thumbprint(), spend, stands).await?)
     }
 
     /// What a token says that is presented by the holder of this key.
@@ -131,14 +135,14 @@ impl Endpoint {
         presented: &Presented<'_>,
         holder: Thumbprint,
         now: SystemTime,
-    ) -> Result<Parent, Refusal> {
+    ) -> Result<Parent, Ungranted> {
         let (keyring, issuers) = (self.issuer.present_keyring(), self.user_issuers.borrow().clone());
         let keys = keyring.access().ok_or(Ungranted::Failed(Error::Stopping))?.bundle();
         let believed = Believed { keys, issuers: &issuers };
         let expected = Expected { issuer: &self.name, trust_domain: keys.trust_domain(), holder, now };
         Parent::read(presented.token, presented.kind, &believed, &expected).map_err(|error| {
             self.issuer.subject_refused(caller, error.code());
-            Refusal::subject()
+            Ungranted::Subject
         })
     }
 

@@ -2,6 +2,8 @@
 
 mod exchange;
 
+use std::sync::Mutex;
+
 use super::{changes::owned, *};
 use crate::{
     authority::{self, AccessToken},
@@ -12,7 +14,7 @@ use crate::{
     },
 };
 
-const ORDERS: &str = "https://orders.example.org";
+pub(crate) const ORDERS: &str = "https://orders.example.org";
 const BILLING: &str = "https://billing.example.org";
 const SECONDS_5_MIN: Duration = Duration::from_secs(300);
 
@@ -77,7 +79,7 @@ fn crew(state: State, rate: u64) -> Arc<Snapshot> {
 }
 
 /// A scene where the process is that agent.
-async fn scene(rate: u64) -> Option<Scene> {
+pub(crate) async fn scene(rate: u64) -> Option<Scene> {
     let scene = owned().await?;
     scene.registry.send_replace(crew(State::Active, rate));
     Some(scene)
@@ -88,7 +90,7 @@ fn asked(client_id: &str, audience: &str, scope: &str) -> AccessAsked {
 }
 
 async fn get(scene: &Scene, asked: &AccessAsked) -> Result<AccessToken, Ungranted> {
-    scene.issuer.access(&scene.caller, asked, holder(), || Ok(())).await
+    scene.issuer.access(&scene.caller, asked, holder(), || Ok(()), || Ok(())).await
 }
 
 fn text(token: &AccessToken) -> &str {
@@ -103,10 +105,16 @@ async fn the_proof_is_taken_when_all_else_is_granted_and_before_anything_is_sign
         let scene = &scene;
         async move {
             let mut taken = 0;
-            let token = scene.issuer.access(&scene.caller, &asked, holder(), || {
-                taken += 1;
-                outcome
-            });
+            let token = scene.issuer.access(
+                &scene.caller,
+                &asked,
+                holder(),
+                || {
+                    taken += 1;
+                    outcome
+                },
+                || Ok(()),
+            );
             (token.await.map(drop), taken)
         }
     };
@@ -312,7 +320,7 @@ async fn a_token_ends_with_the_entry_and_with_its_key() {
     let Scene { issuer, caller, clock, .. } = &scene;
     tokio::time::advance(late.duration_since(clock.now()).unwrap()).await;
     scene.keyring.send_replace(keyring);
-    let token = issuer.access(caller, &asked("", ORDERS, "read"), holder(), || Ok(())).await.unwrap();
+    let token = issuer.access(caller, &asked("", ORDERS, "read"), holder(), || Ok(()), || Ok(())).await.unwrap();
     assert_eq!(token.token.not_after, end);
 }
 
@@ -343,10 +351,10 @@ async fn nothing_is_signed_without_a_key_or_a_name_or_while_the_daemon_rests() {
     drop(feed);
     let resting = CancellationToken::new();
     let issuer = Arc::into_inner(issuer).unwrap().rests_with(resting.clone());
-    issuer.access(&caller, &good, holder(), || Ok(())).await.unwrap();
+    issuer.access(&caller, &good, holder(), || Ok(()), || Ok(())).await.unwrap();
     resting.cancel();
     for asked in [good, asked("", BILLING, "")] {
-        let failed = issuer.access(&caller, &asked, holder(), || Ok(())).await.unwrap_err();
+        let failed = issuer.access(&caller, &asked, holder(), || Ok(()), || Ok(())).await.unwrap_err();
         assert!(matches!(failed, Ungranted::Failed(Error::Stopping)), "{failed:?}");
     }
 }
@@ -361,10 +369,26 @@ async fn without_a_record_there_is_no_token() {
     }
 }
 
-/// Says something else in the registry once something was issued, before it leaves.
-struct Meddler {
-    registry: watch::Sender<Arc<Snapshot>>,
-    says: Arc<std::sync::Mutex<Option<Arc<Snapshot>>>>,
+type Meddle = Box<dyn FnOnce() + Send>;
+
+/// Does something once a credential was issued, before it leaves.
+struct Meddler(Arc<Mutex<Option<Meddle>>>);
+
+/// What comes of `work` when `meddle` happens once something was issued and before it leaves. `None` where it did not
+/// happen: another test's thread may keep the line from being told while it meets it for the first time.
+pub(crate) async fn meddled<T>(meddle: impl FnOnce() + Send + 'static, work: impl Future<Output = T>) -> Option<T> {
+    let meddle: Arc<Mutex<Option<Meddle>>> = Arc::new(Mutex::new(Some(Box::new(meddle))));
+    let guard = tracing::subscriber::set_default(Meddler(meddle.clone()));
+    tracing::callsite::rebuild_interest_cache();
+    let outcome = work.await;
+    drop(guard);
+    meddle.lock().unwrap().is_none().then_some(outcome)
+}
+
+/// The same for the registry, which then says something else.
+async fn get_while(scene: &Scene, says: &Arc<Snapshot>, asked: &AccessAsked) -> Option<Result<AccessToken, Ungranted>> {
+    let (registry, says) = (scene.registry.clone(), says.clone());
+    meddled(move || drop(registry.send_replace(says)), get(scene, asked)).await
 }
 
 impl tracing::Subscriber for Meddler {
@@ -373,8 +397,8 @@ impl tracing::Subscriber for Meddler {
     }
 
     fn event(&self, _: &tracing::Event<'_>) {
-        if let Some(snapshot) = self.says.lock().unwrap().take() {
-            self.registry.send_replace(snapshot);
+        if let Some(meddle) = self.0.lock().unwrap().take() {
+            meddle();
         }
     }
 
@@ -413,16 +437,9 @@ async fn a_token_does_not_leave_after_what_it_was_judged_by_has_changed() {
         (crew(State::Active, 1), |it| it.as_ref().is_ok_and(|token| token.scopes.len() == 2), 1),
     ];
     for (at, (snapshot, is_right, signed)) in rows.into_iter().enumerate() {
-        // Another test's thread may keep the line from being told while it meets it for the first time.
         for attempt in 0.. {
             let Some(scene) = scene(1).await else { return };
-            let says = Arc::new(std::sync::Mutex::new(Some(snapshot.clone())));
-            let guard =
-                tracing::subscriber::set_default(Meddler { registry: scene.registry.clone(), says: says.clone() });
-            tracing::callsite::rebuild_interest_cache();
-            let outcome = get(&scene, &asked("", ORDERS, "")).await;
-            drop(guard);
-            if says.lock().unwrap().is_none() {
+            if let Some(outcome) = get_while(&scene, &snapshot, &asked("", ORDERS, "")).await {
                 assert!(is_right(&outcome), "{at}: {outcome:?}");
                 assert_eq!(records(&scene, "issued").len(), signed, "{at}");
                 break;
@@ -558,7 +575,7 @@ async fn nothing_is_issued_to_a_key_that_was_revoked() {
     assert!(records(&scene, "issued").is_empty());
     // Another key has one, and the rate has it yet.
     let other = Thumbprint::parse("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs").unwrap();
-    scene.issuer.access(&scene.caller, &asked("", ORDERS, ""), other, || Ok(())).await.unwrap();
+    scene.issuer.access(&scene.caller, &asked("", ORDERS, ""), other, || Ok(()), || Ok(())).await.unwrap();
 }
 
 /// It is revoked between the signature and the answer.
@@ -568,10 +585,16 @@ async fn a_key_that_is_revoked_meanwhile_gets_nothing() {
     let revoked = Revoked { id: RevokedId::Key(holder()), at: SystemTime::UNIX_EPOCH, until: None };
     let known = Snapshot::clone(&crew(State::Active, 0)).with_revocations(Revocations::of([revoked]));
     let asked = asked("", ORDERS, "");
-    let refused = scene.issuer.access(&scene.caller, &asked, holder(), || {
-        scene.registry.send_replace(Arc::new(known));
-        Ok(())
-    });
+    let refused = scene.issuer.access(
+        &scene.caller,
+        &asked,
+        holder(),
+        || {
+            scene.registry.send_replace(Arc::new(known));
+            Ok(())
+        },
+        || Ok(()),
+    );
     let refused = refused.await.unwrap_err();
     assert!(matches!(refused, Ungranted::Key), "{refused}");
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The most tokens that are known at a time.
-pub const VERDICTS_MAX: usize = 20_000;
+pub(super) const VERDICTS_MAX: usize = 20_000;
 
 /// A token whose signature was right.
 #[derive(Debug)]

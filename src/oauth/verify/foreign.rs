@@ -13,19 +13,19 @@ use crate::oauth::{
     issuer::Issuer,
 };
 
-use super::{Ask, Credential, Kind, Proof, Reason, Registry, Verdict, Verifier, credential::Other};
+use super::{Case, Credential, Kind, Proof, Reason, Registry, Verifier, cache::Verdict, credential::Other};
 
 impl Verifier {
     /// A token with its proof, of which the signature is still to be checked; or with none, for the client's certificate.
-    pub(super) fn foreign<'p>(
+    pub(super) fn foreign_token<'p>(
         &self,
-        ask: &Ask<'_, impl Registry>,
+        case: &Case<'_, impl Registry>,
         token: &str,
         proof: Option<&'p str>,
     ) -> Result<(Credential, Proof<'p>), Reason> {
         let proof = proof.map(Unproved::parse).transpose()?;
         let hash = TokenHash::of(token);
-        let believed = match self.known_foreign(ask, hash) {
+        let believed = match self.known_foreign(case, hash) {
             Some(claims) => Believed::Known(claims),
             None => Believed::Not(Box::new(Unverified::parse(token)?)),
         };
@@ -34,12 +34,12 @@ impl Verifier {
             Believed::Known(claims) => claims,
             Believed::Not(token) => token.unverified_claims(),
         };
-        let issuer = issuer(ask, claims)?;
-        claims.check(ask.resource.audience, ask.now)?;
+        let issuer = issuer(case, claims)?;
+        claims.check(case.resource.audience, case.now)?;
         match (&proof, claims.binding) {
             (Some(proof), Binding::Key(key)) if key == proof.thumbprint() => {}
             (Some(_), Binding::Key(_)) => return Err(Reason::KeyMismatch),
-            (None, Binding::Certificate(hash)) if hash == certificate(ask)? => {}
+            (None, Binding::Certificate(hash)) if hash == certificate(case)? => {}
             (None, Binding::Certificate(_)) => return Err(Reason::CertificateMismatch),
             // What is bound in one way is not shown in the other (RFC 9449 §7.2).
             (None, Binding::Key(_)) => return Err(Reason::Bearer),
@@ -48,27 +48,27 @@ impl Verifier {
         let proof = match proof {
             None => Proof::None,
             Some(proof) => {
-                let checked = self.freshness.check(&proof, &ask.expected(hash, self.freshness.window()))?;
+                let checked = self.freshness.check(&proof, &case.proof_for(hash, self.freshness.window()))?;
                 Proof::Dpop(proof, checked)
             }
         };
         let claims = match believed {
             Believed::Known(claims) => claims,
             Believed::Not(token) => {
-                let epoch = ask.registry.epoch();
+                let epoch = case.registry.epoch();
                 let claims = Arc::new(token.verify(issuer)?);
                 self.keep(hash, Verdict::Foreign { issuer: issuer.clone(), claims: claims.clone() }, epoch);
                 claims
             }
         };
-        Ok((credential(ask, &claims)?, proof))
+        Ok((credential(case, &claims)?, proof))
     }
 
     /// What a token says whose signature was checked before, by the keys that its issuer still has.
-    fn known_foreign(&self, ask: &Ask<'_, impl Registry>, hash: TokenHash) -> Option<Arc<Claims>> {
-        let verdict = self.verdict(hash, ask.registry)?;
+    fn known_foreign(&self, case: &Case<'_, impl Registry>, hash: TokenHash) -> Option<Arc<Claims>> {
+        let verdict = self.verdict(hash, case.registry)?;
         let Verdict::Foreign { issuer, claims } = &*verdict else { return None };
-        let present = ask.registry.foreign_issuer(issuer.name())?;
+        let present = case.registry.foreign_issuer(issuer.name())?;
         Arc::ptr_eq(present, issuer).then(|| claims.clone())
     }
 }
@@ -79,24 +79,24 @@ enum Believed<'a> {
 }
 
 /// The issuer that a token names, if the tool takes it and its keys are known.
-fn issuer<'a>(ask: &Ask<'a, impl Registry>, claims: &Claims) -> Result<&'a Arc<Issuer>, Error> {
-    let name = ask.resource.accepts.issuers.iter().find(|name| name.as_str() == claims.issuer);
+fn issuer<'a>(case: &Case<'a, impl Registry>, claims: &Claims) -> Result<&'a Arc<Issuer>, Error> {
+    let name = case.resource.accepts.issuers.iter().find(|name| name.as_str() == claims.issuer);
     let name = name.ok_or(Error::Issuer)?;
-    ask.named.set(Some(name));
-    ask.registry.foreign_issuer(name).ok_or(Error::Issuer)
+    case.named.set(Some(name));
+    case.registry.foreign_issuer(name).ok_or(Error::Issuer)
 }
 
 /// The one that the client has shown.
-fn certificate(ask: &Ask<'_, impl Registry>) -> Result<CertificateHash, Reason> {
-    match ask.request.certificates {
+fn certificate(case: &Case<'_, impl Registry>) -> Result<CertificateHash, Reason> {
+    match case.request.certificates {
         [one] => Ok(one.hash()?),
         _ => Err(Reason::NoCertificate),
     }
 }
 
 /// Whose it is, with that of its scopes which the agent is granted.
-fn credential(ask: &Ask<'_, impl Registry>, claims: &Claims) -> Result<Credential, Reason> {
-    let Ask { resource, registry, now, .. } = *ask;
+fn credential(case: &Case<'_, impl Registry>, claims: &Claims) -> Result<Credential, Reason> {
+    let Case { resource, registry, now, .. } = *case;
     let agent = registry.agent_of(&claims.client, now).ok_or(Reason::NoAgent)?;
     let age = now.duration_since(claims.issued_at).unwrap_or_default();
     let granted = registry.granted(agent, resource.tool, age).ok_or(Reason::NotGranted)?;

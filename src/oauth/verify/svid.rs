@@ -18,41 +18,41 @@ use crate::{
     },
 };
 
-use super::{Ask, Credential, Kind, Proof, Reason, Registry, Verifier, credential::Other};
+use super::{Case, Credential, Kind, Proof, Reason, Registry, Verifier, credential::Other};
 
 impl Verifier {
     /// A WIT-SVID whose holder has proved its key for this request.
-    pub(super) fn wit<'p>(
+    pub(super) fn wit_svid<'p>(
         &self,
-        ask: &Ask<'_, impl Registry>,
+        case: &Case<'_, impl Registry>,
         token: &str,
         proof: &'p str,
         transaction: Option<&str>,
     ) -> Result<(Credential, Proof<'p>), Reason> {
         let proof = Unproved::parse(proof)?;
         proof.check(&Expected {
-            target: ask.request.target,
+            target: case.request.target,
             workload_token: TokenHash::of(token),
             transaction_token: transaction.map(TokenHash::of),
-            lifetime_max: self.freshness().lifetime_max(),
-            now: ask.now,
+            lifetime_max: self.freshness.lifetime_max(),
+            now: case.now,
         })?;
         let end = proof.expires_at();
-        let checked = self.freshness().check_end(end, ask.now).map_err(Reason::WorkloadProofUse)?;
-        let holder = wit::verify(token, ask.now, Duration::ZERO, |_| ask.registry.wit_keys())?;
+        let checked = self.freshness.check_end(end, case.now).map_err(Reason::WorkloadProofUse)?;
+        let holder = wit::verify(token, case.now, Duration::ZERO, |_| case.registry.wit_keys())?;
         let key = Thumbprint::of(holder.key());
         let possession = proof.proof(&holder)?;
         let wit::Validated { id, expires_at, claims } = holder.prove(possession)?;
-        let credential = credential(ask, Kind::Wit, id, &claims, (expires_at, Some(key)))?;
+        let credential = credential(case, Kind::Wit, id, &claims, (expires_at, Some(key)))?;
         let token_id = Zeroizing::new(proof.token_id().to_owned());
         Ok((credential, Proof::Workload { key, token_id, end, checked }))
     }
 }
 
 /// A JWT-SVID for the tool, and for nobody else: another one that has it could use it here.
-pub(super) fn jwt(ask: &Ask<'_, impl Registry>, token: &str) -> Result<Credential, Reason> {
-    let expected = jwt::Expected { audience: ask.resource.audience, now: ask.now, leeway: Duration::ZERO };
-    let keys = |_: &_| ask.registry.jwt_keys().map(jwt::Issuer::from);
+pub(super) fn jwt_svid(case: &Case<'_, impl Registry>, token: &str) -> Result<Credential, Reason> {
+    let expected = jwt::Expected { audience: case.resource.audience, now: case.now, leeway: Duration::ZERO };
+    let keys = |_: &_| case.registry.jwt_keys().map(jwt::Issuer::from);
     let jwt::Validated { id, expires_at, claims } = jwt::validate(token, &expected, keys)?;
     if claims.member("aud").and_then(Value::as_array).is_some_and(|audiences| audiences.len() > 1) {
         return Err(Reason::SvidClaim("aud"));
@@ -61,18 +61,18 @@ pub(super) fn jwt(ask: &Ask<'_, impl Registry>, token: &str) -> Result<Credentia
     if claims.has("cnf") {
         return Err(Reason::SvidClaim("cnf"));
     }
-    credential(ask, Kind::JwtSvid, id, &claims, (expires_at, None))
+    credential(case, Kind::JwtSvid, id, &claims, (expires_at, None))
 }
 
 /// Whose it is, with all that its agent is granted.
 fn credential(
-    ask: &Ask<'_, impl Registry>,
+    case: &Case<'_, impl Registry>,
     kind: Kind,
     id: Id,
     claims: &Object,
     (expires_at, key): (SystemTime, Option<Thumbprint>),
 ) -> Result<Credential, Reason> {
-    let Ask { resource, registry, now, .. } = *ask;
+    let Case { resource, registry, now, .. } = *case;
     // Ours always say it, and what was taken back is told by it.
     let issued_at = claims.member("iat").and_then(Value::as_u64).map(Duration::from_secs);
     let issued_at = issued_at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));

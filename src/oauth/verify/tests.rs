@@ -3,13 +3,14 @@
 
 use std::{sync::Barrier, thread};
 
-use super::*;
+use super::{cache::VERDICTS_MAX, *};
 use crate::{
     oauth::{
-        access::Error as T,
+        access::{Error as T, TokenId},
         dpop::Error as P,
         freshness::Refused as F,
         replay::Refused as R,
+        target::Target,
         tests::{
             kit::{Holder, ath, claims, now, seconds},
             world::{AUDIENCE, PROOF, TOKEN, URL, World, keys, refused, signing_key},

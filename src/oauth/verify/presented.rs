@@ -12,33 +12,31 @@ use super::{Accepts, Kind, Reason, Request};
 
 /// The one credential of a request. Nothing in it is believed.
 #[derive(Clone, Copy)]
-pub(super) enum Credentials<'a> {
+pub(super) enum Presented<'a> {
     /// `Authorization: DPoP` and `DPoP`, with a token of our own.
-    Dpop { token: &'a str, proof: &'a str },
-    /// The same with a token of another issuer.
-    Foreign { token: &'a str, proof: &'a str },
-    /// `Authorization: Bearer` with an access token.
-    Certificate { token: &'a str },
+    OwnToken { token: &'a str, proof: &'a str },
+    /// The same with a token of another issuer; or `Authorization: Bearer` with one, which is for the client's certificate.
+    ForeignToken { token: &'a str, proof: Option<&'a str> },
     /// `Authorization: Bearer` with any other token.
     JwtSvid { token: &'a str },
     /// `Workload-Identity-Token` and `Workload-Proof-Token`, and perhaps `Txn-Token`.
-    Workload { token: &'a str, proof: &'a str, transaction: Option<&'a str> },
+    WitSvid { token: &'a str, proof: &'a str, transaction: Option<&'a str> },
 }
 
-impl Credentials<'_> {
+impl Presented<'_> {
     pub(super) fn kind(&self) -> Kind {
         match self {
-            Self::Dpop { .. } => Kind::Dpop,
-            Self::Foreign { .. } => Kind::ForeignDpop,
-            Self::Certificate { .. } => Kind::ForeignMtls,
+            Self::OwnToken { .. } => Kind::Dpop,
+            Self::ForeignToken { proof: Some(_), .. } => Kind::ForeignDpop,
+            Self::ForeignToken { proof: None, .. } => Kind::ForeignMtls,
             Self::JwtSvid { .. } => Kind::JwtSvid,
-            Self::Workload { .. } => Kind::Wit,
+            Self::WitSvid { .. } => Kind::Wit,
         }
     }
 }
 
 /// What a request came with, if it is one thing and the tool takes its kind.
-pub(super) fn read<'a>(request: &Request<'a>, accepts: Accepts<'_>) -> Result<Credentials<'a>, Reason> {
+pub(super) fn read<'a>(request: &Request<'a>, accepts: Accepts<'_>) -> Result<Presented<'a>, Reason> {
     let Request { authorization, proofs, workload_tokens, workload_proofs, .. } = *request;
     if !workload_tokens.is_empty() || !workload_proofs.is_empty() {
         return match authorization.is_empty() && proofs.is_empty() {
@@ -52,8 +50,8 @@ pub(super) fn read<'a>(request: &Request<'a>, accepts: Accepts<'_>) -> Result<Cr
             let proof = proof(proofs)?;
             // Where no other issuer is taken, what does not begin as ours do is a bad one of ours.
             match accepts.issuers.is_empty() || token.starts_with(access::CONSTANT_PREFIX) {
-                true => Ok(Credentials::Dpop { token, proof }),
-                false => Ok(Credentials::Foreign { token, proof }),
+                true => Ok(Presented::OwnToken { token, proof }),
+                false => Ok(Presented::ForeignToken { token, proof: Some(proof) }),
             }
         }
         // Whoever has a proof meant something else.
@@ -92,12 +90,12 @@ fn token<'a>(authorization: &[&'a [u8]], accepts: Accepts<'_>) -> Result<(Scheme
 }
 
 /// An access token says so in its header. Where the tool takes only one of the two kinds, it is a good or a bad one of that.
-fn bearer<'a>(token: &'a str, accepts: Accepts<'_>) -> Credentials<'a> {
+fn bearer<'a>(token: &'a str, accepts: Accepts<'_>) -> Presented<'a> {
     let is_access = match (accepts.takes_certificates(), accepts.jwt_svid) {
         (true, true) => is_access_token(token),
         (takes_certificates, _) => takes_certificates,
     };
-    if is_access { Credentials::Certificate { token } } else { Credentials::JwtSvid { token } }
+    if is_access { Presented::ForeignToken { token, proof: None } } else { Presented::JwtSvid { token } }
 }
 
 fn is_access_token(token: &str) -> bool {
@@ -117,7 +115,7 @@ fn proof<'a>(proofs: &[&'a [u8]]) -> Result<&'a str, Reason> {
 }
 
 /// One of each, and of transaction tokens one at most.
-fn workload<'a>(request: &Request<'a>) -> Result<Credentials<'a>, Reason> {
+fn workload<'a>(request: &Request<'a>) -> Result<Presented<'a>, Reason> {
     let one = |values: &[&'a [u8]]| match values {
         [one] => str::from_utf8(one).map(Some).map_err(|_| Reason::WorkloadHeaders),
         [] => Ok(None),
@@ -125,7 +123,7 @@ fn workload<'a>(request: &Request<'a>) -> Result<Credentials<'a>, Reason> {
     };
     let token = one(request.workload_tokens)?.ok_or(Reason::WorkloadHeaders)?;
     let proof = one(request.workload_proofs)?.ok_or(Reason::WorkloadHeaders)?;
-    Ok(Credentials::Workload { token, proof, transaction: one(request.transaction_tokens)? })
+    Ok(Presented::WitSvid { token, proof, transaction: one(request.transaction_tokens)? })
 }
 
 /// token68 (RFC 9110 §11.2)
