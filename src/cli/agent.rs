@@ -181,6 +181,11 @@ async fn show(context: &Context, name: String) -> Result<(), Failure> {
     let mut card = agent.card();
     card.push(("entries", found.entries.to_string()));
     print.pairs(card.into_iter().filter(|(_, value)| !value.is_empty()))?;
+    if found.elsewhere {
+        print.say(format_args!(
+            "it gets no access token here: it is not of this daemon's environment (`dayfly status`)"
+        ));
+    }
     if found.entries == 0 {
         print.say(format_args!("nobody is this agent: see --agent of `dayfly entry add`"));
     }
@@ -244,6 +249,7 @@ fn with_reach(mut view: Value, found: &ReachResponse) -> Value {
     if let Some(view) = view.as_object_mut() {
         view.insert("reach".into(), reach.into());
         view.insert("entries".into(), found.entries.into());
+        view.insert("elsewhere".into(), found.elsewhere.into());
         let tokens = found.tokens.iter().map(|token| {
             json!({
                 "jti": token.jti,

@@ -97,6 +97,7 @@ fn show(print: &Printer, status: &StatusResponse, counters: bool) -> Result<(), 
     let style = if status.problems.is_empty() { Style::Good } else { Style::Bad };
     print.styled_line(style, format_args!("{}  {}", status.trust_domain, status.state))?;
     status.problems.iter().try_for_each(|problem| print.line(format_args!("  {problem}")))?;
+    status.notes.iter().try_for_each(|note| print.line(format_args!("  note: {note}")))?;
     let up = moment::unix(now).saturating_sub(status.started_at);
     print.pairs([
         ("version", status.version.clone()),
@@ -114,6 +115,7 @@ fn show(print: &Printer, status: &StatusResponse, counters: bool) -> Result<(), 
         ("sockets", status.workload_sockets.join("\n")),
         ("state", status.state_dir.clone()),
         ("tokens", status.token_endpoint.clone()),
+        ("environment", status.environment.clone()),
     ])?;
     print.line("")?;
     print.table(
@@ -176,6 +178,8 @@ fn document(status: &StatusResponse) -> serde_json::Value {
         "workload_sockets": status.workload_sockets,
         "state_dir": status.state_dir,
         "token_endpoint": status.token_endpoint,
+        "environment": status.environment,
+        "notes": status.notes,
         "log_level": status.log_level,
         "rss_bytes": status.rss_bytes,
         "audit_records": status.audit_records,

@@ -175,7 +175,8 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         stopping.clone(),
     );
     let issuer = issuer.rests_with(resting.clone()).gives_again_within(config.x509.given_again);
-    let issuer = Arc::new(issuer.issues_access_as(config.token.issuer.clone()));
+    let issuer = issuer.issues_access_as(config.token.issuer.clone());
+    let issuer = Arc::new(issuer.gives_access_in(config.token.environment.clone()));
     let mut sockets = Sockets::of(start.sockets);
     let listeners = config.workload_sockets.iter().map(|path| sockets.unix(path, 0o666, kernel));
     let listeners = listeners.collect::<anyhow::Result<Vec<_>>>()?;
@@ -315,6 +316,7 @@ fn about(config: &Config, token_endpoint: &str, kernel: Kernel, clock: &Clock) -
         workload_sockets: config.workload_sockets.clone(),
         state_dir: config.state_dir.clone(),
         token_endpoint: token_endpoint.to_owned(),
+        environment: config.token.environment.clone(),
         kernel,
     }
 }

@@ -15,6 +15,7 @@ mod common;
 mod access;
 mod credentials;
 mod doors;
+mod environments;
 mod execs;
 mod foreign;
 mod groups;

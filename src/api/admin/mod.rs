@@ -121,9 +121,20 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
         Err(status::stranger())
     };
     let heirs = control::Heirs { rights, succession };
+    let environment = about.environment.clone();
     let (foreign, counts) = (office.foreign(), counters.clone());
-    let control = control::Control { about, desk: desk.clone(), foreign, stand, explain, log, heirs, counters: counts };
-    let catalog = catalog::Catalog::new(desk.clone(), alive, clock);
+    let control = control::Control {
+        about,
+        desk: desk.clone(),
+        foreign,
+        stand,
+        explain,
+        log,
+        heirs,
+        counters: counts,
+        clock: clock.clone(),
+    };
+    let catalog = catalog::Catalog::new(desk.clone(), alive, clock, environment);
     let revocations = revocations::Revocations::new(desk.clone());
     let entries = entries::Entries::new(desk, counters, stopping);
     let mut routes = Routes::builder();

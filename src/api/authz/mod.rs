@@ -117,6 +117,7 @@ impl Authz {
         let (wit, jwt) = (keyring.wit().map(TokenKeys::bundle), keyring.jwt().map(TokenKeys::bundle));
         let issuers = self.issuers.borrow().clone();
         let view = View::new(&self.name, keyring.access()?.bundle(), &issuers, &snapshot).with_svids(wit, jwt);
+        let view = view.in_environment(self.issuer.environment());
         let judged = self.verifier.verify(request, &view, self.clock.now());
         self.counters.verified(judged.as_ref().err().map(|refusal| refusal.reason.code()));
         if let Err(refusal) = &judged {

@@ -20,7 +20,7 @@ pub use problems::Problems;
 pub use read::Overrides;
 pub(in crate::daemon) use read::read_bounded;
 
-use crate::{daemon::Paths, oauth::issuer::IssuerName, spiffe::TrustDomain, sys::kernel::Feature};
+use crate::{daemon::Paths, oauth::issuer::IssuerName, registry::Label, spiffe::TrustDomain, sys::kernel::Feature};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +120,8 @@ pub struct Wit {
 pub struct Token {
     /// Their `iss`: an https URL, by default `https://<trust domain>/oauth`. Never `jwt.issuer`.
     pub issuer: String,
+    /// Of which environment agents must be to get one, or to be let in; `None`: they are not judged by theirs.
+    pub(crate) environment: Option<Label>,
     /// Whether proofs must carry a nonce of ours.
     pub nonce: Nonce,
     /// How old a proof may be, at most five minutes.
@@ -341,6 +343,7 @@ impl Config {
     pub fn new(trust_domain: TrustDomain, paths: &Paths) -> Self {
         let token = Token {
             issuer: format!("https://{trust_domain}/oauth"),
+            environment: None,
             nonce: Nonce::Off,
             proof_age_max: Duration::from_secs(60),
             proof_ahead_max: Duration::from_secs(5),

@@ -143,6 +143,7 @@ impl Reason {
             Self::NotGranted => "not_granted",
             Self::Agent(AgentState::Suspended) => "agent_suspended",
             Self::Agent(AgentState::Retired) => "agent_retired",
+            Self::Agent(AgentState::Elsewhere) => "agent_environment",
             Self::Agent(AgentState::Unknown | AgentState::Active) => "agent_unknown",
             Self::Revoked(Revocation::Token) => "revoked_token",
             Self::Revoked(Revocation::Key) => "revoked_key",

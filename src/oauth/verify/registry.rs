@@ -95,6 +95,8 @@ pub enum AgentState {
     Suspended,
     /// Never again.
     Retired,
+    /// It may act elsewhere, but is not of this environment.
+    Elsewhere,
     /// There is none of this name.
     Unknown,
 }

@@ -62,6 +62,7 @@ impl House {
             }),
         };
         let about = About {
+            environment: None,
             started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             workload_sockets: vec!["/run/dayfly/workload.sock".into()],
             state_dir: "/var/lib/dayfly".into(),
