@@ -14,6 +14,7 @@ use super::{
     bound::{Beginning, Bound, Ending, Kept, State, record},
     config::{Config, Group, LogLevel},
     evidence, health,
+    pinned::Pinned,
     replace::{self, Predecessor, Step, reached},
     reread::Adjustable,
     settings,
@@ -185,6 +186,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     let (looks, waits) = (AllLooks::default(), settings::waits(&config.limits));
     let attestor = Arc::new(Attestor::new(lens, waits, kernel, &looks, clock.clone(), counters.clone()));
     let gates = settings::gates(&config, descriptors);
+    let access = Access::new(&config, &issuer, log.clone(), clock.clone(), counters.clone())?;
     let stand = standing::stand(Watched {
         listed: owner.listed(),
         store: store.clone(),
@@ -196,6 +198,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         revoked_left_out: loaded.revoked_left_out,
         bundles_left_out: loaded.bundles_left_out + bundles_unread,
         sockets: listeners.iter().map(|one| one.place().clone()).collect(),
+        issuers: [&access.user_issuers, &access.tool_issuers].map(Pinned::problems),
     });
     let reporter = HealthReporter::new();
     let terms = settings::terms(&config.limits);
@@ -207,7 +210,6 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         tracker: tracker.clone(),
     };
     let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
-    let access = Access::new(&config, &issuer, log.clone(), clock.clone(), counters.clone())?;
     let tokens = access.endpoint.clone();
     let alive = issuer.alive().clone();
     let routes = workload_routes(issuer, tokens, config.wit.enabled, message_bytes_max, &reporter);

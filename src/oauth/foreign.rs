@@ -80,6 +80,9 @@ pub enum Error {
     /// `iss` is nobody whose tokens the tool takes, or who is not pinned.
     #[error("it is of an issuer that the tool does not take, or that is not pinned")]
     Issuer,
+    /// The tool takes its issuer, which is pinned, but whose keys are not here: their file could not be read.
+    #[error("the keys of its issuer are not here")]
+    NoKeys,
     /// It is for others.
     #[error("it is for another audience")]
     Audience,
@@ -105,6 +108,7 @@ impl Error {
             Self::Claim(_) => "foreign_claim",
             Self::Confirmation => "foreign_binding",
             Self::Issuer => "foreign_issuer",
+            Self::NoKeys => "foreign_no_keys",
             Self::Audience => "foreign_audience",
             Self::Expired => "foreign_expired",
             Self::Ahead => "foreign_ahead",

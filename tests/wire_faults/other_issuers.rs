@@ -31,6 +31,42 @@ fn reread(daemon: &Daemon) -> (Value, Value) {
     (last["event"].clone(), last["detail"].clone())
 }
 
+/// What `status` says does not work.
+fn problems(daemon: &Daemon) -> String {
+    let status: Value = serde_json::from_str(&daemon.cli(&["status", "--output", "json"])).unwrap();
+    let problems = status["problems"].as_array().unwrap().iter().map(|problem| problem.as_str().unwrap().to_owned());
+    let all = problems.collect::<Vec<_>>().join("\n");
+    assert_eq!(status["state"], if all.is_empty() { "ready" } else { "degraded" });
+    all
+}
+
+/// One party's data must not keep the node's workloads without an identity.
+#[test]
+fn an_issuer_whose_keys_cannot_be_read_is_closed_alone() {
+    let folder = Folder::new();
+    let (issuer, prover) = (Issuer::new(&folder), Prover::generate().unwrap());
+    fs::write(&issuer.jwks, "").unwrap();
+    let daemon = agent_with(&issuer.config());
+    daemon.must_serve("the start");
+    daemon.cli(&["tool", "update", "tickets", "--accept", IDP]);
+    let own = token(&daemon, &prover);
+    let nonce = nonce(&daemon, &prover, &own);
+    let get = |token: &str| verify(&daemon, "GET", URL, &signed(&prover, token, "GET", URL, Some(&nonce)));
+    assert_eq!(get(&own).status, 200);
+    let one = issuer.token(AUDIENCE, &prover);
+    refused(&daemon, &get(&one), 401, "foreign_no_keys", &format!("foreign-dpop {IDP} GET"));
+    let told = problems(&daemon);
+    assert!(told.contains(IDP) && told.contains("none of its tokens is taken"), "{told}");
+    assert!(daemon.log().contains("there are no keys of an issuer"), "{}", daemon.log());
+    assert!(daemon.audit().iter().any(|record| record["event"] == "issuer_keys_refused"));
+    let checked = daemon.try_cli(&["daemon", "--check"]);
+    let said = String::from_utf8(checked.stderr).unwrap();
+    assert!(checked.status.code() == Some(2) && said.contains(IDP), "{said}");
+    issuer.publish(&issuer.key);
+    assert_eq!(reread(&daemon).0, "config_read");
+    assert_eq!((get(&one).status, problems(&daemon).as_str()), (200, ""));
+}
+
 #[test]
 fn a_pinned_issuers_token_is_good_for_its_agent_where_the_tool_takes_it() {
     let folder = Folder::new();
@@ -84,10 +120,14 @@ fn a_pinned_issuers_token_is_good_for_its_agent_where_the_tool_takes_it() {
     assert_eq!(get(&headers(&one)).status, 200);
     assert_eq!(reread(&daemon).0, "config_read");
     refused(&daemon, &get(&headers(&one)), 401, "foreign_signature", &kind);
-    // What is no key set changes nothing.
+    // What is no key set takes nothing away, and stops nothing else.
     fs::write(&issuer.jwks, "{}").unwrap();
-    assert_eq!(reread(&daemon).0, "config_refused");
+    let believed = || daemon.log().matches("the tokens of an issuer are believed").count();
+    let before = believed();
+    assert_eq!(reread(&daemon).0, "config_read");
     refused(&daemon, &get(&headers(&one)), 401, "foreign_signature", &kind);
+    assert_eq!(believed(), before);
+    assert!(problems(&daemon).contains("could not be read again, and those of before stay"));
     issuer.publish(&issuer.key);
     assert_eq!(reread(&daemon).0, "config_read");
     assert_eq!(get(&headers(&one)).status, 200);

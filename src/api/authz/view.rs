@@ -121,6 +121,10 @@ impl Registry for View<'_> {
     fn foreign_issuer(&self, name: &IssuerName) -> Option<&Arc<Issuer>> {
         self.issuers.get(name.as_str())
     }
+
+    fn is_keyless(&self, name: &IssuerName) -> bool {
+        self.issuers.is_keyless(name.as_str())
+    }
 }
 
 /// The scopes of a grant that a credential of this age still has.

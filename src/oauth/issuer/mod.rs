@@ -7,7 +7,10 @@ mod keys;
 mod name;
 mod token;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use thiserror::Error;
 
@@ -51,7 +54,10 @@ impl Issuer {
 
 /// Some issuers, each of a name of its own; perhaps none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Issuers(BTreeMap<String, Arc<Issuer>>);
+pub struct Issuers {
+    all: BTreeMap<String, Arc<Issuer>>,
+    keyless: BTreeSet<String>,
+}
 
 /// Why issuers cannot stand together.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -69,33 +75,45 @@ impl Issuers {
     ///
     /// # Errors
     /// See [`IssuersError`].
-    pub fn new(issuers: impl IntoIterator<Item = Issuer>) -> Result<Self, IssuersError> {
+    pub fn new<I: Into<Arc<Issuer>>>(issuers: impl IntoIterator<Item = I>) -> Result<Self, IssuersError> {
         let mut all = BTreeMap::new();
         for issuer in issuers {
+            let issuer = issuer.into();
             if all.len() == ISSUERS_MAX {
                 return Err(IssuersError::TooMany);
             }
             let name = issuer.name.clone();
-            if all.insert(name.as_str().to_owned(), Arc::new(issuer)).is_some() {
+            if all.insert(name.as_str().to_owned(), issuer).is_some() {
                 return Err(IssuersError::Twice(name));
             }
         }
-        Ok(Self(all))
+        Ok(Self { all, keyless: BTreeSet::new() })
+    }
+
+    /// The same with some that are pinned, but of which there are no keys: nothing of theirs is believed.
+    #[must_use]
+    pub fn with_keyless<'a>(self, names: impl IntoIterator<Item = &'a IssuerName>) -> Self {
+        Self { keyless: names.into_iter().map(|name| name.as_str().to_owned()).collect(), ..self }
+    }
+
+    /// Whether the issuer of exactly this name is pinned, and there are no keys of it.
+    pub fn is_keyless(&self, name: &str) -> bool {
+        self.keyless.contains(name)
     }
 
     /// The issuer of exactly this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Issuer>> {
-        self.0.get(name)
+        self.all.get(name)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 }
 

@@ -83,7 +83,8 @@ fn issuer<'a>(case: &Case<'a, impl Registry>, claims: &Claims) -> Result<&'a Arc
     let name = case.resource.accepts.issuers.iter().find(|name| name.as_str() == claims.issuer);
     let name = name.ok_or(Error::Issuer)?;
     case.named.set(Some(name));
-    case.registry.foreign_issuer(name).ok_or(Error::Issuer)
+    let absent = || if case.registry.is_keyless(name) { Error::NoKeys } else { Error::Issuer };
+    case.registry.foreign_issuer(name).ok_or_else(absent)
 }
 
 /// The one that the client has shown.

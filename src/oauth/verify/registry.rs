@@ -67,6 +67,12 @@ pub trait Registry {
         let _ = name;
         None
     }
+
+    /// Whether the issuer of this name is pinned, but without keys.
+    fn is_keyless(&self, name: &IssuerName) -> bool {
+        let _ = name;
+        false
+    }
 }
 
 /// The tool of a request.
