@@ -9,6 +9,7 @@ use super::{Rights, caller, wire};
 use crate::{
     api::status,
     issuance::{AuthorityStanding, Compared, Explain, Stand, desk::Desk, foreign::Foreign},
+    oauth::issuer::Issuers,
     pb::admin::{self as pb, control_server},
     registry::{Agent, Catalog, Label, State},
     spiffe::Id,
@@ -82,6 +83,7 @@ pub(super) struct Control {
     pub(super) about: About,
     pub(super) desk: Desk,
     pub(super) foreign: watch::Receiver<Arc<Foreign>>,
+    pub(super) issuers: watch::Receiver<Arc<Issuers>>,
     pub(super) stand: Stand,
     pub(super) explain: Explain,
     pub(super) log: LogSwitch,
@@ -134,6 +136,7 @@ impl control_server::Control for Control {
             token_endpoint: self.about.token_endpoint.clone(),
             environment: self.about.environment.as_ref().map(ToString::to_string).unwrap_or_default(),
             notes: notes(snapshot.catalog(), self.clock.now()),
+            pinned_issuers: self.issuers.borrow().names().map(ToString::to_string).collect(),
             log_level: (self.log.present)().into(),
             rss_bytes: memory::resident_bytes().unwrap_or_default(),
             audit_records: standing.audit_records,

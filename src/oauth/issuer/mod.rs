@@ -7,10 +7,7 @@ mod keys;
 mod name;
 mod token;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use thiserror::Error;
 
@@ -56,7 +53,7 @@ impl Issuer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Issuers {
     all: BTreeMap<String, Arc<Issuer>>,
-    keyless: BTreeSet<String>,
+    keyless: BTreeMap<String, IssuerName>,
 }
 
 /// Why issuers cannot stand together.
@@ -87,23 +84,31 @@ impl Issuers {
                 return Err(IssuersError::Twice(name));
             }
         }
-        Ok(Self { all, keyless: BTreeSet::new() })
+        Ok(Self { all, keyless: BTreeMap::new() })
     }
 
     /// The same with some that are pinned, but of which there are no keys: nothing of theirs is believed.
     #[must_use]
     pub fn with_keyless<'a>(self, names: impl IntoIterator<Item = &'a IssuerName>) -> Self {
-        Self { keyless: names.into_iter().map(|name| name.as_str().to_owned()).collect(), ..self }
+        Self { keyless: names.into_iter().map(|name| (name.as_str().to_owned(), name.clone())).collect(), ..self }
     }
 
     /// Whether the issuer of exactly this name is pinned, and there are no keys of it.
     pub fn is_keyless(&self, name: &str) -> bool {
-        self.keyless.contains(name)
+        self.keyless.contains_key(name)
     }
 
     /// The issuer of exactly this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Issuer>> {
         self.all.get(name)
+    }
+
+    /// The names of all that are pinned, sorted; also of those without keys.
+    pub fn names(&self) -> impl Iterator<Item = &IssuerName> {
+        let known = self.all.values().map(|issuer| issuer.name());
+        let mut names: Vec<_> = known.chain(self.keyless.values()).collect();
+        names.sort_unstable_by_key(|name| name.as_str());
+        names.into_iter()
     }
 
     /// How many there are.
