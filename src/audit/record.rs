@@ -42,6 +42,9 @@ pub(crate) enum Record {
         /// More for people.
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
+        /// Whose credential it came with, where that is sure: of the refusals that are written he has a share of his own.
+        #[serde(skip)]
+        holder: Option<String>,
     },
     /// An admin did something, or was not allowed to.
     Admin {

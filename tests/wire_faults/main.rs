@@ -14,6 +14,7 @@ mod common;
 
 mod access;
 mod credentials;
+mod crowds;
 mod doors;
 mod environments;
 mod execs;

@@ -161,9 +161,10 @@ impl Authz {
             refusal.details().iter().map(|(name, value)| format!(" {name}={}", shown(value))).collect::<String>();
         let method = request.method.get(..16).unwrap_or(request.method);
         let detail = Some(format!("{kind}{issuer}{method} {target}{details}"));
+        let holder = refusal.bearer.as_ref().map(|bearer| bearer.client.clone());
         let (caller, reasons) = (asker.clone(), vec![refusal.reason.code()]);
-        let record = Record::Refused { caller, what: "request", reasons, detail };
-        // Behind one proxy are all of its clients: who has no token does not hide who has stolen one.
+        let record = Record::Refused { caller, what: "request", reasons, detail, holder };
+        // Behind one proxy are all of its clients: who has no token does not hide who has stolen one, nor one agent another.
         let urgency = if refusal.bearer.is_some() { Urgency::Ordinary } else { Urgency::Slight };
         // Nothing passes without one; that there is none is for the operator.
         if let Err(error) = self.log.append(&record, urgency)

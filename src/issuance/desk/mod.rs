@@ -356,7 +356,7 @@ impl Desk {
     pub(crate) fn note_refused(&self, author: Author, reason: &'static str) {
         self.counters.refused(reason);
         let reasons = vec![reason];
-        let record = Record::Refused { caller: author.into(), what: "admin", reasons, detail: None };
+        let record = Record::Refused { caller: author.into(), what: "admin", reasons, detail: None, holder: None };
         // It is refused with or without a record.
         self.append(&record).ok();
     }
