@@ -152,9 +152,11 @@ pub(crate) struct Caller {
     pub(crate) exe: Option<PathBuf>,
 }
 
-/// Whether a record may use the reserve when the disk is full.
+/// How much a record matters: whether it may use the reserve when the disk is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
+    /// It must not. Anybody can cause it: of the refusals that are written one by one for a uid it is at most half.
+    Slight,
     /// It must not.
     Ordinary,
     /// It may: its subject has an identity already, and must keep it.

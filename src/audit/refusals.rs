@@ -49,9 +49,17 @@ impl Refusals {
         Self { most, minute, allowances, counts: HashMap::new(), parties: HashMap::new(), has_any: false }
     }
 
-    /// Whether this refusal, with a record of so many bytes, is to be written. If not, it has been counted.
-    pub(super) fn admit(&mut self, uid: u32, reasons: &[&'static str], bytes: usize, now: SystemTime) -> bool {
-        let (most, payer) = (self.most, self.allowances.payer(uid));
+    /// Whether this refusal, with a record of so many bytes, is to be written. If not, it has been counted. Slight ones leave
+    /// half of the number to the others.
+    pub(super) fn admit(
+        &mut self,
+        uid: u32,
+        reasons: &[&'static str],
+        (bytes, is_slight): (usize, bool),
+        now: SystemTime,
+    ) -> bool {
+        let most = if is_slight { self.most.div_ceil(2) } else { self.most };
+        let payer = self.allowances.payer(uid);
         let of_party = self.parties.get(&party_of(uid)).copied().unwrap_or(0);
         let is_among_few = self.count_of(uid, now).written < most && of_party < most.saturating_mul(PARTY_TIMES);
         let is_admitted = is_among_few && self.allowances.take(payer, bytes);
@@ -161,36 +169,50 @@ mod tests {
     fn those_beyond_the_number_are_counted_and_told_after_the_minute() {
         let mut refusals = refusals_of(2);
         refusals.take_due(at(60), false);
-        let admitted: Vec<_> = (0..5).map(|second| refusals.admit(7, &["no_entry"], 100, at(60 + second))).collect();
+        let admitted: Vec<_> =
+            (0..5).map(|second| refusals.admit(7, &["no_entry"], (100, false), at(60 + second))).collect();
         assert_eq!(admitted, [true, true, false, false, false]);
-        assert!(refusals.admit(8, &["no_entry"], 100, at(65)), "another uid has a count of its own");
+        assert!(refusals.admit(8, &["no_entry"], (100, false), at(65)), "another uid has a count of its own");
         assert!(refusals.take_due(at(119), false).is_empty());
         assert_eq!(refusals.due_in(at(100)), Some(Duration::from_secs(20)));
         let due = refusals.take_due(at(120), false);
         let reasons = BTreeMap::from([("no_entry", 3)]);
         assert_eq!(due, [Own::RefusedMore { uid: Some(7), count: 3, reasons, since: at(62) }]);
-        assert!(refusals.admit(7, &["no_entry"], 100, at(121)), "a new minute");
+        assert!(refusals.admit(7, &["no_entry"], (100, false), at(121)), "a new minute");
         assert_eq!(refusals.due_in(at(121)), None);
+    }
+
+    /// Who sends requests without anything does not hide what somebody else does with a token.
+    #[test]
+    fn slight_ones_leave_room_for_the_others() {
+        let mut refusals = refusals_of(7);
+        refusals.take_due(at(60), false);
+        let mut written = |count: usize, is_slight| {
+            (0..count).filter(|_| refusals.admit(7, &["a"], (100, is_slight), at(61))).count()
+        };
+        assert_eq!((written(1_000, true), written(2, false), written(9, true), written(9, false)), (4, 2, 0, 1));
+        assert_eq!(total(&refusals.take_due(at(120), false)), 996 + 9 + 8);
     }
 
     #[test]
     fn long_ones_are_fewer() {
         let mut refusals = Refusals::new(60, 1_000, 0);
         refusals.take_due(at(60), false);
-        let written = (0..60).filter(|_| refusals.admit(7, &["no_entry"], 400, at(61))).count();
+        let written = (0..60).filter(|_| refusals.admit(7, &["no_entry"], (400, false), at(61))).count();
         assert_eq!((written, total(&refusals.take_due(at(120), false))), (2, 58));
-        assert!(refusals.admit(7, &["no_entry"], 400, at(121)), "a new minute");
+        assert!(refusals.admit(7, &["no_entry"], (400, false), at(121)), "a new minute");
     }
 
     #[test]
     fn a_range_of_uids_has_four_times_what_one_has() {
         let mut refusals = refusals_of(3);
         refusals.take_due(at(60), false);
-        let written = (100_000..101_000).filter(|uid| refusals.admit(*uid, &["no_entry"], 100, at(61))).count();
+        let written =
+            (100_000..101_000).filter(|uid| refusals.admit(*uid, &["no_entry"], (100, false), at(61))).count();
         assert_eq!(written, 12);
-        assert!(refusals.admit(1_000, &["no_entry"], 100, at(62)), "another party is not concerned");
+        assert!(refusals.admit(1_000, &["no_entry"], (100, false), at(62)), "another party is not concerned");
         assert_eq!(total(&refusals.take_due(at(120), false)), 988);
-        assert!(refusals.admit(100_000, &["no_entry"], 100, at(121)), "a new minute");
+        assert!(refusals.admit(100_000, &["no_entry"], (100, false), at(121)), "a new minute");
     }
 
     #[test]
@@ -198,7 +220,7 @@ mod tests {
         let mut refusals = refusals_of(1);
         refusals.take_due(at(60), false);
         let many = u32::try_from(UIDS_MAX).unwrap_or(u32::MAX) + 500;
-        let written = (0..many).filter(|uid| refusals.admit(*uid, &["no_entry"], 100, at(61))).count();
+        let written = (0..many).filter(|uid| refusals.admit(*uid, &["no_entry"], (100, false), at(61))).count();
         assert_eq!(written, UIDS_MAX + 1);
         let due = refusals.take_due(at(120), false);
         assert_eq!((due.len(), total(&due)), (1, 499));
@@ -208,11 +230,11 @@ mod tests {
     fn what_could_not_be_written_is_told_later() {
         let mut refusals = refusals_of(0);
         refusals.take_due(at(60), false);
-        refusals.admit(7, &["no_entry"], 100, at(61));
+        refusals.admit(7, &["no_entry"], (100, false), at(61));
         for own in refusals.take_due(at(120), false) {
             refusals.give_back(own);
         }
-        refusals.admit(7, &["no_entry"], 100, at(121));
+        refusals.admit(7, &["no_entry"], (100, false), at(121));
         assert_eq!(total(&refusals.take_due(at(180), false)), 2);
     }
 
@@ -220,7 +242,7 @@ mod tests {
     fn a_clock_set_back_holds_nothing_up() {
         let mut refusals = refusals_of(0);
         refusals.take_due(at(600_000), false);
-        refusals.admit(7, &["no_entry"], 100, at(600_001));
+        refusals.admit(7, &["no_entry"], (100, false), at(600_001));
         assert!(refusals.due_in(at(1_000)) <= Some(Duration::from_secs(60)));
         assert_eq!(total(&refusals.take_due(at(1_000), false)), 1);
     }

@@ -140,7 +140,8 @@ impl State {
         match record {
             Record::Refused { caller, reasons, .. } => {
                 let body = record::body(record)?;
-                if !self.refusals.admit(caller.uid, reasons, size(&body), now) {
+                let is_slight = urgency == Urgency::Slight;
+                if !self.refusals.admit(caller.uid, reasons, (size(&body), is_slight), now) {
                     // It does not have to last before it is answered.
                     return Ok(self.synced);
                 }

@@ -1,8 +1,8 @@
 //! Access tokens of a pinned issuer at the door of the built daemon: whose, with which keys, and what is taken back.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
-use dayfly::oauth::dpop::Prover;
+use dayfly::oauth::{dpop::Prover, foreign::LEEWAY};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -10,7 +10,7 @@ use nix::{
 use serde_json::{Value, json};
 
 use super::{
-    access::{AUDIENCE, URL, agent_with, nonce, send, signed, token, verify},
+    access::{AUDIENCE, URL, agent_with, get, nonce, register, send, signed, token, token_at, verify},
     common::{
         Daemon, Folder, eventually,
         issuer::{IDP, Issuer},
@@ -29,6 +29,40 @@ fn reread(daemon: &Daemon) -> (Value, Value) {
     eventually("it is read", || readings().len() > before);
     let last = readings().pop().unwrap();
     (last["event"].clone(), last["detail"].clone())
+}
+
+fn last_refusal(daemon: &Daemon) -> String {
+    let records = daemon.audit();
+    records.iter().rfind(|record| record["what"] == "request").unwrap()["detail"].as_str().unwrap().to_owned()
+}
+
+/// Another daemon, whose tokens begin as ours do: what it issues to its agent is good here for the agent of that SPIFFE ID.
+#[test]
+fn another_daemon_may_be_pinned() {
+    const NAME: &str = "https://a.example.org/oauth";
+    let (folder, prover) = (Folder::new(), Prover::generate().unwrap());
+    let issuer = Daemon::start(&format!("[token]\nissuer = \"{NAME}\"\n"));
+    register(&issuer, "its-name-there");
+    let jwks = folder.path().join("a.json");
+    fs::write(&jwks, get(&issuer, "/oauth/jwks").body).unwrap();
+    let daemon = agent_with(&format!("[[authz.issuer]]\nissuer = \"{NAME}\"\njwks = {jwks:?}\n"));
+    let theirs = || token_at(&issuer, &format!("{NAME}/token"), &prover);
+    let own = token(&daemon, &prover);
+    let nonce = nonce(&daemon, &prover, &own);
+    let get = |token: &str| verify(&daemon, "GET", URL, &signed(&prover, token, "GET", URL, Some(&nonce)));
+    refused(&daemon, &get(&theirs()), 401, "token_issuer", "dpop GET");
+    daemon.cli(&["tool", "update", "tickets", "--accept", NAME]);
+    // The other's clock may be ahead: the agent that is here must be older.
+    let kind = format!("foreign-dpop {NAME} GET");
+    refused(&daemon, &get(&theirs()), 401, "revoked_agent", &kind);
+    assert_eq!(get(&own).status, 200);
+    thread::sleep(LEEWAY + Duration::from_secs(1));
+    let answer = get(&theirs());
+    let told = (answer.status, answer.header("x-dayfly-agent"), answer.header("x-dayfly-scopes"));
+    assert_eq!(told, (200, Some("reporter"), Some("read")), "{}", answer.head);
+    // Neither daemon's token is good at the other one as its own.
+    daemon.cli(&["tool", "update", "tickets", "--accept", "dpop"]);
+    refused(&daemon, &get(&theirs()), 401, "token_issuer", "dpop GET");
 }
 
 #[test]
@@ -55,7 +89,27 @@ fn a_pinned_issuers_token_is_good_for_its_agent_where_the_tool_takes_it() {
     let kind = format!("foreign-dpop {IDP} GET");
     refused(&daemon, &get(&used), 401, "proof_replayed", &kind);
     let thief = Prover::generate().unwrap();
-    refused(&daemon, &get(&signed(&thief, &one, "GET", URL, Some(&nonce))), 401, "key_mismatch", &kind);
+    // Whose token is out, known before or not, stands in the record, and what can be revoked.
+    let whose = format!("{kind} {URL} client=spiffe://example.org/reporter jkt={}", prover.thumbprint());
+    for stolen in [&one, &issuer.token(AUDIENCE, &prover)] {
+        refused(&daemon, &get(&signed(&thief, stolen, "GET", URL, Some(&nonce))), 401, "key_mismatch", &whose);
+    }
+    let own = token(&daemon, &prover);
+    refused(&daemon, &get(&signed(&thief, &own, "GET", URL, Some(&nonce))), 401, "key_mismatch", "dpop GET");
+    let detail = last_refusal(&daemon);
+    assert!(detail.contains(" client=reporter jti=") && detail.contains(&format!(" jkt={}", prover.thumbprint())), "{detail}");
+    let alone = format!("Authorization: DPoP {one}\r\n");
+    refused(&daemon, &get(&alone), 401, "proof_missing", "GET");
+    assert!(last_refusal(&daemon).contains(" client=spiffe://example.org/reporter "));
+    let unsigned = format!("{}.{}", one.rsplit_once('.').unwrap().0, "A".repeat(86));
+    refused(&daemon, &get(&signed(&thief, &unsigned, "GET", URL, Some(&nonce))), 401, "key_mismatch", &kind);
+    assert!(!last_refusal(&daemon).contains("client="), "nobody is named by whom nothing is proved");
+    let actor = issuer.with(AUDIENCE, &prover, "act", &json!({ "sub": "spiffe://example.org/other" }));
+    refused(&daemon, &get(&headers(&actor)), 401, "foreign_claim", "foreign-dpop GET");
+    assert!(last_refusal(&daemon).ends_with(" claim=act"), "{}", last_refusal(&daemon));
+    let nobody = issuer.with(AUDIENCE, &prover, "client_id", &json!("spiffe://example.org/nobody"));
+    refused(&daemon, &get(&headers(&nobody)), 401, "no_agent", &kind);
+    assert!(last_refusal(&daemon).contains(" client=spiffe://example.org/nobody "));
     let post = "https://tickets.example.org/api/items";
     let posted = verify(&daemon, "POST", post, &signed(&prover, &one, "POST", post, Some(&nonce)));
     refused(&daemon, &posted, 403, "scope_missing", &format!("foreign-dpop {IDP} POST"));
@@ -111,12 +165,13 @@ const CERTIFICATE_HASH: &str = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
 fn a_certificate_is_what_the_proxy_says_in_the_header_that_is_named() {
     let folder = Folder::new();
     let issuer = Issuer::new(&folder);
-    let token = issuer.bound(AUDIENCE, &json!({ "x5t#S256": CERTIFICATE_HASH }));
-    let authorization = format!("Authorization: Bearer {token}\r\n");
-    let with = |name: &str| format!("{authorization}{name}: {CERTIFICATE}\r\n");
     let other = CERTIFICATE.replace("MIIBBj", "MIIBBk");
     for (header, is_named) in [("certificate_header = \"X-Client-Cert\"\n", true), ("", false)] {
         let daemon = agent_with(&format!("[authz]\n{header}{}", issuer.config()));
+        // Not before there is an agent.
+        let token = issuer.bound(AUDIENCE, &json!({ "x5t#S256": CERTIFICATE_HASH }));
+        let authorization = format!("Authorization: Bearer {token}\r\n");
+        let with = |name: &str| format!("{authorization}{name}: {CERTIFICATE}\r\n");
         let get = |headers: &str| verify(&daemon, "GET", URL, headers);
         let kind = format!("foreign-mtls {IDP} GET");
         daemon.cli(&["tool", "update", "tickets", "--accept", IDP]);

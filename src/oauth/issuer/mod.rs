@@ -88,6 +88,11 @@ impl Issuers {
         self.0.get(name)
     }
 
+    /// Their names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &IssuerName> {
+        self.0.values().map(|issuer| issuer.name())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -5,12 +5,12 @@ use std::time::SystemTime;
 
 use super::{
     kit::{Holder, now, seconds},
-    world::{AUDIENCE, PROOF, TOKEN, URL, World, answer, refused},
+    world::{AUDIENCE, PROOF, TOKEN, URL, World, answer, refused, signing_key},
 };
 use crate::{
     oauth::{
         Certificate, CertificateError, Scopes,
-        access::{self, Subject},
+        access::{self, Draft, Subject, TokenId, issue},
         certificate::tests as certificate,
         foreign::{AUDIENCES_MAX, Error as E, LEEWAY, LIFETIME_MAX},
         freshness::Refused as F,
@@ -317,7 +317,9 @@ fn what_our_registry_says_of_its_client_counts() {
     assert!(foreign.get(&foreign.token(&[("scope", ""), ("scp", r#""read""#)])).is_ok());
     foreign.world.known.granted_for = seconds(100);
     let older = foreign.token(&[("iat", "1799999900")]);
-    refused("granted to younger ones", foreign.get(&older), &scope, forbidden);
+    refused("granted to younger ones", foreign.get(&older), &Reason::TooOld, TOKEN);
+    let without = foreign.token(&[("iat", "1799999900"), ("scope", r#""write""#)]);
+    refused("old, and without the scope", foreign.get(&without), &scope, forbidden);
     assert!(foreign.get(&foreign.token(&[("iat", "1799999901")])).is_ok());
     foreign.world.known.granted = Some(Scopes::parse("write").unwrap());
     refused("not granted that", foreign.get(&token), &scope, forbidden);
@@ -333,6 +335,60 @@ fn what_our_registry_says_of_its_client_counts() {
     assert!(foreign.get(&token).is_ok());
 }
 
+/// Its tokens begin as ours do, and their `client_id` is an agent's name there.
+#[test]
+fn another_daemon_may_be_the_issuer() {
+    let mut foreign = Foreign::new();
+    let mut key = signing_key();
+    foreign.world.known.issuers = issuers(&key);
+    let subject = Subject::Agent(Id::parse("spiffe://example.org/crew").unwrap());
+    let user = Subject::User {
+        name: "ada".into(),
+        issuer: "https://users.test".into(),
+        agent: Id::parse("spiffe://example.org/crew").unwrap(),
+        earlier: Vec::new(),
+    };
+    let scopes = Scopes::parse("read write").unwrap();
+    let draft = Draft {
+        issuer: NAME,
+        subject: &subject,
+        audience: AUDIENCE,
+        client: "its-name-there",
+        scopes: &scopes,
+        key: foreign.world.holder.thumbprint(),
+        session: None,
+        token_id: TokenId([9; 16]),
+        expires_at: now() + seconds(300),
+    };
+    let token = issue(&draft, &key, now()).unwrap();
+    assert!(token.starts_with(access::CONSTANT_PREFIX));
+    for _ in 0..2 {
+        let verified = foreign.get(&token).unwrap();
+        assert_eq!((verified.kind(), verified.agent(), verified.issuer()), (Kind::ForeignDpop, "crew", Some(NAME)));
+        assert_eq!((verified.subject(), verified.scopes().to_string().as_str()), (&subject, "read"));
+    }
+    assert_eq!(
+        foreign.world.get(&foreign.world.token(), &foreign.world.proof(&foreign.world.token(), &[])).unwrap().kind(),
+        Kind::Dpop
+    );
+    foreign.refuse("for a user", &issue(&Draft { subject: &user, ..draft }, &key, now()).unwrap(), E::Claim("act"));
+    let other = Draft { issuer: "https://evil.test", ..draft };
+    foreign.refuse("of another one", &issue(&other, &key, now()).unwrap(), E::Issuer);
+    let id = std::mem::replace(&mut key.id, "dfly-unknown".into());
+    foreign.refuse("a key that it has not", &issue(&draft, &key, now()).unwrap(), E::Token(TokenError::UnknownKey));
+    key.id = id;
+    let mut forged = signing_key();
+    forged.id.clone_from(&key.id);
+    foreign.refuse("another key", &issue(&draft, &forged, now()).unwrap(), E::Token(TokenError::Token(J::Signature)));
+    foreign.world.known.taken.clear();
+    let refusal = foreign.get(&token).unwrap_err();
+    assert_eq!(
+        (refusal.kind, refusal.reason.code()),
+        (Some(Kind::Dpop), "token_issuer"),
+        "a tool that takes no issuer"
+    );
+}
+
 #[test]
 fn neither_kind_of_token_goes_the_way_of_the_other() {
     let mut foreign = Foreign::new();
@@ -346,6 +402,10 @@ fn neither_kind_of_token_goes_the_way_of_the_other() {
     let refusal = foreign.get(&forged).unwrap_err();
     assert_eq!((refusal.kind, refusal.issuer), (Some(Kind::Dpop), None));
     assert!(matches!(refusal.reason, Reason::Token(_)), "{:?}", refusal.reason);
+    // In our name, by a key that nobody has.
+    let header = header.replace(&foreign.world.key.id, "dfly-other");
+    let forged = foreign.key.token(&header, foreign.claims(&[("iss", r#""https://example.org/oauth""#)]));
+    assert_eq!(foreign.get(&forged).unwrap_err().kind, Some(Kind::Dpop));
     // Our own key under another header, in the name of the other issuer.
     let ours = foreign.world.key.token(HEADER, foreign.claims(&[]));
     foreign.refuse("our key", &ours, E::Token(TokenError::Token(J::Signature)));

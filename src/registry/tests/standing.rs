@@ -9,7 +9,8 @@ use super::own;
 use crate::oauth::{
     Scope, Thumbprint,
     access::{Claims, Subject, TokenId},
-    verify::Revocation,
+    foreign,
+    verify::{Credential, Kind, Revocation},
 };
 use crate::registry::{
     Agent, AgentDraft, Catalog, Change, Draft, Entry, EntryId, Error, Grant, GrantDraft, Item, Revocations, Revoked,
@@ -105,6 +106,32 @@ fn what_came_later_has_not_the_tokens_of_what_had_its_name_before() {
         let snapshot = whole(came);
         for (issued_at, expected) in [(99, Some(what)), (100, None), (101, None)] {
             assert_eq!(revocation(&snapshot, issued_at), expected, "{what:?} {issued_at}");
+        }
+    }
+}
+
+/// Its issuer's clock may be ahead of ours: a token from before says that it was issued later.
+#[test]
+fn tokens_of_another_issuer_count_from_when_its_clock_cannot_be_ahead() {
+    let late = at(100) + Duration::from_millis(700);
+    let leeway = foreign::LEEWAY.as_secs();
+    for (came, what) in [
+        (Came { agent: late, ..FIRST }, Revocation::Agent),
+        (Came { revoked_before: at(100), ..FIRST }, Revocation::Agent),
+        (Came { entry: late, ..FIRST }, Revocation::Entry),
+    ] {
+        let snapshot = whole(came);
+        for (kind, first) in [
+            (Kind::Wit, 100),
+            (Kind::JwtSvid, 100),
+            (Kind::ForeignDpop, 100 + leeway),
+            (Kind::ForeignMtls, 100 + leeway),
+        ] {
+            let revocation = |seconds| {
+                let claims = claims(at(seconds));
+                snapshot.revocation_of_other(&Credential::sample(kind, &claims))
+            };
+            assert_eq!((revocation(first - 1), revocation(first)), (Some(what), None), "{kind} {what:?}");
         }
     }
 }
