@@ -97,7 +97,10 @@ fn a_pinned_issuers_token_is_good_for_its_agent_where_the_tool_takes_it() {
     let own = token(&daemon, &prover);
     refused(&daemon, &get(&signed(&thief, &own, "GET", URL, Some(&nonce))), 401, "key_mismatch", "dpop GET");
     let detail = last_refusal(&daemon);
-    assert!(detail.contains(" client=reporter jti=") && detail.contains(&format!(" jkt={}", prover.thumbprint())), "{detail}");
+    assert!(
+        detail.contains(" client=reporter jti=") && detail.contains(&format!(" jkt={}", prover.thumbprint())),
+        "{detail}"
+    );
     let alone = format!("Authorization: DPoP {one}\r\n");
     refused(&daemon, &get(&alone), 401, "proof_missing", "GET");
     assert!(last_refusal(&daemon).contains(" client=spiffe://example.org/reporter "));
