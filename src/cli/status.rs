@@ -98,7 +98,7 @@ fn show(print: &Printer, status: &StatusResponse, counters: bool) -> Result<(), 
     print.styled_line(style, format_args!("{}  {}", status.trust_domain, status.state))?;
     status.problems.iter().try_for_each(|problem| print.line(format_args!("  {problem}")))?;
     let up = moment::unix(now).saturating_sub(status.started_at);
-    print.pairs([
+    let told = [
         ("version", status.version.clone()),
         ("process", format!("{}, up {}, {} MiB", status.pid, moment::rough(up), status.rss_bytes >> 20)),
         ("entries", format!("{} (revision {})", status.entries, status.registry_revision)),
@@ -114,7 +114,9 @@ fn show(print: &Printer, status: &StatusResponse, counters: bool) -> Result<(), 
         ("sockets", status.workload_sockets.join("\n")),
         ("state", status.state_dir.clone()),
         ("tokens", status.token_endpoint.clone()),
-    ])?;
+    ];
+    let pinned = Some(status.pinned_issuers.join("\n")).filter(|names| !names.is_empty());
+    print.pairs(told.into_iter().chain(pinned.map(|names| ("pinned", names))))?;
     print.line("")?;
     print.table(
         ["AUTHORITY", "KIND", "SLOT", "UNTIL"],
@@ -176,6 +178,7 @@ fn document(status: &StatusResponse) -> serde_json::Value {
         "workload_sockets": status.workload_sockets,
         "state_dir": status.state_dir,
         "token_endpoint": status.token_endpoint,
+        "pinned_issuers": status.pinned_issuers,
         "log_level": status.log_level,
         "rss_bytes": status.rss_bytes,
         "audit_records": status.audit_records,

@@ -241,6 +241,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         explain: explain(attestor.clone(), &desk, clock.clone()),
         desk,
         office,
+        issuers: access.tool_issuers.watched(),
         alive,
         clock: clock.clone(),
         log: log_switch(telemetry.clone()),

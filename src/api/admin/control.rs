@@ -9,6 +9,7 @@ use super::{Rights, caller, wire};
 use crate::{
     api::status,
     issuance::{AuthorityStanding, Compared, Explain, Stand, desk::Desk, foreign::Foreign},
+    oauth::issuer::Issuers,
     pb::admin::{self as pb, control_server},
     spiffe::Id,
     sys::{
@@ -78,6 +79,7 @@ pub(super) struct Control {
     pub(super) about: About,
     pub(super) desk: Desk,
     pub(super) foreign: watch::Receiver<Arc<Foreign>>,
+    pub(super) issuers: watch::Receiver<Arc<Issuers>>,
     pub(super) stand: Stand,
     pub(super) explain: Explain,
     pub(super) log: LogSwitch,
@@ -127,6 +129,7 @@ impl control_server::Control for Control {
             workload_sockets: self.about.workload_sockets.iter().map(|path| path.display().to_string()).collect(),
             state_dir: self.about.state_dir.display().to_string(),
             token_endpoint: self.about.token_endpoint.clone(),
+            pinned_issuers: self.issuers.borrow().names().map(ToString::to_string).collect(),
             log_level: (self.log.present)().into(),
             rss_bytes: memory::resident_bytes().unwrap_or_default(),
             audit_records: standing.audit_records,

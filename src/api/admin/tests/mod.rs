@@ -73,6 +73,7 @@ impl House {
             rights: Rights { uid: OWN, gid: Some(GROUP) },
             desk: fixture.desk.clone(),
             office: fixture.office.clone(),
+            issuers: channel::channel(Arc::default()).1,
             alive: Arc::new(Alive::new(SystemTime::UNIX_EPOCH)),
             clock: Clock::system(),
             about,
