@@ -240,7 +240,7 @@ fn a_stolen_token_is_worth_nothing() {
     assert!(foreign.get(&token).is_ok());
     let client = "spiffe://example.org/crew".to_owned();
     let known = Bearer { client, key: Some(foreign.world.holder.thumbprint()), token_id: None };
-    assert_eq!(bearer(), Some(known), "it is known from then on");
+    assert_eq!(bearer().as_deref(), Some(&known), "it is known from then on");
     refused("no proof", ask("DPoP", &[]), &Reason::NoProof, PROOF);
     let thief = foreign.world.proof_by(&Holder::new(), &token, &[]);
     refused("the thief's key", ask("DPoP", &[&thief]), &Reason::KeyMismatch, TOKEN);

@@ -112,7 +112,7 @@ impl Verifier {
             let metadata = resource.filter(|resource| resource.tells_metadata);
             let metadata = metadata.and_then(|resource| metadata::url(resource.audience, request.target));
             let challenge = reason.challenge(kind, accepts, || self.freshness.nonce(now)).with_metadata(metadata);
-            let bearer = found.bearer.take().or_else(|| self.bearer(request, registry));
+            let bearer = found.bearer.take().or_else(|| self.bearer(request, registry)).map(Box::new);
             Refusal { kind, issuer: found.issuer.get().cloned(), bearer, reason, challenge }
         })
     }
