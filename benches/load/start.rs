@@ -1,6 +1,7 @@
-//! From exec to the first SVID, and what a daemon costs that nobody calls.
+//! From exec to the first SVID, or to a token's headers; and what a daemon costs that nobody calls.
 
 use std::{
+    ffi::OsStr,
     os::unix::net::UnixStream,
     path::Path,
     process::{Command, Stdio},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use nix::unistd::geteuid;
 
 use crate::{
     Plan,
@@ -20,24 +22,48 @@ use crate::{
 };
 
 pub(crate) fn run(plan: &Plan, table: &mut Table) -> Result<()> {
-    let help = help(plan.pick(40, 15))?;
+    let rounds = plan.pick(40, 15);
+    let (help, header) = (run_often(rounds, &["--help".as_ref()])?, header(rounds)?);
     let cold = cold_starts(plan)?;
     table.runs("help_ms", "dayfly --help", "ms", &help, Goal::default(), "");
+    table.runs("token_header_ms", "dayfly token header: a token, a proof", "ms", &header, Goal::default(), "");
     let portable = 2.0 * help.median() + 3.0;
     let goals = [Goal::at_most(4.0).or_portable(portable), Goal::at_most(8.0)];
     table.latency("cold_start_ms", "exec → first SVID answered", "ms", &cold, goals, spire::COLD_START);
     idle(plan, table)
 }
 
-fn help(rounds: usize) -> Result<Runs> {
+/// A program's whole life, so many times.
+fn run_often(rounds: usize, words: &[&OsStr]) -> Result<Runs> {
     let mut runs = Runs::default();
     for _ in 0..rounds {
         let began = Instant::now();
-        let status = Command::new(DAYFLY).arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        let status = Command::new(DAYFLY).args(words).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
         runs.push(began.elapsed().as_secs_f64() * 1e3);
-        ensure!(status.success(), "--help failed");
+        ensure!(status.success(), "{words:?} failed");
     }
     Ok(runs)
+}
+
+/// What a script pays for each call of a tool: the daemon is asked what there is, and for a token.
+fn header(rounds: usize) -> Result<Runs> {
+    let daemon = Daemon::new()?;
+    let own = format!("unix:uid:{}", geteuid());
+    for words in [
+        "agent add --owner bench reporter",
+        "tool add --audience https://tickets.example.org --url https://tickets.example.org --scope read=read tickets",
+        "grant add --scope read reporter tickets",
+        &format!("entry add --agent reporter -s {own} spiffe://example.org/reporter"),
+    ] {
+        let words: Vec<&str> = words.split(' ').collect();
+        run_often(1, &of(&daemon, &words))?;
+    }
+    run_often(rounds, &of(&daemon, &["token", "header", "GET", "https://tickets.example.org/items/7"]))
+}
+
+fn of<'a>(daemon: &'a Daemon, words: &[&'a str]) -> Vec<&'a OsStr> {
+    let home = ["--home".as_ref(), daemon.home().as_os_str()];
+    home.into_iter().chain(words.iter().map(|word| OsStr::new(*word))).collect()
 }
 
 fn cold_starts(plan: &Plan) -> Result<Times> {
@@ -86,7 +112,8 @@ fn idle(plan: &Plan, table: &mut Table) -> Result<()> {
     let mut cpu = Runs::default();
     for _ in 0..plan.pick(3, 1) {
         let daemon = Daemon::new()?;
-        thread::sleep(Duration::from_millis(500));
+        // By then the audit log was read through, too.
+        thread::sleep(Duration::from_secs(2));
         let memory = process::memory(daemon.pid())?;
         rss.push(memory.rss / 1024.0);
         anonymous.push(memory.anonymous / 1024.0);

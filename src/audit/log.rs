@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use crate::sys::{Clock, chain as chain_of, process};
@@ -77,14 +78,15 @@ impl Log {
         Ok(Self(Arc::new(Open { shared, syncer, dir, known })))
     }
 
-    /// Reads the whole log as it was left, in a thread of its own that yields to those that serve. What is wrong with it is logged, recorded, and
-    /// answered by [`Log::damage`] from then on.
+    /// Reads the whole log as it was left, in a thread of its own that yields to those that serve and begins after a
+    /// `rest`. What is wrong with it is logged, recorded, and answered by [`Log::damage`] from then on.
     ///
     /// # Errors
     /// When there can be no thread.
-    pub(crate) fn examine(&self) -> Result<JoinHandle<()>, Error> {
+    pub(crate) fn examine(&self, rest: Duration) -> Result<JoinHandle<()>, Error> {
         let log = self.clone();
         let examine = move || {
+            thread::sleep(rest);
             process::step_back();
             let Err(fault) = verify(&log.0.dir, &log.0.known) else { return };
             log.0.shared.tell_damage(&mut log.0.shared.lock(), chain_of(&fault));

@@ -21,6 +21,7 @@ mod grant;
 mod http;
 mod identity;
 mod items;
+mod later;
 mod link;
 mod man;
 mod moment;
@@ -43,6 +44,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use context::Context;
 use exit::Exit;
 use failure::Failure;
+use later::Later;
 use print::{Output, Printer};
 
 /// Short-lived, key-bound credentials for AI agents and the services they call
@@ -74,70 +76,70 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// See the whole story in a throw-away folder, with real processes, in seconds
-    Demo(demo::Demo),
+    Demo(Later<demo::Demo>),
     /// Run a daemon for yourself, now: your user registered, and a word on what to try next
-    Up(up::Up),
+    Up(Later<up::Up>),
     /// Run the daemon as a service
     ///
     /// At a SIGHUP it reads its configuration again: the log's level, the counts and rates of [limits], and the issuers that
     /// are pinned, with their keys, have effect at once, and the log names the other settings that need a restart. A
     /// configuration that is not right changes nothing; an issuer whose key file is bad keeps its keys.
-    Daemon(service::Service),
+    Daemon(Later<service::Service>),
     /// Fetch what this process is, as a workload
     #[command(subcommand)]
-    Fetch(fetch::FetchVerb),
+    Fetch(Later<fetch::FetchVerb>),
     /// Judge somebody's certificate or token
     #[command(subcommand)]
-    Validate(validate::ValidateVerb),
+    Validate(Later<validate::ValidateVerb>),
     /// Registration entries: which callers are which SPIFFE IDs
     #[command(subcommand)]
-    Entry(entry::EntryVerb),
+    Entry(Later<entry::EntryVerb>),
     /// Agents: the AI agents that you know of, and who answers for each
     #[command(subcommand)]
-    Agent(agent::AgentVerb),
+    Agent(Later<agent::AgentVerb>),
     /// Tools: HTTP services that agents call, and what can be done there
     #[command(subcommand)]
-    Tool(tool::ToolVerb),
+    Tool(Later<tool::ToolVerb>),
     /// Grants: what an agent may do with a tool
     #[command(subcommand)]
-    Grant(grant::GrantVerb),
+    Grant(Later<grant::GrantVerb>),
     /// Access tokens of this process's agent, each bound to a key
     #[command(subcommand)]
-    Token(token::TokenVerb),
+    Token(Later<token::TokenVerb>),
     /// Take back access tokens that are out: one, those of a key, those of an agent
     #[command(subcommand)]
-    Revoke(revoke::RevokeVerb),
+    Revoke(Later<revoke::RevokeVerb>),
     /// Call a tool: a token and a proof for this one request, a nonce where one is asked for
     ///
     /// The token is for the tool whose base URL the URL has. The exit code is 0 if the answer is a success, 3 if it is 401
     /// or 403, and 1 for any other; its body goes to stdout in each case. Redirections are not followed.
-    Http(Box<http::Http>),
+    Http(Box<Later<http::Http>>),
     /// Bundles of foreign trust domains: whom the callers of entries that federate with them believe
     #[command(subcommand)]
-    Bundle(bundle::BundleVerb),
+    Bundle(Later<bundle::BundleVerb>),
     /// Make entries, agents, tools and grants as a file says, all of it or nothing
-    Apply(apply::Apply),
+    Apply(Later<apply::Apply>),
     /// Show what the daemon sees of a process, which entries match, and what others lack
-    Explain(explain::Explain),
+    Explain(Later<explain::Explain>),
     /// Show how the daemon is
-    Status(status::StatusVerb),
+    Status(Later<status::StatusVerb>),
     /// Exit with 0 if the daemon serves; for probes
-    Healthcheck(status::Healthcheck),
+    Healthcheck(Later<status::Healthcheck>),
     /// Change how much the daemon logs, until its next start
-    Log(status::Log),
+    Log(Later<status::Log>),
     /// The record of what was done
     #[command(subcommand)]
-    Audit(audit::AuditVerb),
+    Audit(Later<audit::AuditVerb>),
     /// Print the completions of a shell
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page
-    Man(man::Man),
+    Man(Later<man::Man>),
     /// A process of the demo
     #[command(hide = true)]
-    DemoRole(demo::Role),
+    DemoRole(Later<demo::Role>),
 }
 
 /// Runs the program: reads the command line, does the verb, answers how it ended.
@@ -160,39 +162,41 @@ pub fn main() -> ExitCode {
 
 fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Daemon(service) => service::run(context, service),
-        Verb::Up(up) => up::run(context, up),
-        Verb::Demo(demo) => wait(demo::run(context, demo)),
-        Verb::DemoRole(role) => wait(demo::play(role)),
-        Verb::Fetch(fetch) => wait(fetch::run(context, fetch)),
-        Verb::Validate(validate) => wait(validate::run(context, validate)),
-        Verb::Entry(entry) => wait(entry::run(context, entry)),
-        Verb::Agent(agent) => wait(agent::run(context, agent)),
-        Verb::Tool(tool) => wait(tool::run(context, tool)),
-        Verb::Token(token) => wait(token::run(context, token)),
-        Verb::Http(http) => wait(http::run(context, *http)),
-        Verb::Grant(grant) => wait(grant::run(context, grant)),
-        Verb::Revoke(revoke) => wait(revoke::run(context, revoke)),
-        Verb::Bundle(bundle) => wait(bundle::run(context, bundle)),
-        Verb::Apply(apply) => wait(apply::run(context, apply)),
-        Verb::Explain(explain) => wait(explain::run(context, explain)),
-        Verb::Status(status) => wait(status::status(context, status)),
-        Verb::Healthcheck(check) => wait(status::health(context, check)),
-        Verb::Log(log) => wait(status::log(context, log)),
-        Verb::Audit(audit) => wait(audit::run(context, audit)),
+        Verb::Daemon(Later(service)) => service::run(context, service),
+        Verb::Up(Later(up)) => up::run(context, up),
+        Verb::Demo(Later(demo)) => wait(|| demo::run(context, demo)),
+        Verb::DemoRole(Later(role)) => wait(|| demo::play(role)),
+        Verb::Fetch(Later(fetch)) => wait(|| fetch::run(context, fetch)),
+        Verb::Validate(Later(validate)) => wait(|| validate::run(context, validate)),
+        Verb::Entry(Later(entry)) => wait(|| entry::run(context, entry)),
+        Verb::Agent(Later(agent)) => wait(|| agent::run(context, agent)),
+        Verb::Tool(Later(tool)) => wait(|| tool::run(context, tool)),
+        Verb::Token(Later(token)) => wait(|| token::run(context, token)),
+        Verb::Http(http) => wait(|| http::run(context, http.0)),
+        Verb::Grant(Later(grant)) => wait(|| grant::run(context, grant)),
+        Verb::Revoke(Later(revoke)) => wait(|| revoke::run(context, revoke)),
+        Verb::Bundle(Later(bundle)) => wait(|| bundle::run(context, bundle)),
+        Verb::Apply(Later(apply)) => wait(|| apply::run(context, apply)),
+        Verb::Explain(Later(explain)) => wait(|| explain::run(context, explain)),
+        Verb::Status(Later(status)) => wait(|| status::status(context, status)),
+        Verb::Healthcheck(Later(check)) => wait(|| status::health(context, check)),
+        Verb::Log(Later(log)) => wait(|| status::log(context, log)),
+        Verb::Audit(Later(audit)) => wait(|| audit::run(context, audit)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command(), "dayfly", &mut script);
             context.print.data(&script)
         }
-        Verb::Man(man) => man::run(context, man, command()),
+        Verb::Man(Later(man)) => man::run(context, man, command()),
     }
 }
 
-/// Runs a verb that is a client: one thread is enough.
-fn wait<T>(verb: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+/// Runs a verb that is a client: one thread is enough. Each verb is made in a frame of its own; else every run has the
+/// room for all of them on its stack, and touches it.
+#[inline(never)]
+fn wait<T, F: Future<Output = Result<T, Failure>>>(verb: impl FnOnce() -> F) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::because("no runtime could be started", &error))?.block_on(verb)
+    runtime.map_err(|error| Failure::because("no runtime could be started", &error))?.block_on(verb())
 }
 
 fn command() -> clap::Command {
@@ -240,6 +244,8 @@ mod tests {
                 check(verb);
             }
         }
-        check(&command());
+        let mut whole = command();
+        whole.build();
+        check(&whole);
     }
 }

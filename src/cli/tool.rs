@@ -40,16 +40,18 @@ pub(crate) enum ToolVerb {
     },
 }
 
+const HELP_AUDIENCE: &str = "What its tokens are for: an absolute URI, as https://api.example.org, no other tool's";
+const HELP_URL: &str = "Where it is, as https://api.example.org/v1; may be given several times";
+
 /// `tool add`
 #[derive(Debug, Args)]
 pub(crate) struct Add {
     /// Its name: a-z 0-9 -, at most 63 characters
     name: String,
-    /// What its tokens are for: an absolute URI, as https://api.example.org, no other tool's
-    #[arg(long, value_name = "URI")]
+    // No doc comment: there, a bare URL is a fault.
+    #[arg(long, value_name = "URI", help = HELP_AUDIENCE)]
     audience: String,
-    /// Where it is, as https://api.example.org/v1; may be given several times
-    #[arg(long = "url", value_name = "BASE")]
+    #[arg(long = "url", value_name = "BASE", help = HELP_URL)]
     base_urls: Vec<String>,
     /// What can be done there, and of which band: NAME=read|write|delete|send|deploy; may be given several times
     #[arg(long = "scope", required = true, value_name = "NAME=BAND", value_parser = scope)]

@@ -89,6 +89,8 @@ pub(super) struct Beginning {
 
 /// How long connections may take to end after [`Bound::run`] is told to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long those that waited for a daemon have it to themselves, before the audit log is read through.
+const EXAMINER_RESTS: Duration = Duration::from_secs(1);
 
 /// How a daemon came to its end.
 enum Served {
@@ -178,7 +180,7 @@ impl Bound {
         begin(beginning, &log, sockets.leftover).await;
         sockets.spares.keep();
         // Nobody waits for it: identities first.
-        drop(log.examine()?);
+        drop(log.examine(EXAMINER_RESTS)?);
         tracing::info!(trust_domain = %config.trust_domain, state = %config.state_dir.display(), "serving");
         let mut meeting: Option<JoinHandle<Result<Guest, String>>> = None;
         let ended = loop {

@@ -19,6 +19,7 @@ mod orders;
 mod pace;
 mod rates;
 mod recorded;
+mod refusals;
 mod reuse;
 mod standing;
 #[cfg(test)]

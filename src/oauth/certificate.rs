@@ -61,7 +61,7 @@ impl Certificate<'_> {
 }
 
 impl CertificateHash {
-    /// Reads one in its one spelling.
+    /// Reads one: 43 characters of base64url without padding, in their one spelling. `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         decode(text)?.try_into().ok().map(Self)
     }

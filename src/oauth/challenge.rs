@@ -19,7 +19,7 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// The headers of the answer, by their names.
+    /// The headers of the answer, by their names in lower case: `Cache-Control` always, the others where there is a value.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
         let retry_after = self.retry_after.map(|after| after.as_secs().max(1).to_string());
         let headers = [

@@ -35,7 +35,7 @@ pub enum ScopeError {
 }
 
 impl Scope {
-    /// Reads one scope.
+    /// Reads one scope (RFC 6749 §3.3): printable ASCII without blank, `"` and `\`, at most [`SCOPE_BYTES_MAX`].
     ///
     /// # Errors
     /// See [`ScopeError`].

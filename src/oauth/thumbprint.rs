@@ -30,7 +30,7 @@ impl Thumbprint {
         Self(sha256(&[json.as_bytes()]))
     }
 
-    /// Reads one in its one spelling.
+    /// Reads one: 43 characters of base64url without padding (RFC 7638 §3), in their one spelling.
     ///
     /// # Errors
     /// When it is anything else.

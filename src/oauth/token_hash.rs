@@ -1,10 +1,11 @@
-//! Names of access tokens: their SHA-256.
+//! Names of tokens in proofs: their SHA-256.
 
 use std::fmt;
 
 use crate::spiffe::jose::{encode, sha256};
 
-/// The SHA-256 of an access token as it was received: what a proof's `ath` says.
+/// The SHA-256 of a token's ASCII as it was received: the `ath` of a DPoP proof (RFC 9449 §4.2), `wth` and `tth` of a workload
+/// proof token. Its text is base64url without padding, 43 characters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 

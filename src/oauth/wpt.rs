@@ -41,7 +41,7 @@ pub struct Expected<'a> {
     pub transaction_token: Option<TokenHash>,
     /// The longest time that it may be good for from now on.
     pub lifetime_max: Duration,
-    /// The time.
+    /// The time, by our own clock.
     pub now: SystemTime,
 }
 

@@ -185,16 +185,20 @@ fn reasons_have_stable_codes_and_sentences() {
     }
 }
 
+/// With `Clone` on a type two of these would fit where `<T as NotCloned<_>>` is asked for, and that would not compile.
+pub(super) trait NotCloned<Marker> {
+    fn holds() -> bool {
+        true
+    }
+}
+
+pub(super) struct Cloned;
+
+impl<T> NotCloned<()> for T {}
+
+impl<T: Clone> NotCloned<Cloned> for T {}
+
 #[test]
 fn a_permit_cannot_be_copied() {
-    // With `Clone` on `Permit` two traits would fit below, and this would not compile.
-    trait NotCloned<Marker> {
-        fn holds() -> bool {
-            true
-        }
-    }
-    struct Cloned;
-    impl<T> NotCloned<()> for T {}
-    impl<T: Clone> NotCloned<Cloned> for T {}
     assert!(<Permit as NotCloned<_>>::holds());
 }

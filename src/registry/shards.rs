@@ -27,12 +27,11 @@ impl<K, V> Clone for Shards<K, V> {
 impl<K: Eq + Hash + Clone, V: Clone> Shards<K, V> {
     /// With room for this many.
     pub(super) fn with_capacity(capacity: usize) -> Self {
-        match capacity {
+        match capacity / SHARDS {
             // All parts are one and the same until they are written to.
             0 => Self(vec![Arc::default(); SHARDS]),
-            _ => {
-                let part =
-                    || Arc::new(Shard::with_capacity_and_hasher(capacity / SHARDS, BuildHasherDefault::default()));
+            each => {
+                let part = || Arc::new(Shard::with_capacity_and_hasher(each, BuildHasherDefault::default()));
                 Self((0..SHARDS).map(|_| part()).collect())
             }
         }

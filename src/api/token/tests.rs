@@ -1,7 +1,7 @@
 //! An exchange while the issuers of users change: what was read of a token before its presenter was attested must be so
 //! still when the new one leaves.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::time::{Duration, SystemTime};
 

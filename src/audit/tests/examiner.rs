@@ -38,7 +38,7 @@ fn a_line_that_is_half_there_does_not_make_everything_be_read_again() {
 fn the_examiner_yields_to_those_that_serve() {
     let dir = Scratch::new();
     let (log, _) = long_and_torn(dir.path());
-    let examiner = log.examine().unwrap();
+    let examiner = log.examine(Duration::ZERO).unwrap();
     // comm, and the nice value as the 17th field behind it: proc_pid_stat(5).
     let nice = || {
         fs::read_dir("/proc/self/task").unwrap().flatten().find_map(|task| {

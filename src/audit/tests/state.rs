@@ -72,7 +72,7 @@ impl State {
     /// What a start finds and says.
     pub(super) fn damage_at_start(&self) -> Option<String> {
         let log = self.open();
-        log.examine().unwrap().join().unwrap();
+        log.examine(Duration::ZERO).unwrap().join().unwrap();
         let damage = log.damage().map(str::to_owned);
         append(&log, "after").unwrap();
         log.close();

@@ -12,7 +12,7 @@ use super::{
     exit::Exit,
     failure::Failure,
     link,
-    token::{Asked, Desk, OnBehalf, method},
+    token::{Asked, Desk, ForRequest, OnBehalf, method},
 };
 use crate::{daemon::units, oauth::target::Target};
 
@@ -21,15 +21,8 @@ use call::{Body, Call, Headers};
 /// `http`
 #[derive(Debug, Args)]
 pub(crate) struct Http {
-    /// The request's method, as GET
-    #[arg(value_name = "METHOD")]
-    method: String,
-    /// Its URL
-    #[arg(value_name = "URL")]
-    url: String,
-    /// The tool's name, where the URL does not tell
-    #[arg(long, value_name = "NAME")]
-    tool: Option<String>,
+    #[command(flatten)]
+    request: ForRequest,
     /// One more header, as `Name: value`; several times
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     headers: Vec<String>,
@@ -60,12 +53,12 @@ pub(crate) struct Http {
 /// When there is no token, no answer, or the answer is no: its body was printed then.
 pub(crate) async fn run(context: &Context, http: Http) -> Result<(), Failure> {
     let usage = |words: String| Failure::new(Exit::Usage, words);
-    let target = Target::parse(&http.url).map_err(|error| usage(error.to_string()))?;
-    let method = method(&http.method)?;
+    let target = Target::parse(&http.request.url).map_err(|error| usage(error.to_string()))?;
+    let method = method(&http.request.method)?;
     let body = http.data.as_deref().map(Body::read).transpose()?;
     let call = Call {
         headers: Headers::read(&http.headers, body.is_some())?,
-        url: http.url.parse().map_err(|_| usage("the URL cannot be asked for".to_owned()))?,
+        url: http.request.url.parse().map_err(|_| usage("the URL cannot be asked for".to_owned()))?,
         body,
         method,
         client: wire::client(http.cacert.as_deref(), http.connect)?,
@@ -74,7 +67,7 @@ pub(crate) async fn run(context: &Context, http: Http) -> Result<(), Failure> {
     let user = http.on_behalf.read()?;
     let (desk, token) = link::first(async {
         let mut desk = Desk::open(context, &http.asked).await?;
-        let tool = desk.tool_for(http.tool.as_deref(), &target)?;
+        let tool = desk.tool_for(http.request.tool.as_deref(), &target)?;
         let token = desk.issue(&tool.audience, &http.asked, user.as_ref()).await?;
         Ok((desk, token))
     })

@@ -71,18 +71,25 @@ pub(crate) struct Exchange {
     get: Get,
 }
 
+/// The request that a token is for.
+#[derive(Debug, Args)]
+pub(super) struct ForRequest {
+    /// The request's method, as GET
+    #[arg(value_name = "METHOD")]
+    pub(super) method: String,
+    /// Its URL
+    #[arg(value_name = "URL")]
+    pub(super) url: String,
+    /// The tool's name, where the URL does not tell
+    #[arg(long, value_name = "NAME")]
+    pub(super) tool: Option<String>,
+}
+
 /// `token header`
 #[derive(Debug, Args)]
 pub(crate) struct Header {
-    /// The request's method, as GET
-    #[arg(value_name = "METHOD")]
-    method: String,
-    /// Its URL
-    #[arg(value_name = "URL")]
-    url: String,
-    /// The tool's name, where the URL does not tell
-    #[arg(long, value_name = "NAME")]
-    tool: Option<String>,
+    #[command(flatten)]
+    request: ForRequest,
     /// The nonce of a DPoP-Nonce header, where the tool asked for one
     #[arg(long, value_name = "NONCE", allow_hyphen_values = true)]
     nonce: Option<String>,
@@ -132,11 +139,11 @@ impl Get {
 
 impl Header {
     async fn run(self, context: &Context) -> Result<(), Failure> {
-        let target = Target::parse(&self.url).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-        let method = method(&self.method)?;
+        let target = Target::parse(&self.request.url).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+        let method = method(&self.request.method)?;
         let user = self.on_behalf.read()?;
         let mut desk = Desk::open(context, &self.asked).await?;
-        let tool = desk.tool_for(self.tool.as_deref(), &target)?;
+        let tool = desk.tool_for(self.request.tool.as_deref(), &target)?;
         let token = desk.issue(&tool.audience, &self.asked, user.as_ref()).await?;
         let proof = desk.prove(method.as_str(), &target, &token, self.nonce.as_deref())?;
         context.print.line(format_args!("Authorization: DPoP {}", &*token.text))?;

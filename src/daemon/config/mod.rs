@@ -3,7 +3,9 @@
 //! A [`Config`] that exists is a right one: each value in its range, and all of them fit together. The shipped
 //! `packaging/dayfly.toml` names every key with its default.
 
+mod defaults;
 mod difference;
+mod fit;
 mod problems;
 mod read;
 mod section;
@@ -20,7 +22,7 @@ pub use problems::Problems;
 pub use read::Overrides;
 pub(in crate::daemon) use read::read_bounded;
 
-use crate::{daemon::Paths, oauth::issuer::IssuerName, registry::Label, spiffe::TrustDomain, sys::kernel::Feature};
+use crate::{oauth::issuer::IssuerName, registry::Label, spiffe::TrustDomain, sys::kernel::Feature};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -338,63 +340,6 @@ pub struct Runtime {
 }
 
 impl Config {
-    /// The defaults, for a trust domain and its places.
-    #[must_use]
-    pub fn new(trust_domain: TrustDomain, paths: &Paths) -> Self {
-        let token = Token {
-            issuer: format!("https://{trust_domain}/oauth"),
-            environment: None,
-            nonce: Nonce::Off,
-            proof_age_max: Duration::from_secs(60),
-            proof_ahead_max: Duration::from_secs(5),
-            user_issuers: Vec::new(),
-        };
-        Self {
-            trust_domain,
-            workload_sockets: vec![paths.workload_socket.clone()],
-            admin_socket: paths.admin_socket.clone(),
-            admin_group: None,
-            http_socket: paths.http_socket.clone(),
-            authz_socket: paths.authz_socket.clone(),
-            authz_group: None,
-            state_dir: paths.state_dir.clone(),
-            host_root: "/".into(),
-            without_kernel: Vec::new(),
-            allow_unauthenticated_verifiers: false,
-            x509: X509 { ttl: HOUR, ttl_max: DAY, given_again: Duration::ZERO },
-            jwt: Jwt { ttl: MINUTES_5, ttl_max: HOUR, issuer: None, leeway: Duration::from_secs(30) },
-            wit: Wit { enabled: false, ttl: MINUTES_5, ttl_max: HOUR },
-            token,
-            authz: Authz {
-                replay_entries_max: REPLAY_ENTRIES_MAX,
-                replay_entries_per_key_max: None,
-                replay_nonce: None,
-                certificate_header: None,
-                issuers: Vec::new(),
-            },
-            authority: Authority {
-                layout: Layout::Rooted,
-                algorithm: Algorithm::P256,
-                issuing_ttl: DAY,
-                root_ttl: YEAR.saturating_mul(5),
-                token_key_ttl: DAY,
-            },
-            audit: Audit {
-                durability: Durability::Normal,
-                segment_bytes: 64 << 20,
-                total_bytes: 1 << 30,
-                refusals_per_uid_minute: 120,
-                bytes_per_uid_minute: 128 << 10,
-            },
-            ops: Ops { address: None, allow_remote: false },
-            log: Log { level: LogLevel::Info, format: LogFormat::Text },
-            limits: Limits::default(),
-            runtime: Runtime { worker_threads: 1 },
-        }
-    }
-}
-
-impl Config {
     /// Every Unix socket that is served but the one for probes, with the key that names it.
     pub(crate) fn sockets(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
         let own = [
@@ -403,34 +348,6 @@ impl Config {
             ("authz_socket", &self.authz_socket),
         ];
         self.workload_sockets.iter().map(|path| ("workload_sockets", path)).chain(own)
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_per_uid: 1_024,
-            connections_uid_0: 4_096,
-            connections_total: None,
-            streams_per_connection: 200,
-            streams_per_uid: 4_096,
-            streams_uid_0: 16_384,
-            streams_total: 65_536,
-            answer_bytes_per_uid: 64 << 20,
-            answer_bytes_uid_0: 256 << 20,
-            answer_bytes_total: 512 << 20,
-            connects_per_second: 2_000,
-            requests_per_second: 5_000,
-            header_list_bytes: 16 << 10,
-            request_message_bytes: 64 << 10,
-            preface: Duration::from_secs(10),
-            request: Duration::from_secs(10),
-            attestation: Duration::from_secs(3),
-            ping: Duration::from_secs(5),
-            hash: Duration::from_secs(30),
-            hash_bytes_max: 1 << 30,
-            hashes_at_once: 2,
-        }
     }
 }
 
@@ -456,10 +373,3 @@ impl LogLevel {
         Self::ALL.into_iter().find(|level| level.name() == name)
     }
 }
-
-/// A busy client at 16,000 calls a second uses a million within the window; 128 MiB at the most.
-const REPLAY_ENTRIES_MAX: u32 = 4_000_000;
-const MINUTES_5: Duration = Duration::from_secs(300);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
-const YEAR: Duration = Duration::from_secs(365 * 86_400);

@@ -8,8 +8,11 @@ use std::{
     time::Duration,
 };
 
-use super::*;
-use crate::{oauth::issuer::ISSUERS_MAX, registry::Label};
+use super::{
+    defaults::{DAY, HOUR},
+    *,
+};
+use crate::{daemon::Paths, oauth::issuer::ISSUERS_MAX, registry::Label};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

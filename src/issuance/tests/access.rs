@@ -78,6 +78,15 @@ fn crew(state: State, rate: u64) -> Arc<Snapshot> {
     said(vec![entry_of(1, "crew/a", "crew")], items)
 }
 
+/// The agents `crew` and `night`, which may both read orders.
+fn two_agents() -> Vec<Item> {
+    let names = ["crew", "night"];
+    let mut items = names.map(|name| agent(name, State::Active)).to_vec();
+    items.push(tool("orders", ORDERS));
+    items.extend(names.map(|name| right(name, "orders", &["read"], 0)));
+    items
+}
+
 /// A scene where the process is that agent.
 pub(crate) async fn scene(rate: u64) -> Option<Scene> {
     let scene = owned().await?;
@@ -252,20 +261,13 @@ async fn each_refusal_has_its_answer_and_its_record() {
 #[tokio::test(start_paused = true)]
 async fn of_several_agents_it_is_the_one_it_says_or_that_of_the_oldest_entry() {
     let Some(scene) = scene(0).await else { return };
-    let items = || {
-        let names = ["crew", "night"];
-        let mut items = names.map(|name| agent(name, State::Active)).to_vec();
-        items.push(tool("orders", ORDERS));
-        items.extend(names.map(|name| right(name, "orders", &["read"], 0)));
-        items
-    };
     let entries = [
         entry_of(1, "plain", ""),
         entry_of(2, "night/a", "night"),
         entry_of(3, "crew/a", "crew"),
         entry_of(4, "night/b", "night"),
     ];
-    scene.registry.send_replace(said(entries.to_vec(), items()));
+    scene.registry.send_replace(said(entries.to_vec(), two_agents()));
     for (client_id, name, id) in [
         ("", "night", "spiffe://example.org/night/a"),
         ("night", "night", "spiffe://example.org/night/a"),

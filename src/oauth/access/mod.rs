@@ -79,7 +79,7 @@ pub struct Claims {
 pub struct TokenId(pub [u8; 16]);
 
 impl TokenId {
-    /// Reads one in its one spelling.
+    /// Reads one: 22 characters of base64url without padding, in their one spelling. `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         jose::decode(text)?.try_into().ok().map(Self)
     }

@@ -69,7 +69,7 @@ pub struct Expected<'a> {
     pub token: Option<TokenHash>,
     /// How old a proof may be.
     pub window: Window,
-    /// The time.
+    /// The time, by our own clock.
     pub now: SystemTime,
 }
 

@@ -17,7 +17,7 @@ use crate::{
         issuer::{Issuer, IssuerName, Issuers, TOKEN_BYTES_MAX, TokenError},
         replay::Refused as R,
         target::Target,
-        verify::{Accepts, AgentState, Kind, Reason, Refusal, Request, Revocation, Verified},
+        verify::{Accepts, AgentState, Bearer, Kind, Reason, Refusal, Request, Revocation, Verified},
     },
     spiffe::{
         Id,
@@ -235,6 +235,12 @@ fn a_stolen_token_is_worth_nothing() {
     let token = foreign.token(&[]);
     let ask =
         |scheme: &str, proofs: &[&str]| foreign.world.ask("GET", URL, &[&format!("{scheme} {token}")], proofs, now());
+    let bearer = || ask("DPoP", &[]).unwrap_err().bearer;
+    assert_eq!(bearer(), None, "nothing is known of it yet");
+    assert!(foreign.get(&token).is_ok());
+    let client = "spiffe://example.org/crew".to_owned();
+    let known = Bearer { client, key: Some(foreign.world.holder.thumbprint()), token_id: None };
+    assert_eq!(bearer().as_deref(), Some(&known), "it is known from then on");
     refused("no proof", ask("DPoP", &[]), &Reason::NoProof, PROOF);
     let thief = foreign.world.proof_by(&Holder::new(), &token, &[]);
     refused("the thief's key", ask("DPoP", &[&thief]), &Reason::KeyMismatch, TOKEN);
@@ -284,6 +290,8 @@ fn a_token_that_is_bound_to_a_certificate_is_good_for_its_holder() {
         let write = foreign.token(&[("cnf", &cnf), ("scope", "")]);
         let scope = Reason::Scope("read".to_owned());
         refused("no scope", ask(&foreign, &write, &[&pem]), &scope, (403, "insufficient_scope"));
+        let challenge = ask(&foreign, &write, &[&pem]).unwrap_err().challenge.authenticate.unwrap();
+        assert!(challenge.starts_with("Bearer "), "{challenge}");
         refused("as DPoP", foreign.get(&token), &E::Confirmation.into(), TOKEN);
         assert!(foreign.get(&foreign.token(&[])).is_ok(), "a proof is as good as before");
         let own = foreign.world.token();

@@ -59,8 +59,8 @@ impl Credential {
             is_too_old: false,
             issued_at: claims.issued_at,
             expires_at: claims.expires_at,
-            key: Some(claims.key),
-            token_id: None,
+            key: matches!(kind, Kind::Wit | Kind::ForeignDpop).then_some(claims.key),
+            token_id: (kind == Kind::Wit).then_some(claims.token_id),
         })
     }
 

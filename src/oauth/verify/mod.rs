@@ -82,7 +82,8 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// For a process that has seen nothing yet. The secret is 256 random bits of this process.
+    /// For a process that has seen nothing yet, and that began at `started`: what may be older must carry a nonce. The secret
+    /// is 256 random bits of this process, from which nonces are made.
     pub fn new(secret: &Zeroizing<[u8; 32]>, settings: Settings, started: SystemTime) -> Self {
         Self { freshness: Freshness::new("resource", secret, settings, started), cache: Mutex::default() }
     }
@@ -93,10 +94,11 @@ impl Verifier {
         &self.freshness
     }
 
-    /// Judges a request. All that is known is of one moment, `now`.
+    /// Judges a request, in the order that this module's documentation has. All that is known is of one moment, `now`, by our
+    /// own clock.
     ///
     /// # Errors
-    /// The first reason against it, with the answer.
+    /// The first reason against it, for the records, with the answer to the client (RFC 9449 §7.1, RFC 6750 §3).
     pub fn verify(
         &self,
         request: &Request<'_>,
@@ -110,7 +112,7 @@ impl Verifier {
             let metadata = resource.filter(|resource| resource.tells_metadata);
             let metadata = metadata.and_then(|resource| metadata::url(resource.audience, request.target));
             let challenge = reason.challenge(kind, accepts, || self.freshness.nonce(now)).with_metadata(metadata);
-            let bearer = found.bearer.take().or_else(|| self.bearer(request, registry));
+            let bearer = found.bearer.take().or_else(|| self.bearer(request, registry)).map(Box::new);
             Refusal { kind, issuer: found.issuer.get().cloned(), bearer, reason, challenge }
         })
     }

@@ -10,7 +10,7 @@ use crate::oauth::{
 
 use super::{Credential, Kind, Reason};
 
-/// A request that may pass. Only [`Verifier::verify`] makes one.
+/// A request that may pass. Only [`Verifier::verify`](super::Verifier::verify) makes one.
 #[derive(Clone, Debug)]
 pub struct Verified {
     pub(super) credential: Credential,
@@ -105,7 +105,7 @@ pub struct Refusal {
     /// The issuer that it names, of those that the tool takes.
     pub issuer: Option<IssuerName>,
     /// Whose it is, where that is known. For the records alone.
-    pub bearer: Option<Bearer>,
+    pub bearer: Option<Box<Bearer>>,
     /// For the records alone.
     pub reason: Reason,
     /// For the client.
@@ -116,7 +116,7 @@ impl Refusal {
     /// Whose the credential is, and what is wrong with it, by name and value, none of it secret: the `client`, the `jti` and
     /// the `jkt` of one whose signature was right, and the `claim` that is not as it must be.
     pub fn details(&self) -> Vec<(&'static str, String)> {
-        let bearer = self.bearer.iter().flat_map(|Bearer { client, key, token_id }| {
+        let bearer = self.bearer.as_deref().into_iter().flat_map(|Bearer { client, key, token_id }| {
             [
                 ("client", Some(client.clone())),
                 ("jti", token_id.map(|id| id.to_string())),

@@ -9,6 +9,7 @@ use crate::{
         access::{Claims, Subject, TokenId},
         exchange::User,
     },
+    policy::tests::NotCloned,
     registry::{AgentDraft, Draft, Entry, EntryId, GrantDraft, ToolDraft, grant},
     spiffe::Id,
 };
@@ -470,14 +471,5 @@ fn reasons_have_stable_codes_and_sentences() {
 
 #[test]
 fn a_permit_cannot_be_copied() {
-    // With `Clone` on `Permit` two traits would fit below, and this would not compile.
-    trait NotCloned<Marker> {
-        fn holds() -> bool {
-            true
-        }
-    }
-    struct Cloned;
-    impl<T> NotCloned<()> for T {}
-    impl<T: Clone> NotCloned<Cloned> for T {}
     assert!(<Permit as NotCloned<_>>::holds());
 }

@@ -256,6 +256,34 @@ fn where_revocations_were_lost_nothing_from_before_counts() {
     assert_eq!((revocation(&lost, 49), revocation(&lost, 50)), (Some(Revocation::Token), None));
 }
 
+/// SVIDs, and tokens of other issuers as far as they have such.
+#[test]
+fn what_is_taken_back_is_taken_back_of_other_credentials_too() {
+    let here = whole(FIRST);
+    let revocation =
+        |snapshot: &Snapshot, kind| snapshot.revocation_of_other(&Credential::sample(kind, &claims(at(200))));
+    let by_id = here.apply(2, &[Change::Revoke(token(0, 900))]).unwrap();
+    let by_key = Revoked { id: RevokedId::Key(key()), at: BEGIN, until: None };
+    let by_key = here.apply(2, &[Change::Revoke(by_key)]).unwrap();
+    let lost = whole(FIRST).with_revocations(Revocations::of([]).not_known_before(at(201)));
+    let entry = here.entries().next().unwrap().id.clone();
+    let gone = here.apply(2, &[Change::Delete(entry)]).unwrap();
+    let suspended_since = whole(Came { revoked_before: at(201), ..FIRST });
+    let (id, key) = (Some(Revocation::Token), Some(Revocation::Key));
+    for (kind, of_id, of_key) in [
+        (Kind::Wit, id, key),
+        (Kind::JwtSvid, None, None),
+        (Kind::ForeignDpop, None, key),
+        (Kind::ForeignMtls, None, None),
+    ] {
+        assert_eq!(revocation(&here, kind), None, "{kind}");
+        assert_eq!((revocation(&by_id, kind), revocation(&by_key, kind)), (of_id, of_key), "{kind}");
+        assert_eq!(revocation(&lost, kind), Some(Revocation::Token), "{kind}");
+        assert_eq!(revocation(&suspended_since, kind), Some(Revocation::Agent), "{kind}");
+        assert_eq!(revocation(&gone, kind), Some(Revocation::Entry), "{kind}");
+    }
+}
+
 #[test]
 fn an_ended_token_is_forgotten_an_hour_later() {
     let all = Revocations::of([token(1, 100), token(2, 200), Revoked { until: None, ..token(3, 0) }]);

@@ -125,15 +125,8 @@ async fn a_token_of_ours_is_exchanged_by_whom_it_was_given_to_and_while_it_stand
 #[tokio::test(start_paused = true)]
 async fn of_several_entries_the_one_is_meant_that_the_token_was_given_by() {
     let Some(scene) = scene(0).await else { return };
-    let items = || {
-        let names = ["crew", "night"];
-        let mut items = names.map(|name| agent(name, State::Active)).to_vec();
-        items.push(tool("orders", ORDERS));
-        items.extend(names.map(|name| right(name, "orders", &["read"], 0)));
-        items
-    };
     let entries = [entry_of(1, "crew/a", "crew"), entry_of(2, "crew/b", "crew"), entry_of(3, "night/a", "night")];
-    scene.registry.send_replace(said(entries.to_vec(), items()));
+    scene.registry.send_replace(said(entries.to_vec(), two_agents()));
     let own = claims(&scene, &get(&scene, &asked("night", ORDERS, "")).await.unwrap());
     for client_id in ["", "night"] {
         let wanted = asked(client_id, ORDERS, "").for_token(Parent::of_own(own.clone()));
