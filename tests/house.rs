@@ -1,4 +1,5 @@
-//! The rules of the house that a machine can keep: who imports whom, and what the pure rooms never touch.
+//! The rules of the house that a machine can keep: who imports whom, what the pure rooms never touch, and that what is said
+//! of tests is true.
 #![expect(clippy::panic, reason = "tests")]
 
 use std::{
@@ -53,6 +54,9 @@ const IMPURE: [&str; 9] = [
     "Instant::now",
     "std::thread",
 ];
+
+/// The threats to tokens and proofs and the rules for them, with the tests of each.
+const TOKENS: &str = include_str!("tokens.txt");
 
 struct Source {
     path: PathBuf,
@@ -137,6 +141,63 @@ fn the_readme_has_every_code_of_a_refusal() {
             assert!(readme.contains(&format!("`{code}`")), "the README does not say what {code} is");
         }
     }
+}
+
+/// What `tests/tokens.txt` says of threats and rules: its tests are there, and its codes are some that the source has.
+#[test]
+fn every_threat_and_rule_of_tokens_has_tests_that_are_there() {
+    let sources = sources();
+    let mut items: Vec<(&str, usize)> = Vec::new();
+    for line in TOKENS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let Some(below) = line.strip_prefix("    ") else {
+            items.push((line, 0));
+            continue;
+        };
+        let (item, tests) = items.last_mut().unwrap_or_else(|| panic!("{line}: of no item"));
+        if let Some(codes) = below.strip_prefix("-> ") {
+            for code in codes.split(", ") {
+                let is_there = sources.iter().any(|source| source.text.contains(&format!("\"{code}\"")));
+                assert!(is_there, "{item}: nothing has the code {code}");
+            }
+            continue;
+        }
+        *tests += 1;
+        if below.starts_with("not ours: ") || below.starts_with("not yet: ") {
+            continue;
+        }
+        let (file, name) = below.split_once("::").unwrap_or_else(|| panic!("{item}: {below} is no test"));
+        assert!(is_test(&read(&root().join(file)), name), "{item}: there is no test {below}");
+    }
+    for (item, tests) in &items {
+        assert!(*tests > 0, "{item}: without a test, and without a reason");
+    }
+    let threats = read(&root().join("src/oauth/tests/threats.rs"));
+    let heads: Vec<_> = items.iter().filter_map(|(item, _)| item.split_once(": ")).map(|(head, _)| head).collect();
+    let rows =
+        threats.split("\n        (").skip(1).filter_map(|row| row.trim_start().strip_prefix('"')?.split('"').next());
+    let rows: Vec<_> = rows.filter(|row| *row != "baseline").collect();
+    assert!(rows.len() > 100, "{} rows", rows.len());
+    for row in rows {
+        assert!(heads.contains(&row), "tests/tokens.txt has no {row}");
+    }
+}
+
+/// Whether a text has a test of this name: in Rust a function behind an attribute, in Python one by itself.
+fn is_test(text: &str, name: &str) -> bool {
+    let mut before = "";
+    text.lines().map(str::trim).any(|line| {
+        let is_it = line.strip_prefix("async ").unwrap_or(line);
+        let is_it = match is_it.strip_prefix("fn ") {
+            Some(rest) => {
+                rest.starts_with(&format!("{name}(")) && (before == "#[test]" || before.starts_with("#[tokio::test"))
+            }
+            None => line.starts_with(&format!("def {name}(")),
+        };
+        if !line.starts_with("//") {
+            before = line;
+        }
+        is_it
+    })
 }
 
 /// The rooms that a line names, in `crate::room` and at the top of `use crate::{…}`.

@@ -68,4 +68,4 @@ pub(crate) use template::Template;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use tests::{entry, grant};
+pub(crate) use tests::{Numbers, entry, grant};

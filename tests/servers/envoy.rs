@@ -170,7 +170,7 @@ fn whatever_a_tool_takes_envoy_lets_pass() {
 }
 
 /// The files of `packaging/envoy/`, with other texts, each of which must be there.
-fn configure(place: &Path, swaps: &[(&str, &str)]) {
+pub(super) fn configure(place: &Path, swaps: &[(&str, &str)]) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/envoy");
     let texts = ["envoy.yaml", "certificate.yaml"].map(|name| (name, fs::read_to_string(from.join(name)).unwrap()));
     for (text, _) in swaps {
@@ -199,7 +199,7 @@ fn now() -> SystemTime {
 }
 
 /// A tool that answers with what it was sent; its port.
-fn upstream() -> u16 {
+pub(super) fn upstream() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let answer = |mut stream: TcpStream| {

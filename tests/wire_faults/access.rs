@@ -430,3 +430,71 @@ fn a_caller_may_say_what_a_token_is_for_and_it_is_recorded() {
     daemon.cli(&["token", "get", "--tool", "tickets", "--reason", "by hand", "--socket", &socket]);
     assert_eq!(reasons().last(), Some(&"by hand".into()));
 }
+
+/// A grant's rate: the answer says when to come again, and the proof is as good as new.
+#[test]
+fn who_asks_too_often_is_told_when_to_come_again() {
+    let (daemon, prover) = (agent(), Prover::generate().unwrap());
+    daemon.cli(&["grant", "update", "reporter/tickets", "--rate", "1/min"]);
+    token(&daemon, &prover);
+    let again = format!("{FORM_HEAD}DPoP: {}\r\n", proof(&daemon, &prover));
+    for _ in 0..2 {
+        let answer = post(&daemon, &again, FORM);
+        let after: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert_eq!((answer.status, answer.error().as_str()), (429, "slow_down"));
+        assert!((1..=60).contains(&after) && answer.header("cache-control") == Some("no-store"), "{}", answer.head);
+        let refused = daemon.audit().into_iter().rfind(|record| record["what"] == "access-token").unwrap();
+        assert_eq!(refused["reasons"], serde_json::json!(["rate_reached"]));
+    }
+    daemon.cli(&["grant", "update", "reporter/tickets", "--rate", "2/min"]);
+    assert_eq!(post(&daemon, &again, FORM).status, 200);
+}
+
+/// Where a door or the endpoint is, is registered or configured, and nobody who asks says it.
+#[test]
+fn neither_host_nor_forwarded_headers_say_where_a_request_is() {
+    let (daemon, prover) = (agent(), Prover::generate().unwrap());
+    let token = token(&daemon, &prover);
+    let nonce = nonce(&daemon, &prover, &token);
+    let spoofed = "X-Forwarded-Host: evil.test\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Uri: /api/items\r\n\
+                   X-Forwarded-Method: POST\r\nX-Forwarded-Prefix: /x\r\nX-Real-Ip: 1.1.1.1\r\n\
+                   Forwarded: host=evil.test;proto=http\r\nX-Original-Host: evil.test\r\nX-Rewrite-Url: /x\r\n";
+    let ask = |original: &str, proof_for: &str| {
+        let headers = signed(&prover, &token, "GET", proof_for, Some(&nonce));
+        let request = format!("GET /verify HTTP/1.1\r\nHost: evil.test\r\n{spoofed}{original}{headers}\r\n");
+        send(&daemon, "authz.sock", request.as_bytes())
+    };
+    let original = format!("X-Original-Method: GET\r\nX-Original-URL: {URL}\r\n");
+    assert_eq!(ask(&original, URL).status, 200);
+    for elsewhere in
+        ["https://evil.test/api/items/7", "http://tickets.example.org/api/items/7", "http://evil.test/x/api/items"]
+    {
+        let answer = ask(&original, elsewhere);
+        assert!(answer.header("www-authenticate").unwrap().contains("invalid_dpop_proof"), "{}", answer.head);
+        let refused = daemon.audit().into_iter().rfind(|record| record["what"] == "request").unwrap();
+        assert_eq!((answer.status, &refused["reasons"]), (401, &serde_json::json!(["proof_url"])), "{elsewhere}");
+    }
+    // They do not stand in for what the proxy has to say.
+    let forwarded = "X-Forwarded-Method: GET\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: tickets.example.org\r\n\
+                     X-Forwarded-Uri: /api/items/7\r\n";
+    let headers = signed(&prover, &token, "GET", URL, Some(&nonce));
+    let request = format!("GET /verify HTTP/1.1\r\nHost: tickets.example.org\r\n{forwarded}{headers}\r\n");
+    assert_eq!(send(&daemon, "authz.sock", request.as_bytes()).status, 400);
+    // Nor is the endpoint where somebody says that it is.
+    let asked = |url: &str, nonce: Option<&str>| {
+        let (proof, length) = (prover.prove("POST", url, None, nonce, now()).unwrap(), FORM.len());
+        let head = format!("POST /oauth/token HTTP/1.1\r\nHost: evil.test\r\n{spoofed}Content-Length: {length}\r\n");
+        send(&daemon, "http.sock", format!("{head}{FORM_HEAD}DPoP: {proof}\r\n\r\n{FORM}").as_bytes())
+    };
+    let nonce = asked(TOKEN, None).header("dpop-nonce").unwrap().to_owned();
+    let refused = asked("https://evil.test/oauth/token", Some(&nonce));
+    assert_eq!((refused.status, refused.error().as_str()), (400, "invalid_dpop_proof"));
+    let answer: serde_json::Value = serde_json::from_str(&asked(TOKEN, Some(&nonce)).body).unwrap();
+    let claims = answer["access_token"].as_str().unwrap().split('.').nth(1).unwrap();
+    let claims: serde_json::Value =
+        serde_json::from_slice(&data_encoding::BASE64URL_NOPAD.decode(claims.as_bytes()).unwrap()).unwrap();
+    assert_eq!(claims["iss"], "https://example.org/oauth");
+    let request = format!("GET /.well-known/oauth-authorization-server HTTP/1.1\r\nHost: evil.test\r\n{spoofed}\r\n");
+    let metadata = send(&daemon, "http.sock", request.as_bytes());
+    assert!(metadata.status == 200 && !metadata.body.contains("evil"), "{}", metadata.body);
+}

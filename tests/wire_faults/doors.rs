@@ -19,7 +19,7 @@ use super::{
 };
 
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
-const VERIFY: &str = "/dayfly.v1.Authz/Verify";
+pub(super) const VERIFY: &str = "/dayfly.v1.Authz/Verify";
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct CheckRequest {
@@ -64,11 +64,11 @@ struct Lines {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Line {
+pub(super) struct Line {
     #[prost(string, tag = "1")]
-    name: String,
+    pub(super) name: String,
     #[prost(string, tag = "2")]
-    value: String,
+    pub(super) value: String,
     #[prost(bytes = "vec", tag = "3")]
     raw: Vec<u8>,
 }
@@ -116,31 +116,33 @@ struct Set {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct VerifyRequest {
+pub(super) struct VerifyRequest {
     #[prost(string, tag = "1")]
-    method: String,
+    pub(super) method: String,
     #[prost(string, tag = "2")]
-    url: String,
+    pub(super) url: String,
     #[prost(string, repeated, tag = "3")]
-    authorization: Vec<String>,
+    pub(super) authorization: Vec<String>,
     #[prost(string, repeated, tag = "4")]
-    dpop: Vec<String>,
+    pub(super) dpop: Vec<String>,
     #[prost(string, tag = "5")]
-    tool: String,
+    pub(super) tool: String,
+    #[prost(string, tag = "9")]
+    pub(super) client_certificate: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct VerifyResponse {
+pub(super) struct VerifyResponse {
     #[prost(message, optional, tag = "1")]
-    verified: Option<Verified>,
+    pub(super) verified: Option<Verified>,
     #[prost(message, optional, tag = "2")]
-    refused: Option<Refused>,
+    pub(super) refused: Option<Refused>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Verified {
+pub(super) struct Verified {
     #[prost(string, tag = "1")]
-    agent: String,
+    pub(super) agent: String,
     #[prost(string, tag = "2")]
     subject: String,
     #[prost(string, tag = "3")]
@@ -154,35 +156,39 @@ struct Verified {
     #[prost(string, tag = "7")]
     jti: String,
     #[prost(string, tag = "8")]
-    jkt: String,
+    pub(super) jkt: String,
     #[prost(int64, tag = "9")]
     expires_at: i64,
+    #[prost(string, tag = "10")]
+    pub(super) credential: String,
+    #[prost(string, tag = "11")]
+    pub(super) issuer: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Refused {
+pub(super) struct Refused {
     #[prost(uint32, tag = "1")]
-    status: u32,
+    pub(super) status: u32,
     #[prost(message, repeated, tag = "2")]
-    headers: Vec<Line>,
+    pub(super) headers: Vec<Line>,
     #[prost(string, tag = "3")]
     body: String,
 }
 
 /// A call without the security header, on a connection of its own.
-fn call(daemon: &Daemon, method: &str, body: &impl Message) -> Answer {
+pub(super) fn call(daemon: &Daemon, method: &str, body: &impl Message) -> Answer {
     let mut raw = Raw::connect(&daemon.home().join("authz.sock")).unwrap();
     let stream = raw.call(&Head::bare(method), &message(&body.encode_to_vec())).unwrap();
     raw.finish(stream).unwrap()
 }
 
-fn answered<T: Message + Default>(answer: &Answer) -> T {
+pub(super) fn answered<T: Message + Default>(answer: &Answer) -> T {
     assert_eq!(answer.code(), Some(OK), "{answer:?}");
     T::decode(answer.messages.first().unwrap().as_slice()).unwrap()
 }
 
 /// What a request is judged: the status, and each header that is told.
-type Told = (u32, HashMap<String, String>);
+pub(super) type Told = (u32, HashMap<String, String>);
 
 fn lines(headers: &str) -> Vec<(String, String)> {
     let pairs = headers.lines().filter_map(|line| line.split_once(": "));
@@ -190,7 +196,7 @@ fn lines(headers: &str) -> Vec<(String, String)> {
 }
 
 /// As Envoy asks, with each header line by itself or joined, as it is configured.
-fn check(daemon: &Daemon, tool: Option<&str>, method: &str, url: &str, headers: &str, joins: bool) -> Told {
+pub(super) fn check(daemon: &Daemon, tool: Option<&str>, method: &str, url: &str, headers: &str, joins: bool) -> Told {
     let (scheme, rest) = url.split_once("://").unwrap();
     let (host, path) = rest.split_at(rest.find('/').unwrap());
     let mut http = HttpRequest {
@@ -236,12 +242,13 @@ fn check(daemon: &Daemon, tool: Option<&str>, method: &str, url: &str, headers: 
 fn ask(daemon: &Daemon, tool: &str, method: &str, url: &str, headers: &str) -> VerifyResponse {
     let of = |name: &str| lines(headers).into_iter().filter(|(own, _)| own == name).map(|(_, value)| value).collect();
     let (authorization, dpop) = (of("authorization"), of("dpop"));
-    let request = VerifyRequest { method: method.into(), url: url.into(), authorization, dpop, tool: tool.into() };
+    let (method, url, tool) = (method.into(), url.into(), tool.into());
+    let request = VerifyRequest { method, url, authorization, dpop, tool, ..VerifyRequest::default() };
     answered(&call(daemon, VERIFY, &request))
 }
 
 /// As a service asks.
-fn told(daemon: &Daemon, tool: Option<&str>, method: &str, url: &str, headers: &str) -> Told {
+pub(super) fn told(daemon: &Daemon, tool: Option<&str>, method: &str, url: &str, headers: &str) -> Told {
     match ask(daemon, tool.unwrap_or_default(), method, url, headers) {
         VerifyResponse { verified: Some(_), refused: None } => (200, HashMap::new()),
         VerifyResponse { verified: None, refused: Some(refused) } => {

@@ -30,6 +30,7 @@ mod resource;
 mod revoked;
 mod start;
 mod state;
+mod stolen;
 mod tokens;
 mod transport;
 mod unread;

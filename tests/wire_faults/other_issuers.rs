@@ -2,20 +2,23 @@
 
 use std::{fs, thread, time::Duration};
 
-use dayfly::oauth::{dpop::Prover, foreign::LEEWAY};
+use dayfly::oauth::{CERTIFICATE_BYTES_MAX, dpop::Prover, foreign::LEEWAY};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::{
     access::{AUDIENCE, URL, agent_with, get, nonce, register, send, signed, token, token_at, verify},
     common::{
         Daemon, Folder, eventually,
+        h2raw::{Head, Raw, message},
         issuer::{IDP, Issuer},
     },
     credentials::refused,
+    doors::{VERIFY, VerifyRequest, VerifyResponse, answered, call},
 };
 
 /// Has the configuration read again; answers what was recorded.
@@ -253,4 +256,69 @@ fn a_certificate_is_what_the_proxy_says_in_the_header_that_is_named() {
         daemon.cli(&["agent", "suspend", "reporter"]);
         refused(&daemon, &get(&with("X-Client-Cert")), 401, "agent_suspended", &kind);
     }
+}
+
+/// A service that has ended the connection itself says the certificate in its call.
+#[test]
+fn a_certificate_is_what_the_service_says_in_its_call() {
+    let folder = Folder::new();
+    let issuer = Issuer::new(&folder);
+    let daemon = agent_with(&issuer.config());
+    daemon.cli(&["tool", "update", "tickets", "--accept", IDP, "--accept", "mtls"]);
+    let bound = |hash: &str| format!("Bearer {}", issuer.bound(AUDIENCE, &json!({ "x5t#S256": hash })));
+    let of = |authorization: String, certificate: &str| VerifyRequest {
+        method: "GET".into(),
+        url: URL.into(),
+        authorization: vec![authorization],
+        client_certificate: certificate.into(),
+        ..VerifyRequest::default()
+    };
+    let with = |certificate: &str| of(bound(CERTIFICATE_HASH), certificate);
+    let escapes = [("%20", " "), ("%0A", "\n"), ("%2F", "/"), ("%2B", "+"), ("%3D", "=")];
+    let pem = escapes.iter().fold(CERTIFICATE.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain));
+    let longest = format!("{pem}{}", "\n".repeat(CERTIFICATE_BYTES_MAX - pem.len()));
+    for certificate in [CERTIFICATE, &pem, &longest] {
+        let verified = answered::<VerifyResponse>(&call(&daemon, VERIFY, &with(certificate))).verified.unwrap();
+        let told = (verified.agent.as_str(), verified.credential.as_str(), verified.issuer.as_str());
+        assert_eq!(told, ("reporter", "foreign-mtls", IDP));
+        assert_eq!(verified.jkt, "", "no key was proved to us");
+    }
+    let refused = |request: &[u8], reason: &str| {
+        let mut raw = Raw::connect(&daemon.home().join("authz.sock")).unwrap();
+        let stream = raw.call(&Head::bare(VERIFY), &message(request)).unwrap();
+        let refused = answered::<VerifyResponse>(&raw.finish(stream).unwrap()).refused.unwrap();
+        let challenge = refused.headers.iter().find(|line| line.name == "www-authenticate").unwrap();
+        assert!(challenge.value.starts_with("Bearer error=\"invalid_token\""), "{reason}: {}", challenge.value);
+        let records = daemon.audit();
+        let last = records.iter().rfind(|record| record["what"] == "request").unwrap();
+        assert_eq!((refused.status, last["reasons"][0].as_str()), (401, Some(reason)), "{last}");
+        assert!(last["detail"].as_str().unwrap().starts_with(&format!("foreign-mtls {IDP} GET")), "{last}");
+    };
+    let other = pem.replace("MIIBBj", "MIIBBk");
+    for (certificate, reason) in [
+        ("", "certificate_missing"),
+        (&*other, "certificate_mismatch"),
+        ("garbage", "certificate_malformed"),
+        ("%", "certificate_malformed"),
+        (CERTIFICATE_HASH, "certificate_malformed"),
+        (&pem.replace("MIIBBj", "!IIBBj"), "certificate_malformed"),
+        (&pem.repeat(2), "certificate_malformed"),
+        (&format!("{other}{pem}"), "certificate_malformed"),
+        (&format!("{longest}\n"), "certificate_malformed"),
+    ] {
+        refused(&with(certificate).encode_to_vec(), reason);
+    }
+    // The field twice: the last counts, as everywhere in such messages, and no two are taken for one.
+    let last = |first: &str, second: &str| {
+        let second = VerifyRequest { client_certificate: second.into(), ..VerifyRequest::default() };
+        [with(first).encode_to_vec(), second.encode_to_vec()].concat()
+    };
+    refused(&last(&pem, &other), "certificate_mismatch");
+    refused(&last(&pem, "garbage"), "certificate_malformed");
+    let bytes = pem.repeat(40);
+    assert!(bytes.len() > CERTIFICATE_BYTES_MAX);
+    refused(&last(&pem, &bytes), "certificate_malformed");
+    // Of another one's token the agent's certificate makes nothing.
+    let others = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    refused(&of(bound(others), &pem).encode_to_vec(), "certificate_mismatch");
 }

@@ -517,9 +517,10 @@ async fn after_a_revocation_svids_are_of_a_second_that_counts_and_streams_get_ne
             async || scene.issuer.jwt(&scene.caller, &audiences, &wanted).await.unwrap().remove(0).token.not_before;
         let mut feed = scene.issuer.wit(scene.caller.clone(), Wanted::default(), Arc::default());
         let mut wit = async || feed.next().await.unwrap().identities.remove(0).svid.token.not_before;
-        let now = scene.clock.now();
-        assert_eq!((jwt().await, wit().await), (now, now), "nothing is waited for");
-        let from = crate::registry::next_second(now);
+        let begin = scene.clock.now();
+        let (first, sent) = (jwt().await, wit().await);
+        assert!(begin <= first.min(sent) && scene.clock.now() < begin + SECOND / 10, "nothing is waited for");
+        let from = crate::registry::next_second(scene.clock.now());
         scene.registry.send_replace(change(from));
         let issued = wit().await;
         assert!(issued >= from && scene.clock.now() < from + SECOND, "{issued:?}");
@@ -533,7 +534,7 @@ async fn after_a_revocation_svids_are_of_a_second_that_counts_and_streams_get_ne
         // A clock that was set back is not waited for: they are good for others.
         let late = scene.clock.now();
         scene.registry.send_replace(change(late + 3_600 * SECOND));
-        assert_eq!(jwt().await, late);
+        assert!(jwt().await < late + SECOND / 10);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The threats to tokens and proofs, one by one, each with what the door makes of it.
 //!
-//! The names are those of the threat table; what one row says of several attacks are several lines here. Rows about an
-//! exchange, about signals and about leak reports are tested where those are.
+//! The names are those of `tests/tokens.txt`, which says where each threat has its tests, those that are not here too; what
+//! is said there of several attacks are several lines here.
 
 use super::{
     kit::{Holder, ath, claims, now, seconds, token_claims},

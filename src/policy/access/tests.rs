@@ -1,6 +1,8 @@
 //! What is permitted, and what is refused with which reasons: the cases of `cases.txt`, and what holds for all of them.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod random;
 
 use super::*;
 use crate::{

@@ -6,14 +6,14 @@ use super::{entry, have, id};
 use crate::registry::{Change, Entry, EntryId, Image, ImageSet, Selector, Selectors, Snapshot};
 
 /// Numbers that look random and are the same in each run (PCG).
-pub(super) struct Numbers(u64);
+pub(crate) struct Numbers(u64);
 
 impl Numbers {
-    pub(super) fn of(seed: u64) -> Self {
+    pub(crate) fn of(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn below(&mut self, end: u32) -> u32 {
+    pub(crate) fn below(&mut self, end: u32) -> u32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let high = u32::try_from(self.0 >> 33).unwrap();
         high % end

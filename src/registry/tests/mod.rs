@@ -29,6 +29,8 @@ use std::{
 use super::{Draft, Entry, EntryId, Given, Selector, Selectors, Snapshot, Spec, granted};
 use crate::spiffe::TrustDomain;
 
+pub(crate) use large::Numbers;
+
 fn own() -> TrustDomain {
     TrustDomain::parse("example.org").unwrap()
 }
