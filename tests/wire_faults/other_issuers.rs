@@ -62,7 +62,7 @@ fn an_issuer_whose_keys_cannot_be_read_is_closed_alone() {
     assert!(told.contains(IDP) && told.contains("none of its tokens is taken"), "{told}");
     assert!(daemon.log().contains("there are no keys of an issuer"), "{}", daemon.log());
     assert!(daemon.audit().iter().any(|record| record["event"] == "issuer_keys_refused"));
-    let checked = daemon.try_cli(&["daemon", "--check"]);
+    let checked = daemon.try_cli(&["daemon", "--check", "--trust-domain", "example.org"]);
     let said = String::from_utf8(checked.stderr).unwrap();
     assert!(checked.status.code() == Some(2) && said.contains(IDP), "{said}");
     issuer.publish(&issuer.key);
