@@ -56,7 +56,7 @@ fn registry(numbers: &mut Numbers) -> Catalog {
     let mut items = Vec::new();
     for name in AGENTS {
         let state = if numbers.is_one_of(4) { numbers.pick(&State::ALL) } else { State::Active };
-        let mut agent = super::agent(state);
+        let mut agent = agent(state);
         let environment = numbers.pick(&["production", "production", "staging", ""]).to_owned();
         let draft = AgentDraft { name: name.into(), owner: "ops".into(), environment, ..AgentDraft::default() };
         agent.spec = draft.check().unwrap();
