@@ -446,7 +446,7 @@ fn who_asks_too_often_is_told_when_to_come_again() {
         let refused = daemon.audit().into_iter().rfind(|record| record["what"] == "access-token").unwrap();
         assert_eq!(refused["reasons"], serde_json::json!(["rate_reached"]));
     }
-    daemon.cli(&["grant", "update", "reporter/tickets", "--rate", "2/min"]);
+    daemon.cli(&["grant", "update", "reporter/tickets", "--rate", "0"]);
     assert_eq!(post(&daemon, &again, FORM).status, 200);
 }
 
