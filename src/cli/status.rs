@@ -99,8 +99,9 @@ fn show(print: &Printer, status: &StatusResponse, counters: bool) -> Result<(), 
     let style = if status.problems.is_empty() { Style::Good } else { Style::Bad };
     print.styled_line(style, format_args!("{}  {}", status.trust_domain, status.state))?;
     status.problems.iter().try_for_each(|problem| print.line(format_args!("  {problem}")))?;
+    status.notes.iter().try_for_each(|note| print.line(format_args!("  note: {note}")))?;
     let up = moment::unix(now).saturating_sub(status.started_at);
-    print.pairs([
+    let told = [
         ("version", status.version.clone()),
         ("process", format!("{}, up {}, {} MiB", status.pid, moment::rough(up), status.rss_bytes >> 20)),
         ("entries", format!("{} (revision {})", status.entries, status.registry_revision)),
@@ -116,7 +117,11 @@ fn show(print: &Printer, status: &StatusResponse, counters: bool) -> Result<(), 
         ("sockets", status.workload_sockets.join("\n")),
         ("state", status.state_dir.clone()),
         ("tokens", status.token_endpoint.clone()),
-    ])?;
+    ];
+    let pinned = Some(status.pinned_issuers.join("\n")).filter(|names| !names.is_empty());
+    let environment = Some(status.environment.clone()).filter(|name| !name.is_empty());
+    let more = [environment.map(|name| ("environment", name)), pinned.map(|names| ("pinned", names))];
+    print.pairs(told.into_iter().chain(more.into_iter().flatten()))?;
     print.line("")?;
     print.table(
         ["AUTHORITY", "KIND", "SLOT", "UNTIL"],
@@ -209,6 +214,9 @@ fn document(status: &StatusResponse) -> serde_json::Value {
         "workload_sockets": status.workload_sockets,
         "state_dir": status.state_dir,
         "token_endpoint": status.token_endpoint,
+        "environment": status.environment,
+        "notes": status.notes,
+        "pinned_issuers": status.pinned_issuers,
         "log_level": status.log_level,
         "rss_bytes": status.rss_bytes,
         "audit_records": status.audit_records,

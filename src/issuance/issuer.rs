@@ -24,7 +24,7 @@ use crate::{
     audit,
     authority::{self, Keyring},
     policy::{self, Credential, Judgement, Permit, Reason, Request, Rules},
-    registry::{Given, Granted, Selectors, Snapshot, granted},
+    registry::{Given, Granted, Label, Selectors, Snapshot, granted},
     spiffe::TrustDomain,
     sys::{Clock, chain, counters::Counters, image::Spot},
 };
@@ -44,6 +44,7 @@ pub(crate) struct Issuer {
     lately: Option<Arc<Reuse>>,
     /// The `iss` of access tokens; without one there are none.
     access_issuer: Option<String>,
+    environment: Option<Label>,
     /// What the rates of grants leave.
     rates: Rates,
     /// Access tokens that are out.
@@ -99,6 +100,7 @@ impl Issuer {
             stopping,
             lately: None,
             access_issuer: None,
+            environment: None,
             rates: Rates::default(),
             alive,
             proxies: Arc::default(),
@@ -120,6 +122,11 @@ impl Issuer {
     /// Issues access tokens under this name.
     pub(crate) fn issues_access_as(self, issuer: String) -> Self {
         Self { access_issuer: Some(issuer), ..self }
+    }
+
+    /// Gives access to agents of this environment alone; `None`: they are not judged by theirs.
+    pub(crate) fn gives_access_in(self, environment: Option<Label>) -> Self {
+        Self { environment, ..self }
     }
 
     /// The X.509-SVIDs of a caller, now and after each change.
@@ -206,6 +213,11 @@ impl Issuer {
 
     pub(super) fn access_issuer(&self) -> Option<&str> {
         self.access_issuer.as_deref()
+    }
+
+    /// Of which environment agents must be, if they are judged by theirs.
+    pub(crate) fn environment(&self) -> Option<&Label> {
+        self.environment.as_ref()
     }
 
     /// Access tokens that are out.

@@ -14,7 +14,9 @@ mod common;
 
 mod access;
 mod credentials;
+mod crowds;
 mod doors;
+mod environments;
 mod execs;
 mod foreign;
 mod groups;
