@@ -9,7 +9,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 use crate::{
     audit,
     daemon::config::LogLevel,
-    pb::admin::{ProxyStream, SetLogLevelRequest, StatusRequest, StatusResponse},
+    pb::admin::{ProxySecret, ProxyStream, SetLogLevelRequest, StatusRequest, StatusResponse},
     sys::Clock,
 };
 
@@ -222,24 +222,24 @@ fn document(status: &StatusResponse) -> serde_json::Value {
         "audit_records": status.audit_records,
         "audit_checkpoint": status.audit_checkpoint,
         "proxy_streams": status.proxy_streams,
-        "proxies": status.proxies.iter().map(|stream| json!({
-            "pid": stream.pid,
-            "uid": stream.uid,
-            "since": stream.since,
-            "protocol": stream.protocol,
-            "node": stream.node,
-            "cluster": stream.cluster,
-            "agent": stream.agent,
-            "secrets": stream.secrets.iter().map(|secret| json!({
-                "name": secret.name,
-                "sent": secret.sent,
-                "sent_at": secret.sent_at,
-                "taken": secret.taken,
-            })).collect::<Vec<_>>(),
-            "waits_for": stream.waits_for,
-            "refusal": stream.refusal,
-            "refused_at": stream.refused_at,
-        })).collect::<Vec<_>>(),
+        "proxies": status.proxies.iter().map(proxy).collect::<Vec<_>>(),
+    })
+}
+
+fn proxy(stream: &ProxyStream) -> serde_json::Value {
+    let secret = |secret: &ProxySecret| json!({ "name": secret.name, "sent": secret.sent, "sent_at": secret.sent_at, "taken": secret.taken });
+    json!({
+        "pid": stream.pid,
+        "uid": stream.uid,
+        "since": stream.since,
+        "protocol": stream.protocol,
+        "node": stream.node,
+        "cluster": stream.cluster,
+        "agent": stream.agent,
+        "secrets": stream.secrets.iter().map(secret).collect::<Vec<_>>(),
+        "waits_for": stream.waits_for,
+        "refusal": stream.refusal,
+        "refused_at": stream.refused_at,
     })
 }
 
