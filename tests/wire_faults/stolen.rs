@@ -11,8 +11,9 @@ use super::{
     doors::{check, told},
 };
 
-/// So that what was captured is soon too old.
-const CONFIG: &str = "[token]\nproof_age_max = \"10s\"\nproof_ahead_max = \"1s\"\n";
+/// So that what was captured is soon too old, and each refusal has its record.
+const CONFIG: &str =
+    "[token]\nproof_age_max = \"10s\"\nproof_ahead_max = \"1s\"\n[audit]\nrefusals_per_uid_minute = 1200\n";
 
 /// Asks of the daemon whether a request passes, by its method, URL and headers.
 type Ask = fn(&Daemon, &str, &str, &str) -> (u32, String);

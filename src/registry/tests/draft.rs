@@ -114,7 +114,7 @@ the hint has 1026 bytes, at most 1024 are allowed
 it federates with example.org, which is this daemon's own trust domain
 the trust domain other.test to federate with is there twice
 the trust domain `Other.test` to federate with is not valid: the trust domain name has an upper-case letter, it must be lower case
-the SPIFFE ID `spiffe://example.org` to act for is not valid: PATHLESS
+the SPIFFE ID `spiffe://example.org` to act for is not valid: the path is missing: this names a trust domain, not a workload
 the SPIFFE ID `spiffe://other.test/a` is not in this daemon's trust domain example.org
 the identity spiffe://example.org/a to act for is there twice
 the end 18446744073709551615 is later than the year 9999
