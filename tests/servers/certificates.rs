@@ -194,7 +194,7 @@ fn behind_envoy_it_is_the_same() {
             ("/run/dayfly/", &format!("{home}/")),
             ("0.0.0.0, port_value: 443}", &format!("127.0.0.1, port_value: {}}}", scene.port)),
             ("port_value: 8080", &format!("port_value: {}", upstream())),
-            ("alpn_protocols: [h2, http/1.1]", &format!("alpn_protocols: [h2, http/1.1]\n              {asked}")),
+            ("alpn_protocols: [h2, http/1.1]", &format!("alpn_protocols: [h2, http/1.1]\n            {asked}")),
             ("transport_api_version: V3", "transport_api_version: V3\n              include_peer_certificate: true"),
             // What a client says of itself comes to the daemon, which does not look at it.
             (
