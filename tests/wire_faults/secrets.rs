@@ -182,7 +182,7 @@ fn what_is_no_request_for_secrets_ends_with_the_right_code() {
 
 #[test]
 fn a_message_that_does_not_come_whole_ends_its_stream_and_one_that_waits_does_not() {
-    let daemon = registered("[limits]\nrequest_timeout = \"1s\"\n");
+    let daemon = registered("[limits]\nrequest_seconds = 1\n");
     let mut raw = Raw::connect(&daemon.socket()).unwrap();
     let silent = open(&mut raw, STREAM_SECRETS).unwrap();
     assert_eq!(silent.next::<Response>(&mut raw).unwrap().unwrap_err().code(), Some(UNAVAILABLE));

@@ -1,3 +1,5 @@
+//! What is said on a stream of a proxy, message by message, without a wire.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{sync::Arc, time::SystemTime};
