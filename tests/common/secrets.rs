@@ -152,8 +152,8 @@ pub fn envoy(id: &str) -> Vec<u8> {
     };
     let version = [0x42, 6, 0x0a, 4, 0x08, 1, 0x10, 40];
     let extensions = (0..516).map(|number| {
-        let name = format!("envoy.extension.{number:03}.{}", "x".repeat(90));
-        text(9, &format!("\n\u{6e}{}", &name[..110]))
+        let name = format!("{:x<110.110}", format!("envoy.extension.{number:03}."));
+        text(9, &format!("\n\u{6e}{name}"))
     });
     [text(1, id), text(6, "envoy"), version.to_vec(), extensions.collect::<Vec<_>>().concat()].concat()
 }
