@@ -20,6 +20,8 @@ pub(super) struct Subscription {
     names: BTreeMap<String, Name>,
     /// All secrets under their own names, beside these.
     every: bool,
+    /// Whether a name was ever said.
+    is_named: bool,
 }
 
 impl Subscription {
@@ -31,8 +33,9 @@ impl Subscription {
     pub(super) fn replace(&mut self, names: &[String]) -> Result<bool, Status> {
         let mut next = Self::default();
         next.add(names)?;
-        next.every |= next.names.is_empty() && (self.is_empty() || self.every);
-        let is_other = *self != next;
+        next.is_named |= self.is_named;
+        next.every |= !next.is_named;
+        let is_other = (&self.names, self.every) != (&next.names, next.every);
         *self = next;
         Ok(is_other)
     }
@@ -51,6 +54,7 @@ impl Subscription {
         if self.names.len() + more.len() > NAMES_MAX {
             return Err(status::invalid(&format!("a stream can ask for {NAMES_MAX} secrets, this one asks for more")));
         }
+        self.is_named |= !more.is_empty();
         self.names.extend(more);
         self.every |= self.names.remove(EVERY).is_some();
         Ok(())
@@ -125,7 +129,9 @@ mod tests {
         assert!(!asked.replace(&[]).unwrap() && asked.has_every());
         assert!(asked.replace(&texts(&["default"])).unwrap() && !asked.has_every());
         assert!(asked.replace(&[]).unwrap(), "no name any more");
-        assert!(asked.is_empty());
+        assert!(!asked.replace(&[]).unwrap() && asked.is_empty(), "for ever");
+        assert!(asked.replace(&texts(&["*"])).unwrap() && asked.has_every());
+        assert!(asked.replace(&[]).unwrap() && asked.is_empty());
     }
 
     #[test]

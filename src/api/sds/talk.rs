@@ -114,7 +114,8 @@ impl<P: Protocol> Talk<P> {
             self.proxy = proxy;
         }
         let is_first = std::mem::take(&mut self.is_first);
-        if !said.nonce.is_empty() {
+        // A first message is about no answer of this stream, whatever it says.
+        if !said.nonce.is_empty() && !is_first {
             // Of what came before the last answer the names are repeated in what comes after it; changes are not.
             if P::IS_WHOLE && said.nonce != self.nonce.to_string() {
                 return Ok(heard);
