@@ -4,7 +4,13 @@ use std::{collections::BTreeMap, io, path::Path};
 
 use prost::Message as _;
 
-use super::common::h2raw::{DATA, Frame, Head, Raw, SETTINGS, WINDOW_UPDATE, frame, message};
+use super::common::{
+    h2raw::{DATA, Frame, Raw, SETTINGS, WINDOW_UPDATE, frame, message},
+    secrets::{
+        Certificate, DELTA_SECRETS, DeltaRequest, DeltaResponse, Request, Response, SECRET, STREAM_SECRETS, Secret,
+        envoy, open,
+    },
+};
 
 /// The window of a connection, and of a stream before the server says another one (RFC 9113 §6.9.2).
 const WINDOW: i64 = 65_535;
@@ -12,9 +18,6 @@ const WINDOW: i64 = 65_535;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 /// The largest frame that every server takes.
 const FRAME_BYTES_MAX: usize = 16_384;
-/// As many as Envoy 1.40 has; it names them in each message, which has 61 kB by that.
-const EXTENSIONS: usize = 516;
-const TYPE_URL: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
 /// The way in which it asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +64,8 @@ impl Proxy {
 
     /// Opens a stream for these names.
     pub(super) fn ask(&mut self, asks: Asks, names: &[&str]) -> io::Result<u32> {
-        let method = if asks == Asks::ForAll { "StreamSecrets" } else { "DeltaSecrets" };
-        let head = Head::bare(&format!("/envoy.service.secret.v3.SecretDiscoveryService/{method}"));
-        let stream = self.raw.stream();
-        self.raw.send(&head.frames(stream, 0))?;
+        let path = if asks == Asks::ForAll { STREAM_SECRETS } else { DELTA_SECRETS };
+        let stream = open(&mut self.raw, path)?.0;
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         self.streams.insert(stream, Stream { asks, names: names.clone(), window: self.stream_window });
         self.say(stream, asks, names, "", "")?;
@@ -92,25 +93,25 @@ impl Proxy {
         let (asks, names) = (*asks, names.clone());
         let secrets = match asks {
             Asks::ForAll => {
-                let Answer { version, resources, nonce } = Answer::decode(&*bytes)?;
-                self.say(stream, asks, names, &version, &nonce)?;
-                resources
+                let response = Response::decode(&*bytes)?;
+                self.say(stream, asks, names, &response.version, &response.nonce)?;
+                response.secrets()
             }
             Asks::ForChanges => {
-                let Changes { resources, nonce } = Changes::decode(&*bytes)?;
-                self.say(stream, asks, Vec::new(), "", &nonce)?;
-                resources.into_iter().filter_map(|resource| resource.secret).collect()
+                let response = DeltaResponse::decode(&*bytes)?;
+                self.say(stream, asks, Vec::new(), "", &response.nonce)?;
+                response.secrets()
             }
         };
-        secrets.into_iter().map(|any| Secret::decode(&*any.value).map(Given::from).map_err(io::Error::from)).collect()
+        Ok(secrets.into_iter().map(Given::from).collect())
     }
 
     fn say(&mut self, stream: u32, asks: Asks, names: Vec<String>, version: &str, nonce: &str) -> io::Result<()> {
-        let node = Some(Node::of(&self.name));
-        let (version, nonce, type_url) = (version.to_owned(), nonce.to_owned(), TYPE_URL.to_owned());
+        let (node, type_url) = (Some(envoy(&self.name)), SECRET.to_owned());
+        let (version, nonce) = (version.to_owned(), nonce.to_owned());
         let bytes = match asks {
-            Asks::ForAll => Request { version, node, names, type_url, nonce }.encode_to_vec(),
-            Asks::ForChanges => DeltaRequest { node, type_url, names, nonce }.encode_to_vec(),
+            Asks::ForAll => Request { version, node, names, type_url, nonce, error: None }.encode_to_vec(),
+            Asks::ForChanges => DeltaRequest { node, type_url, more: names, fewer: Vec::new(), nonce }.encode_to_vec(),
         };
         self.send(stream, &message(&bytes))
     }
@@ -153,150 +154,11 @@ impl Proxy {
     }
 }
 
-impl Node {
-    /// What Envoy 1.40 says of itself, in as many bytes.
-    fn of(name: &str) -> Self {
-        let extension = |number: usize| Extension {
-            name: format!("envoy.filters.http.an_extension_of_envoys_{number:03}"),
-            category: "envoy.filters.http".to_owned(),
-            type_urls: vec![format!("envoy.extensions.filters.http.v3.Extension{number:03}")],
-        };
-        Self {
-            id: name.to_owned(),
-            cluster: "crowd".to_owned(),
-            agent: "envoy".to_owned(),
-            build: Some(Build { version: Some(Version { major: 1, minor: 40, patch: 0 }) }),
-            extensions: (0..EXTENSIONS).map(extension).collect(),
-        }
-    }
-}
-
 impl From<Secret> for Given {
     fn from(secret: Secret) -> Self {
-        let Secret { name, certificate, trust } = secret;
+        let Secret { name, certificate, validation } = secret;
         let Certificate { chain, key } = certificate.unwrap_or_default();
-        let [chain, key] = [chain, key].map(|source| source.unwrap_or_default().inline);
-        Self { name, chain, key, trust: trust.unwrap_or_default() }
+        let [chain, key] = [chain, key].map(|source| source.unwrap_or_default().bytes);
+        Self { name, chain, key, trust: validation.unwrap_or_default() }
     }
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Node {
-    #[prost(string, tag = "1")]
-    id: String,
-    #[prost(string, tag = "2")]
-    cluster: String,
-    #[prost(string, tag = "6")]
-    agent: String,
-    #[prost(message, optional, tag = "8")]
-    build: Option<Build>,
-    #[prost(message, repeated, tag = "9")]
-    extensions: Vec<Extension>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Build {
-    #[prost(message, optional, tag = "1")]
-    version: Option<Version>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Version {
-    #[prost(uint32, tag = "1")]
-    major: u32,
-    #[prost(uint32, tag = "2")]
-    minor: u32,
-    #[prost(uint32, tag = "3")]
-    patch: u32,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Extension {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    category: String,
-    #[prost(string, repeated, tag = "6")]
-    type_urls: Vec<String>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Request {
-    #[prost(string, tag = "1")]
-    version: String,
-    #[prost(message, optional, tag = "2")]
-    node: Option<Node>,
-    #[prost(string, repeated, tag = "3")]
-    names: Vec<String>,
-    #[prost(string, tag = "4")]
-    type_url: String,
-    #[prost(string, tag = "5")]
-    nonce: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct DeltaRequest {
-    #[prost(message, optional, tag = "1")]
-    node: Option<Node>,
-    #[prost(string, tag = "2")]
-    type_url: String,
-    #[prost(string, repeated, tag = "3")]
-    names: Vec<String>,
-    #[prost(string, tag = "6")]
-    nonce: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Answer {
-    #[prost(string, tag = "1")]
-    version: String,
-    #[prost(message, repeated, tag = "2")]
-    resources: Vec<Any>,
-    #[prost(string, tag = "5")]
-    nonce: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Changes {
-    #[prost(message, repeated, tag = "2")]
-    resources: Vec<Resource>,
-    #[prost(string, tag = "5")]
-    nonce: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Resource {
-    #[prost(message, optional, tag = "2")]
-    secret: Option<Any>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Any {
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Secret {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(message, optional, tag = "2")]
-    certificate: Option<Certificate>,
-    /// A message as it came.
-    #[prost(bytes = "vec", optional, tag = "4")]
-    trust: Option<Vec<u8>>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Certificate {
-    #[prost(message, optional, tag = "1")]
-    chain: Option<Source>,
-    #[prost(message, optional, tag = "2")]
-    key: Option<Source>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Source {
-    #[prost(bytes = "vec", tag = "2")]
-    inline: Vec<u8>,
 }
