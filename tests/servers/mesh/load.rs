@@ -25,7 +25,7 @@ pub(super) struct Load {
     is_over: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     failures: Arc<Mutex<Vec<String>>>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Load {
@@ -44,23 +44,27 @@ impl Load {
                 }
             }
         });
-        Some(Self { is_over, done, failures, thread })
+        Some(Self { is_over, done, failures, thread: Some(thread) })
     }
 
     /// Requests so far. One that has failed ends the wait for more.
     pub(super) fn done(&self) -> usize {
-        let failures = self.failures.lock().unwrap();
+        let failures = self.failures.lock().unwrap().clone();
         assert!(failures.is_empty(), "{}", failures.join("\n"));
         self.done.load(Ordering::Relaxed)
     }
 
     /// Ends it: no request has failed. Answers how many there were.
-    pub(super) fn end(self) -> usize {
+    pub(super) fn end(mut self) -> usize {
         self.is_over.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap();
-        let failures = self.failures.lock().unwrap();
-        assert!(failures.is_empty(), "{}", failures.join("\n"));
-        self.done.load(Ordering::Relaxed)
+        self.thread.take().unwrap().join().unwrap();
+        self.done()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
 }
 
