@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     api::{
+        allowance::{Allowance, Taken},
         connection::Workload,
         sealed::{Nothing, seal_all, seal_one},
         status,
@@ -23,6 +24,9 @@ use crate::{
     pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse},
 };
 
+/// Up to so many bytes of names are a stream's own. What is beyond is kept for its user as answers are that wait.
+const NAMES_BYTES_FREE: usize = 4 << 10;
+
 /// One stream of a proxy.
 struct Open<P: Protocol> {
     issuer: Arc<Issuer>,
@@ -30,6 +34,9 @@ struct Open<P: Protocol> {
     inbound: Inbound<P::Request>,
     secrets: Asking<P>,
     seat: Seat,
+    allowance: Allowance,
+    /// For the names that are asked for, where they are long.
+    room: Option<Taken>,
     /// Something that was given is the proxy's no more: this is the last that is said.
     end: Option<Status>,
 }
@@ -54,6 +61,8 @@ pub(super) async fn open<P: Protocol>(
         issuer: issuer.clone(),
         caller,
         inbound,
+        allowance: allowance.clone(),
+        room: None,
         end: None,
     };
     open.hear(first)?;
@@ -130,7 +139,12 @@ impl<P: Protocol> Open<P> {
     }
 
     fn hear(&mut self, message: P::Request) -> Result<(), Status> {
-        let Heard { introduces, verdict, .. } = self.secrets.hear(message)?;
+        let Heard { asks, introduces, verdict } = self.secrets.hear(message)?;
+        if asks {
+            self.room = None;
+            let bytes = self.secrets.talk.asked().bytes();
+            self.room = (bytes > NAMES_BYTES_FREE).then(|| self.allowance.take(bytes)).transpose()?;
+        }
         if introduces {
             let proxy = self.secrets.talk.proxy();
             self.seat.is(&proxy.id, &proxy.cluster, &proxy.agent);

@@ -68,6 +68,11 @@ impl Subscription {
         self.names.is_empty() && !self.every
     }
 
+    /// How many bytes all names have together.
+    pub(super) fn bytes(&self) -> usize {
+        self.names.keys().map(String::len).sum()
+    }
+
     /// Asks for all that there is.
     pub(super) fn ask_for_every(&mut self) {
         self.every = true;
@@ -151,6 +156,7 @@ mod tests {
         assert_eq!(over.code(), tonic::Code::InvalidArgument);
         assert_eq!(over.message(), "a stream can ask for 1024 secrets, this one asks for more");
         assert_eq!(asked.names().count(), NAMES_MAX);
+        assert_eq!(asked.bytes(), many.iter().map(String::len).sum::<usize>());
         let long = "x".repeat(NAME_BYTES_MAX);
         let mut asked = Subscription::default();
         asked.add(std::slice::from_ref(&long)).unwrap();

@@ -22,6 +22,9 @@ use crate::{
     spiffe::{Id, TrustDomain},
 };
 
+/// Of how many names it is kept that a proxy waits for them.
+const WAITING_MAX: usize = 64;
+
 /// The state of a stream.
 pub(super) struct Talk<P> {
     asked: Subscription,
@@ -64,7 +67,7 @@ pub(super) struct News {
     pub(super) answer: Option<Answer>,
     /// Names of what was given on this stream and is not the proxy's any more.
     pub(super) lost: Vec<String>,
-    /// Names of what is asked for and is not there.
+    /// Names of what is asked for and is not there, as people may read them; of many the first.
     pub(super) waiting: Vec<String>,
 }
 
@@ -148,7 +151,7 @@ impl<P: Protocol> Talk<P> {
     pub(super) fn tell(&mut self, state: &State<'_>) -> Result<News, Status> {
         let present = self.present(state);
         let waiting = self.asked.names().map(|(name, _)| name).filter(|name| !present.contains_key(*name));
-        let waiting = waiting.map(str::to_owned).collect();
+        let waiting = waiting.take(WAITING_MAX).map(node::word).collect();
         let versions: BTreeMap<_, _> = present.iter().map(|(name, one)| (name.clone(), one.version())).collect();
         let lost: Vec<_> = self.given.keys().filter(|name| !versions.contains_key(*name)).cloned().collect();
         let is_news = |name: &String| self.owed.contains(name) || self.given.get(name) != versions.get(name);

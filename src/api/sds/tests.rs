@@ -135,6 +135,16 @@ fn an_unknown_name_waits_beside_known_ones_and_is_answered_when_it_comes() {
 }
 
 #[test]
+fn what_is_waited_for_is_told_in_few_words_that_fit_a_line() {
+    let mut talk = Talk::<StateOfTheWorld>::new();
+    let names: Vec<_> = (0..1_000).map(|number| format!("{number:04}\u{1b}[2J{}", "x".repeat(200))).collect();
+    talk.hear(Said { names: Names::Are(names), ..Said::default() }).unwrap();
+    let waiting = talk.tell(&World::new(&["web"]).state()).unwrap().waiting;
+    assert_eq!(waiting.len(), 64);
+    assert!(waiting.iter().all(|name| name.len() < 140 && !name.contains(char::is_control)), "{waiting:?}");
+}
+
+#[test]
 fn own_and_foreign_domains_are_answered_at_once() {
     let mut world = World::new(&["web"]);
     world.federated = vec![(domain("other.org"), der(9))];
