@@ -6,6 +6,8 @@ use futures_util::stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
+    MESSAGE_BYTES_MAX,
+    inbound::Inbound,
     node::word,
     protocol::{Protocol, StateOfTheWorld},
     talk::{Heard, News, State, Talk},
@@ -29,7 +31,7 @@ const NAMES_BYTES_FREE: usize = 4 << 10;
 struct Open<P: Protocol> {
     issuer: Arc<Issuer>,
     caller: Arc<Caller>,
-    inbound: Streaming<P::Request>,
+    inbound: Inbound<P::Request>,
     secrets: Asking<P>,
     seat: Seat,
     allowance: Allowance,
@@ -48,10 +50,10 @@ struct Asking<P> {
 /// Opens a stream with its first message. What can be answered at once is.
 pub(super) async fn open<P: Protocol>(
     issuer: &Arc<Issuer>,
-    request: Request<Streaming<P::Request>>,
+    mut request: Request<Streaming<P::Request>>,
 ) -> Result<Response<Nothing<P::Response>>, Status> {
     let Workload { caller, keys, allowance } = Workload::of(&request)?;
-    let mut inbound = request.into_inner();
+    let mut inbound = Inbound::<P::Request>::of(&mut request, MESSAGE_BYTES_MAX)?;
     let Some(first) = inbound.message().await? else { return Err(status::invalid("the stream has no request")) };
     let mut open = Open {
         seat: issuer.proxies().enter(newcomer::<P>(issuer, &caller)),
