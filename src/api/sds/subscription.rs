@@ -11,6 +11,8 @@ use crate::{api::status, issuance::Certificates};
 pub(super) const NAMES_MAX: usize = 1_024;
 /// The longest name, in bytes: a SPIFFE ID's.
 pub(super) const NAME_BYTES_MAX: usize = 2_048;
+/// What a name takes beside its bytes.
+const NAME_ROOM: usize = 128;
 /// The name that stands for all secrets that the proxy may have.
 const EVERY: &str = "*";
 
@@ -72,9 +74,9 @@ impl Subscription {
         self.names.is_empty() && !self.every
     }
 
-    /// How many bytes all names have together.
+    /// How many bytes all names take: each as it was said, as what it means, and as what is asked of the spine.
     pub(super) fn bytes(&self) -> usize {
-        self.names.keys().map(String::len).sum()
+        self.names.keys().map(|name| NAME_ROOM + 3 * name.len()).sum()
     }
 
     /// Asks for all that there is.
@@ -162,7 +164,7 @@ mod tests {
         assert_eq!(over.code(), tonic::Code::InvalidArgument);
         assert_eq!(over.message(), "a stream can ask for 1024 secrets, this one asks for more");
         assert_eq!(asked.names().count(), NAMES_MAX);
-        assert_eq!(asked.bytes(), many.iter().map(String::len).sum::<usize>());
+        assert_eq!(asked.bytes(), many.iter().map(|name| 128 + 3 * name.len()).sum::<usize>());
         let long = "x".repeat(NAME_BYTES_MAX);
         let mut asked = Subscription::default();
         asked.add(std::slice::from_ref(&long)).unwrap();

@@ -13,7 +13,7 @@ use super::{
     node::{self, Proxy, Validator},
     protocol::{Answer, Names, Protocol, Said, Told},
     secret::{Material, TYPE_URL},
-    subscription::Subscription,
+    subscription::{NAME_BYTES_MAX, NAMES_MAX, Subscription},
 };
 use crate::{
     api::status,
@@ -133,7 +133,10 @@ impl<P: Protocol> Talk<P> {
                 if is_first && self.asked.is_empty() && fewer.is_empty() {
                     self.asked.ask_for_every();
                 }
-                self.had.extend(had.into_keys().take(super::subscription::NAMES_MAX));
+                // Of an earlier stream; later messages say nothing of it.
+                if is_first {
+                    self.had = had.into_keys().filter(|name| name.len() <= NAME_BYTES_MAX).take(NAMES_MAX).collect();
+                }
                 self.given.retain(|name, _| self.asked.has(name));
                 self.owed.extend(more);
                 is_first || !self.owed.is_empty()

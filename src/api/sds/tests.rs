@@ -282,6 +282,22 @@ fn a_proxy_that_comes_back_is_told_what_it_has_no_more_and_waits_for_it() {
 }
 
 #[test]
+fn what_a_proxy_has_from_earlier_is_heard_once() {
+    let mut talk = Talk::<Delta>::new();
+    let said = |number: usize, nonce: &str| {
+        let had = (0..2_000).map(|name| (format!("{number}-{name}"), String::new())).collect();
+        let names = Names::Change { more: Vec::new(), fewer: Vec::new(), had };
+        Said { names, nonce: nonce.to_owned(), ..Said::default() }
+    };
+    for number in 0..50 {
+        talk.hear(said(number, if number == 0 { "" } else { "1" })).unwrap();
+    }
+    let news = talk.tell(&World::new(&["web"]).state()).unwrap();
+    let gone = news.answer.unwrap().gone;
+    assert!(gone.len() == 1_024 && gone.iter().all(|name| name.starts_with("0-")), "{}", gone.len());
+}
+
+#[test]
 fn delta_tells_what_changed_and_again_what_is_asked_for_again() {
     let (mut talk, mut world) = (Talk::<Delta>::new(), World::new(&["web"]));
     talk.hear(changes(&["default", "ROOTCA"], &[], "")).unwrap();
