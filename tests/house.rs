@@ -128,6 +128,21 @@ fn the_url_crate_stays_outside() {
     );
 }
 
+/// Operators look up by its code why a door has refused a request.
+#[test]
+fn the_readme_has_every_code_of_a_refusal() {
+    let readme = read(&root().join("README.md"));
+    let files = ["verify/reason", "access/mod", "foreign", "freshness", "dpop/error", "wpt"];
+    for file in files.map(|name| root().join(format!("src/oauth/{name}.rs"))) {
+        let text = read(&file);
+        let codes: Vec<_> = text.split("=> \"").skip(1).filter_map(|rest| rest.split_once("\",")).collect();
+        assert!(codes.len() >= 5, "{}: no codes were found", file.display());
+        for (code, _) in codes {
+            assert!(readme.contains(&format!("`{code}`")), "the README does not say what {code} is");
+        }
+    }
+}
+
 /// What `tests/tokens.txt` says of threats and rules: its tests are there, and its codes are some that the source has.
 #[test]
 fn every_threat_and_rule_of_tokens_has_tests_that_are_there() {

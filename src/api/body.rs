@@ -107,6 +107,11 @@ pub(super) fn trailers(status: &Status) -> http::HeaderMap {
     let mut map = http::HeaderMap::new();
     // The texts are ours and fit a header.
     status.add_header(&mut map).ok();
+    // As gRPC would have them: Envoy's log shows what comes, and tonic writes a space as %20.
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'%';
+    if !status.message().is_empty() && status.message().bytes().all(is_plain) {
+        http::HeaderValue::from_str(status.message()).map(|words| map.insert("grpc-message", words)).ok();
+    }
     map
 }
 

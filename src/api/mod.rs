@@ -28,5 +28,7 @@ pub(crate) use admin::{About, Admin, Invite, LogSwitch, Rights, Succession, Unin
 #[cfg(any(fuzzing, test))]
 pub(crate) use admin::{List, amendment, entry_id, new_draft, order};
 pub(crate) use connection::{Offers, Service, Terms};
+#[cfg(any(fuzzing, test))]
+pub(crate) use sds::{SdsRequest, begin as begin_sds};
 pub(crate) use serve::{Door, Doorkeeper, Memory};
 pub(crate) use workload::workload_routes;

@@ -217,7 +217,7 @@ impl Doorkeeper {
 
     fn record(&self, caller: audit::Caller, reason: &'static str, counters: &Counters) {
         let uid = caller.uid;
-        let record = Record::Refused { caller, what: "connection", reasons: vec![reason], detail: None };
+        let record = Record::Refused { caller, what: "connection", reasons: vec![reason], detail: None, holder: None };
         if let Err(error) = self.log.append(&record, Urgency::Ordinary)
             && counters.is_worth_a_line(uid)
         {

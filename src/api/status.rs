@@ -40,9 +40,13 @@ impl From<desk::Error> for Status {
     fn from(error: desk::Error) -> Self {
         use desk::Error;
         match error {
-            Error::Drafts(_) | Error::Past | Error::Twice(_) | Error::TooManyChanges(_) | Error::Token(_) => {
-                invalid(&error.to_string())
-            }
+            Error::Drafts(_)
+            | Error::Past
+            | Error::Twice(_)
+            | Error::TooManyChanges(_)
+            | Error::Token(_)
+            | Error::OwnIssuer(_)
+            | Error::OwnAudience(_) => invalid(&error.to_string()),
             Error::Slow => Self::new(Code::Unavailable, format!("{error}; try again")),
             Error::Retired(_) => Self::new(Code::FailedPrecondition, error.to_string()),
             Error::Registry(error) => error.into(),

@@ -42,6 +42,9 @@ pub(crate) enum Record {
         /// More for people.
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
+        /// Whose credential it came with, where that is sure: of the refusals that are written he has a share of his own.
+        #[serde(skip)]
+        holder: Option<String>,
     },
     /// An admin did something, or was not allowed to.
     Admin {
@@ -152,9 +155,11 @@ pub(crate) struct Caller {
     pub(crate) exe: Option<PathBuf>,
 }
 
-/// Whether a record may use the reserve when the disk is full.
+/// How much a record matters: whether it may use the reserve when the disk is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
+    /// It must not. Anybody can cause it: of the refusals that are written one by one for a uid it is at most half.
+    Slight,
     /// It must not.
     Ordinary,
     /// It may: its subject has an identity already, and must keep it.

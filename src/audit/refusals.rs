@@ -19,6 +19,23 @@ pub(super) const UIDS_MAX: usize = 1024;
 /// directory service takes from one range.
 const PARTY_TIMES: u32 = 4;
 
+/// How many holders of credentials have a count of their own in one minute. The others share one.
+const HOLDERS_MAX: usize = 1024;
+/// Which part of what one uid may have written one holder may have, whose credentials come through that uid.
+const HOLDER_PART: u32 = 4;
+
+/// How much a refusal says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight<'a> {
+    /// Anybody can cause it: these leave half of the number to the others.
+    Slight,
+    /// A caller's own.
+    Ordinary,
+    /// It came with a credential that is surely this one's, who is behind the uid. Holders have four times the number
+    /// beside the others, and each a quarter of it: none of them hides what becomes of another's credential.
+    Of(&'a str),
+}
+
 /// The refusals of one minute.
 #[derive(Debug)]
 pub(super) struct Refusals {
@@ -30,6 +47,8 @@ pub(super) struct Refusals {
     counts: HashMap<Option<u32>, Count>,
     /// How many of each party were written in this minute. Its uids are counted in `counts`, which bounds it.
     parties: HashMap<u32, u32>,
+    /// How many of each holder were written in this minute, by the uid behind which he is.
+    holders: HashMap<(u32, String), u32>,
     /// Whether anything is counted that was not told.
     has_any: bool,
 }
@@ -37,6 +56,7 @@ pub(super) struct Refusals {
 #[derive(Debug)]
 struct Count {
     written: u32,
+    of_holders: u32,
     more: u64,
     reasons: BTreeMap<&'static str, u64>,
     since: SystemTime,
@@ -46,24 +66,58 @@ impl Refusals {
     /// So many of each uid, and with so many bytes for each party and minute in a log that has at most so many.
     pub(super) fn new(most: u32, per_minute: u64, total: u64) -> Self {
         let (minute, allowances) = (Minute::default(), Allowances::new(per_minute, total));
-        Self { most, minute, allowances, counts: HashMap::new(), parties: HashMap::new(), has_any: false }
+        let (counts, parties, holders) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { most, minute, allowances, counts, parties, holders, has_any: false }
     }
 
     /// Whether this refusal, with a record of so many bytes, is to be written. If not, it has been counted.
-    pub(super) fn admit(&mut self, uid: u32, reasons: &[&'static str], bytes: usize, now: SystemTime) -> bool {
-        let (most, payer) = (self.most, self.allowances.payer(uid));
-        let of_party = self.parties.get(&party_of(uid)).copied().unwrap_or(0);
-        let is_among_few = self.count_of(uid, now).written < most && of_party < most.saturating_mul(PARTY_TIMES);
-        let is_admitted = is_among_few && self.allowances.take(payer, bytes);
-        let count = self.count_of(uid, now);
-        if is_admitted {
-            count.written += 1;
-            self.parties.insert(party_of(uid), of_party + 1);
+    pub(super) fn admit(
+        &mut self,
+        uid: u32,
+        reasons: &[&'static str],
+        (bytes, weight): (usize, Weight<'_>),
+        now: SystemTime,
+    ) -> bool {
+        let payer = self.allowances.payer(uid);
+        if self.is_among_few(uid, weight, now) && self.allowances.take(payer, bytes) {
+            self.note_written(uid, weight, now);
             return true;
         }
-        count.add(reasons, now);
+        self.count_of(uid, now).add(reasons, now);
         self.has_any = true;
         false
+    }
+
+    fn is_among_few(&mut self, uid: u32, weight: Weight<'_>, now: SystemTime) -> bool {
+        let most = self.most;
+        let Count { written, of_holders, .. } = *self.count_of(uid, now);
+        let of_party = self.parties.get(&party_of(uid)).copied().unwrap_or(0);
+        let fits_party = of_party < most.saturating_mul(PARTY_TIMES);
+        match weight {
+            Weight::Slight => written < most.div_ceil(2) && fits_party,
+            Weight::Ordinary => written < most && fits_party,
+            Weight::Of(holder) => {
+                let of_holder = self.holders.get(&self.holder(uid, holder)).copied().unwrap_or(0);
+                of_holders < most.saturating_mul(PARTY_TIMES) && of_holder < most.div_ceil(HOLDER_PART)
+            }
+        }
+    }
+
+    fn note_written(&mut self, uid: u32, weight: Weight<'_>, now: SystemTime) {
+        if let Weight::Of(holder) = weight {
+            self.count_of(uid, now).of_holders += 1;
+            *self.holders.entry(self.holder(uid, holder)).or_default() += 1;
+        } else {
+            self.count_of(uid, now).written += 1;
+            *self.parties.entry(party_of(uid)).or_default() += 1;
+        }
+    }
+
+    /// By what a holder is counted; those who came when the map was full are one.
+    fn holder(&self, uid: u32, holder: &str) -> (u32, String) {
+        let key = (uid, holder.to_owned());
+        let is_known = self.holders.len() < HOLDERS_MAX || self.holders.contains_key(&key);
+        if is_known { key } else { (0, String::new()) }
     }
 
     /// Counts a refusal that was to be written and could not be.
@@ -87,6 +141,7 @@ impl Refusals {
         self.allowances.refill(minutes);
         self.has_any = false;
         self.parties.clear();
+        self.holders.clear();
         let mut due: Vec<_> = self
             .counts
             .drain()
@@ -126,7 +181,7 @@ impl Refusals {
 
 impl Count {
     fn new(since: SystemTime) -> Self {
-        Self { written: 0, more: 0, reasons: BTreeMap::new(), since }
+        Self { written: 0, of_holders: 0, more: 0, reasons: BTreeMap::new(), since }
     }
 
     fn add(&mut self, reasons: &[&'static str], now: SystemTime) {
@@ -161,36 +216,87 @@ mod tests {
     fn those_beyond_the_number_are_counted_and_told_after_the_minute() {
         let mut refusals = refusals_of(2);
         refusals.take_due(at(60), false);
-        let admitted: Vec<_> = (0..5).map(|second| refusals.admit(7, &["no_entry"], 100, at(60 + second))).collect();
+        let admitted: Vec<_> =
+            (0..5).map(|second| refusals.admit(7, &["no_entry"], (100, Weight::Ordinary), at(60 + second))).collect();
         assert_eq!(admitted, [true, true, false, false, false]);
-        assert!(refusals.admit(8, &["no_entry"], 100, at(65)), "another uid has a count of its own");
+        assert!(
+            refusals.admit(8, &["no_entry"], (100, Weight::Ordinary), at(65)),
+            "another uid has a count of its own"
+        );
         assert!(refusals.take_due(at(119), false).is_empty());
         assert_eq!(refusals.due_in(at(100)), Some(Duration::from_secs(20)));
         let due = refusals.take_due(at(120), false);
         let reasons = BTreeMap::from([("no_entry", 3)]);
         assert_eq!(due, [Own::RefusedMore { uid: Some(7), count: 3, reasons, since: at(62) }]);
-        assert!(refusals.admit(7, &["no_entry"], 100, at(121)), "a new minute");
+        assert!(refusals.admit(7, &["no_entry"], (100, Weight::Ordinary), at(121)), "a new minute");
         assert_eq!(refusals.due_in(at(121)), None);
+    }
+
+    /// Who sends requests without anything does not hide what somebody else does with a token.
+    #[test]
+    fn slight_ones_leave_room_for_the_others() {
+        let mut refusals = refusals_of(7);
+        refusals.take_due(at(60), false);
+        let mut written =
+            |count: usize, weight| (0..count).filter(|_| refusals.admit(7, &["a"], (100, weight), at(61))).count();
+        let (slight, own) = (Weight::Slight, Weight::Ordinary);
+        assert_eq!((written(1_000, slight), written(2, own), written(9, slight), written(9, own)), (4, 2, 0, 1));
+        assert_eq!(total(&refusals.take_due(at(120), false)), 996 + 9 + 8);
+    }
+
+    /// An agent that is refused again and again does not hide whose token was stolen.
+    #[test]
+    fn each_holder_has_a_share_of_his_own() {
+        let mut refusals = refusals_of(8);
+        refusals.take_due(at(60), false);
+        let mut written =
+            |count: usize, weight| (0..count).filter(|_| refusals.admit(7, &["a"], (100, weight), at(61))).count();
+        assert_eq!((written(1_000, Weight::Slight), written(1_000, Weight::Of("loud"))), (4, 2));
+        assert_eq!((written(1, Weight::Of("quiet")), written(9, Weight::Ordinary)), (1, 4));
+        // All of them together have an end, too.
+        let names: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+        let more: usize = names.iter().map(|name| written(9, Weight::Of(name))).sum();
+        assert_eq!(more, 8 * 4 - 3);
+        refusals.take_due(at(120), false);
+        assert!(refusals.admit(7, &["a"], (100, Weight::Of("loud")), at(121)), "a new minute");
+    }
+
+    #[test]
+    fn holders_beyond_the_limit_share_one_count() {
+        let mut refusals = refusals_of(1_000_000);
+        refusals.take_due(at(60), false);
+        for number in 0..HOLDERS_MAX * 2 {
+            refusals.admit(7, &["a"], (1, Weight::Of(&number.to_string())), at(61));
+        }
+        assert_eq!(refusals.holders.len(), HOLDERS_MAX + 1);
+        assert_eq!(refusals.holders.get(&(0, String::new())), Some(&1_024));
+        refusals.take_due(at(120), false);
+        assert!(refusals.holders.is_empty());
     }
 
     #[test]
     fn long_ones_are_fewer() {
         let mut refusals = Refusals::new(60, 1_000, 0);
         refusals.take_due(at(60), false);
-        let written = (0..60).filter(|_| refusals.admit(7, &["no_entry"], 400, at(61))).count();
+        let written = (0..60).filter(|_| refusals.admit(7, &["no_entry"], (400, Weight::Ordinary), at(61))).count();
         assert_eq!((written, total(&refusals.take_due(at(120), false))), (2, 58));
-        assert!(refusals.admit(7, &["no_entry"], 400, at(121)), "a new minute");
+        assert!(refusals.admit(7, &["no_entry"], (400, Weight::Ordinary), at(121)), "a new minute");
     }
 
     #[test]
     fn a_range_of_uids_has_four_times_what_one_has() {
         let mut refusals = refusals_of(3);
         refusals.take_due(at(60), false);
-        let written = (100_000..101_000).filter(|uid| refusals.admit(*uid, &["no_entry"], 100, at(61))).count();
+        let written = (100_000..101_000)
+            .filter(|uid| refusals.admit(*uid, &["no_entry"], (100, Weight::Ordinary), at(61)))
+            .count();
         assert_eq!(written, 12);
-        assert!(refusals.admit(1_000, &["no_entry"], 100, at(62)), "another party is not concerned");
+        assert!(
+            refusals.admit(1_000, &["no_entry"], (100, Weight::Ordinary), at(62)),
+            "another party is not concerned"
+        );
         assert_eq!(total(&refusals.take_due(at(120), false)), 988);
-        assert!(refusals.admit(100_000, &["no_entry"], 100, at(121)), "a new minute");
+        assert!(refusals.admit(100_000, &["no_entry"], (100, Weight::Ordinary), at(121)), "a new minute");
     }
 
     #[test]
@@ -198,7 +304,8 @@ mod tests {
         let mut refusals = refusals_of(1);
         refusals.take_due(at(60), false);
         let many = u32::try_from(UIDS_MAX).unwrap_or(u32::MAX) + 500;
-        let written = (0..many).filter(|uid| refusals.admit(*uid, &["no_entry"], 100, at(61))).count();
+        let written =
+            (0..many).filter(|uid| refusals.admit(*uid, &["no_entry"], (100, Weight::Ordinary), at(61))).count();
         assert_eq!(written, UIDS_MAX + 1);
         let due = refusals.take_due(at(120), false);
         assert_eq!((due.len(), total(&due)), (1, 499));
@@ -208,11 +315,11 @@ mod tests {
     fn what_could_not_be_written_is_told_later() {
         let mut refusals = refusals_of(0);
         refusals.take_due(at(60), false);
-        refusals.admit(7, &["no_entry"], 100, at(61));
+        refusals.admit(7, &["no_entry"], (100, Weight::Ordinary), at(61));
         for own in refusals.take_due(at(120), false) {
             refusals.give_back(own);
         }
-        refusals.admit(7, &["no_entry"], 100, at(121));
+        refusals.admit(7, &["no_entry"], (100, Weight::Ordinary), at(121));
         assert_eq!(total(&refusals.take_due(at(180), false)), 2);
     }
 
@@ -220,7 +327,7 @@ mod tests {
     fn a_clock_set_back_holds_nothing_up() {
         let mut refusals = refusals_of(0);
         refusals.take_due(at(600_000), false);
-        refusals.admit(7, &["no_entry"], 100, at(600_001));
+        refusals.admit(7, &["no_entry"], (100, Weight::Ordinary), at(600_001));
         assert!(refusals.due_in(at(1_000)) <= Some(Duration::from_secs(60)));
         assert_eq!(total(&refusals.take_due(at(1_000), false)), 1);
     }

@@ -96,7 +96,7 @@ impl Segment {
         let end = self.length.saturating_add(size);
         // Who may use the reserve does so only when there is nothing else.
         if let Err(error) = self.find_room(size, now)
-            && (urgency == Urgency::Ordinary || self.allocated.is_some_and(|allocated| end > allocated))
+            && (urgency != Urgency::Renewal || self.allocated.is_some_and(|allocated| end > allocated))
         {
             return Err(error);
         }

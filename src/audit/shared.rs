@@ -12,7 +12,7 @@ use super::{
     checkpoint::Statement,
     issues::Issues,
     record::{self, Own, Urgency},
-    refusals::Refusals,
+    refusals::{Refusals, Weight},
     writer::{LINK_BYTES, Writer},
 };
 
@@ -138,9 +138,14 @@ impl State {
     pub(super) fn accept(&mut self, record: &Record, urgency: Urgency, now: SystemTime) -> Result<u64, Error> {
         self.write_counts(now);
         match record {
-            Record::Refused { caller, reasons, .. } => {
+            Record::Refused { caller, reasons, holder, .. } => {
                 let body = record::body(record)?;
-                if !self.refusals.admit(caller.uid, reasons, size(&body), now) {
+                let weight = match holder {
+                    Some(holder) => Weight::Of(holder),
+                    None if urgency == Urgency::Slight => Weight::Slight,
+                    None => Weight::Ordinary,
+                };
+                if !self.refusals.admit(caller.uid, reasons, (size(&body), weight), now) {
                     // It does not have to last before it is answered.
                     return Ok(self.synced);
                 }

@@ -1,5 +1,7 @@
 //! `dayfly agent …`: the AI agents that an organisation knows of.
 
+use std::time::SystemTime;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -71,13 +73,15 @@ pub(crate) struct Add {
     /// What it is for
     #[arg(long, value_name = "TEXT", default_value = "")]
     purpose: String,
-    /// Where it runs, as production
+    /// Where it runs, as production. A daemon with a `token.environment` gives access to agents of the same alone; by one
+    /// without, nothing is judged by it
     #[arg(long, value_name = "NAME", default_value = "")]
     environment: String,
-    /// The most confidential data that it works with, as internal
+    /// The most confidential data that it works with, as internal: for people, nothing is judged by it
     #[arg(long, value_name = "NAME", default_value = "")]
     data_class: String,
-    /// When somebody has to look at it again: 90d from now, a time as 2027-01-31T12:00:00Z, or Unix seconds
+    /// When somebody has to look at it again: 90d from now, a time as 2027-01-31T12:00:00Z, or Unix seconds. Nothing ends
+    /// then; `agent list`, `agent show` and `status` say that it is overdue
     #[arg(long, value_name = "WHEN", value_parser = moment::end)]
     review_by: Option<u64>,
 }
@@ -181,6 +185,11 @@ async fn show(context: &Context, name: String) -> Result<(), Failure> {
     let mut card = agent.card();
     card.push(("entries", found.entries.to_string()));
     print.pairs(card.into_iter().filter(|(_, value)| !value.is_empty()))?;
+    if found.elsewhere {
+        print.say(format_args!(
+            "it gets no access token here: it is not of this daemon's environment (`dayfly status`)"
+        ));
+    }
     if found.entries == 0 {
         print.say(format_args!("nobody is this agent: see --agent of `dayfly entry add`"));
     }
@@ -244,6 +253,7 @@ fn with_reach(mut view: Value, found: &ReachResponse) -> Value {
     if let Some(view) = view.as_object_mut() {
         view.insert("reach".into(), reach.into());
         view.insert("entries".into(), found.entries.into());
+        view.insert("elsewhere".into(), found.elsewhere.into());
         let tokens = found.tokens.iter().map(|token| {
             json!({
                 "jti": token.jti,
@@ -315,7 +325,7 @@ impl OneKind for Agent {
             ("purpose", self.purpose.clone()),
             ("environment", self.environment.clone()),
             ("data class", self.data_class.clone()),
-            ("review by", time_or(self.review_by, "")),
+            ("review by", review(self.review_by, Clock::system().now())),
             ("created", format!("{} by uid {}", moment::text(self.created_at), self.created_by)),
             ("revoked", time_or(self.revoked_before, "")),
             ("revision", self.revision.to_string()),
@@ -323,6 +333,7 @@ impl OneKind for Agent {
     }
 
     fn rows(print: &Printer, all: &[Self]) -> Result<(), Failure> {
+        let now = Clock::system().now();
         let rows = all.iter().map(|agent| {
             [
                 agent.name.clone(),
@@ -330,9 +341,30 @@ impl OneKind for Agent {
                 agent.owner.clone(),
                 agent.environment.clone(),
                 agent.data_class.clone(),
-                time_or(agent.review_by, ""),
+                review(agent.review_by, now),
             ]
         });
         print.table(["NAME", "STATE", "OWNER", "ENVIRONMENT", "DATA CLASS", "REVIEW BY"], rows)
+    }
+}
+
+/// When somebody has to look at it again, and whether that is past.
+fn review(by: u64, now: SystemTime) -> String {
+    let is_overdue = by != 0 && by <= moment::unix(now);
+    format!("{}{}", time_or(by, ""), if is_overdue { " (overdue)" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_review_that_is_overdue_is_told() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(review(90, at(89)), "1970-01-01T00:01:30Z");
+        assert_eq!(review(90, at(90)), "1970-01-01T00:01:30Z (overdue)");
+        assert_eq!(review(0, at(90)), "");
     }
 }

@@ -78,6 +78,9 @@ pub(crate) struct Add {
     /// A foreign trust domain whose bundle its callers get; may be given several times
     #[arg(long, value_name = "TRUST_DOMAIN")]
     federates_with: Vec<String>,
+    /// For a proxy: an identity whose certificates it may take by SDS, beside its own; may be given several times
+    #[arg(long, value_name = "SPIFFE_ID")]
+    sds_for: Vec<String>,
     /// When it ends: 30d or +2h from now, a time as 2027-01-31T12:00:00Z, or Unix seconds
     #[arg(long, visible_alias = "expires-at", value_name = "WHEN", value_parser = moment::end)]
     expires: Option<u64>,
@@ -152,6 +155,12 @@ pub(crate) struct Update {
     /// Take all foreign trust domains away
     #[arg(long, conflicts_with = "federates_with")]
     no_federates_with: bool,
+    /// For a proxy: identities that it acts for in the place of all that were there
+    #[arg(long, value_name = "SPIFFE_ID")]
+    sds_for: Vec<String>,
+    /// Let it act for nobody else
+    #[arg(long, conflicts_with = "sds_for")]
+    no_sds_for: bool,
     /// When it ends: 30d or +2h from now, a time as 2027-01-31T12:00:00Z, Unix seconds, or never
     #[arg(long, visible_alias = "expires-at", value_name = "WHEN", value_parser = moment::end)]
     expires: Option<u64>,
@@ -205,6 +214,7 @@ async fn add(context: &Context, add: Add) -> Result<(), Failure> {
         common_name: add.common_name,
         hint: add.hint,
         federates_with: add.federates_with,
+        sds_for: add.sds_for,
         expires_at: add.expires.unwrap_or(0),
         agent: add.agent,
         ..Entry::default()
@@ -289,6 +299,7 @@ impl Update {
         replace(&mut entry.selectors, self.selectors, false);
         replace(&mut entry.dns_names, self.dns_names, self.no_dns);
         replace(&mut entry.federates_with, self.federates_with, self.no_federates_with);
+        replace(&mut entry.sds_for, self.sds_for, self.no_sds_for);
         entry.spiffe_id = self.spiffe_id.unwrap_or_else(|| std::mem::take(&mut entry.spiffe_id));
         entry.hint = self.hint.unwrap_or_else(|| std::mem::take(&mut entry.hint));
         if let Some(profile) = self.certificate_profile {
@@ -383,6 +394,7 @@ pub(crate) fn draft(entry: Entry) -> Draft {
         common_name: entry.common_name,
         hint: entry.hint,
         federates_with: entry.federates_with,
+        sds_for: entry.sds_for,
         admin: entry.admin,
         downstream: entry.downstream,
         expires_at: entry.expires_at,
@@ -428,6 +440,8 @@ mod tests {
             hint: None,
             federates_with: Vec::new(),
             no_federates_with: false,
+            sds_for: Vec::new(),
+            no_sds_for: false,
             expires: None,
             agent: None,
         }

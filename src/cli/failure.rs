@@ -34,6 +34,11 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// The same, but the program ends in this way.
+    pub(crate) fn ends_with(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
     /// With lines of their own below the sentence: one for each problem.
     pub(crate) fn details(self, details: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { details: details.into_iter().map(Into::into).collect(), ..self }

@@ -48,7 +48,7 @@ pub(crate) struct Add {
     /// A scope of the tool; may be given several times
     #[arg(long = "scope", required = true, value_name = "NAME")]
     scopes: Vec<String>,
-    /// A data set that may be named; may be given several times
+    /// A data set that it is meant for; may be given several times. For people: no token has it, and nothing is judged by it
     #[arg(long = "dataset", value_name = "NAME")]
     datasets: Vec<String>,
     /// How long its tokens live at most, as 2m; up to what the scopes' bands allow, and as usual without

@@ -82,8 +82,9 @@ enum Verb {
     Up(Later<up::Up>),
     /// Run the daemon as a service
     ///
-    /// At a SIGHUP it reads its configuration again: the log's level and the counts and rates of [limits] have effect at
-    /// once, and the log names the other settings that need a restart. A file that is not right changes nothing.
+    /// At a SIGHUP it reads its configuration again: the log's level, the counts and rates of [limits], and the issuers that
+    /// are pinned, with their keys, have effect at once, and the log names the other settings that need a restart. A
+    /// configuration that is not right changes nothing; an issuer whose key file is bad keeps its keys.
     Daemon(Later<service::Service>),
     /// Fetch what this process is, as a workload
     #[command(subcommand)]

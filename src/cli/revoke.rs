@@ -6,8 +6,12 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::{
-    oauth::{Thumbprint, access::TokenId},
+    oauth::{Thumbprint, access::TokenId, issuer::IssuerName},
     pb::admin::{AgentName, KeyName, ListRevocationsRequest, Revocation, RevokeTokenRequest},
+    spiffe::{
+        jose,
+        json::{Object, Value as Member},
+    },
     sys::Clock,
 };
 
@@ -81,27 +85,28 @@ pub(crate) enum RemoveVerb {
 pub(crate) async fn run(context: &Context, verb: RevokeVerb) -> Result<(), Failure> {
     match verb {
         RevokeVerb::Token { jti } => {
-            let request = match jti.as_str() {
-                "-" => {
-                    let token = validate::token(Path::new("-"))?.to_string();
-                    RevokeTokenRequest { token, ..RevokeTokenRequest::default() }
-                }
-                _ => RevokeTokenRequest { jti: token_id(jti)?, ..RevokeTokenRequest::default() },
+            let token = (jti == "-").then(|| validate::token(Path::new("-"))).transpose()?;
+            let request = match &token {
+                Some(token) => RevokeTokenRequest { token: token.to_string(), ..RevokeTokenRequest::default() },
+                None => RevokeTokenRequest { jti: token_id(jti)?, ..RevokeTokenRequest::default() },
             };
             let revoked = answer(Admin::connect(context).await?.revocations.revoke_token(request)).await;
-            one(context, &revoked.map_err(advised)?)
+            let instead = token.as_ref().and_then(|token| of_another(token));
+            one(context, &revoked.map_err(|failure| advised(failure, instead))?)
         }
         RevokeVerb::Key { jkt } => {
             let request = KeyName { jkt: thumbprint(jkt)? };
             let revoked = answer(Admin::connect(context).await?.revocations.revoke_key(request)).await;
-            one(context, &revoked.map_err(advised)?)
+            one(context, &revoked.map_err(|failure| advised(failure, None))?)
         }
         RevokeVerb::Agent { name } => agent(context, name).await,
         RevokeVerb::List(list) => list.run(context).await,
         RevokeVerb::Remove(RemoveVerb::Key { jkt }) => {
             let jkt = thumbprint(jkt)?;
             let request = KeyName { jkt: jkt.clone() };
-            answer(Admin::connect(context).await?.revocations.restore_key(request)).await.map_err(advised)?;
+            answer(Admin::connect(context).await?.revocations.restore_key(request))
+                .await
+                .map_err(|failure| advised(failure, None))?;
             match context.print.is_json() {
                 true => context.print.json(&json!({ "restored": { "kind": "key", "name": jkt } })),
                 false => {
@@ -115,7 +120,8 @@ pub(crate) async fn run(context: &Context, verb: RevokeVerb) -> Result<(), Failu
 
 async fn agent(context: &Context, name: String) -> Result<(), Failure> {
     let request = AgentName { name: name.clone() };
-    let answered = answer(Admin::connect(context).await?.revocations.revoke_agent(request)).await.map_err(advised)?;
+    let answered = answer(Admin::connect(context).await?.revocations.revoke_agent(request)).await;
+    let answered = answered.map_err(|failure| advised(failure, None))?;
     let before = answered.revoked_before;
     if context.print.is_json() {
         return context.print.json(&json!({ "agent": name, "revoked_before": before }));
@@ -172,7 +178,10 @@ fn token_id(text: String) -> Result<String, Failure> {
         true => Failure::new(Exit::Usage, "a token on the command line can be read by every user of this machine"),
         false => Failure::new(Exit::Usage, "a jti is 22 characters of base64url"),
     };
-    Err(failure.hint("give a jti, or the whole token on stdin: `dayfly revoke token -`"))
+    Err(failure.hint(
+        "give a jti, or the whole token on stdin: `dayfly revoke token -`; of another issuer's tokens the jti is not known \
+         here: `dayfly revoke key JKT`, or `dayfly revoke agent NAME`",
+    ))
 }
 
 fn thumbprint(text: String) -> Result<String, Failure> {
@@ -196,9 +205,28 @@ fn view(revoked: &Revocation) -> Value {
     json!({ "kind": kind, "name": name, "revoked_at": revoked_at, "until": until })
 }
 
-/// A refusal with what to do about it.
-fn advised(failure: Failure) -> Failure {
+/// What of a token that is another issuer's can be revoked in its place.
+fn of_another(token: &str) -> Option<String> {
+    let read = jose::Compact::parse(token, jose::TOKEN_BYTES_MAX, |_| Ok::<_, jose::Error>(())).ok()?;
+    let text = |object: &Object, name| object.member(name).and_then(Member::as_str).map(ToOwned::to_owned);
+    let issuer = IssuerName::parse(&text(&read.claims, "iss")?).ok()?;
+    let key = read.claims.member("cnf").and_then(Member::as_object).and_then(|cnf| text(cnf, "jkt"));
+    let key = key.and_then(|key| Thumbprint::parse(&key).ok()).map_or("JKT".to_owned(), |key| key.to_string());
+    Some(format!(
+        "if {issuer} is another issuer, its tokens are known here by no id: `dayfly revoke key {key}`, or `dayfly revoke \
+         agent NAME` with all that its agent has"
+    ))
+}
+
+/// A refusal with what to do about it; `instead` of a token that is not ours.
+fn advised(failure: Failure, instead: Option<String>) -> Failure {
     let words = failure.words();
+    if let Some(instead) = instead
+        && words.starts_with("the token cannot be revoked")
+        && !["expired", "signature"].iter().any(|word| words.contains(word))
+    {
+        return failure.hint(instead);
+    }
     if words.contains("revoked keys") {
         return failure.hint("`dayfly revoke list --kind key` has them; remove those that nobody has any more");
     }

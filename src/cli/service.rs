@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     daemon::{
-        Bound, Config, Daemon, Paths, Rereads, Start, Telemetry, advice,
+        Bound, Config, Daemon, Paths, Rereads, Start, Telemetry, advice, check_pinned,
         config::Overrides,
-        log_panics, read_pinned,
+        log_panics,
         replace::{Step, halt_at},
         sockets::judge,
     },
@@ -68,7 +68,8 @@ pub(crate) fn run(context: &Context, service: Service) -> Result<(), Failure> {
     let config = load(context, service.config.clone(), overrides.clone())?;
     if service.check {
         for issuers in [&config.token.user_issuers, &config.authz.issuers] {
-            read_pinned(issuers).map_err(|error| failed("the configuration is wrong", &error.into()))?;
+            check_pinned(issuers)
+                .map_err(|error| failed("the configuration is wrong", &error.into()).ends_with(Exit::Usage))?;
         }
         context.print.say(format_args!(
             "the configuration is right: {} in {}",

@@ -9,7 +9,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 use crate::{
     audit,
     daemon::config::LogLevel,
-    pb::admin::{ProxyStream, SetLogLevelRequest, StatusRequest, StatusResponse},
+    pb::admin::{ProxySecret, ProxyStream, SetLogLevelRequest, StatusRequest, StatusResponse},
     sys::Clock,
 };
 
@@ -99,8 +99,9 @@ fn show(print: &Printer, status: &StatusResponse, counters: bool) -> Result<(), 
     let style = if status.problems.is_empty() { Style::Good } else { Style::Bad };
     print.styled_line(style, format_args!("{}  {}", status.trust_domain, status.state))?;
     status.problems.iter().try_for_each(|problem| print.line(format_args!("  {problem}")))?;
+    status.notes.iter().try_for_each(|note| print.line(format_args!("  note: {note}")))?;
     let up = moment::unix(now).saturating_sub(status.started_at);
-    print.pairs([
+    let told = [
         ("version", status.version.clone()),
         ("process", format!("{}, up {}, {} MiB", status.pid, moment::rough(up), status.rss_bytes >> 20)),
         ("entries", format!("{} (revision {})", status.entries, status.registry_revision)),
@@ -116,7 +117,11 @@ fn show(print: &Printer, status: &StatusResponse, counters: bool) -> Result<(), 
         ("sockets", status.workload_sockets.join("\n")),
         ("state", status.state_dir.clone()),
         ("tokens", status.token_endpoint.clone()),
-    ])?;
+    ];
+    let pinned = Some(status.pinned_issuers.join("\n")).filter(|names| !names.is_empty());
+    let environment = Some(status.environment.clone()).filter(|name| !name.is_empty());
+    let more = [environment.map(|name| ("environment", name)), pinned.map(|names| ("pinned", names))];
+    print.pairs(told.into_iter().chain(more.into_iter().flatten()))?;
     print.line("")?;
     print.table(
         ["AUTHORITY", "KIND", "SLOT", "UNTIL"],
@@ -209,29 +214,32 @@ fn document(status: &StatusResponse) -> serde_json::Value {
         "workload_sockets": status.workload_sockets,
         "state_dir": status.state_dir,
         "token_endpoint": status.token_endpoint,
+        "environment": status.environment,
+        "notes": status.notes,
+        "pinned_issuers": status.pinned_issuers,
         "log_level": status.log_level,
         "rss_bytes": status.rss_bytes,
         "audit_records": status.audit_records,
         "audit_checkpoint": status.audit_checkpoint,
         "proxy_streams": status.proxy_streams,
-        "proxies": status.proxies.iter().map(|stream| json!({
-            "pid": stream.pid,
-            "uid": stream.uid,
-            "since": stream.since,
-            "protocol": stream.protocol,
-            "node": stream.node,
-            "cluster": stream.cluster,
-            "agent": stream.agent,
-            "secrets": stream.secrets.iter().map(|secret| json!({
-                "name": secret.name,
-                "sent": secret.sent,
-                "sent_at": secret.sent_at,
-                "taken": secret.taken,
-            })).collect::<Vec<_>>(),
-            "waits_for": stream.waits_for,
-            "refusal": stream.refusal,
-            "refused_at": stream.refused_at,
-        })).collect::<Vec<_>>(),
+        "proxies": status.proxies.iter().map(proxy).collect::<Vec<_>>(),
+    })
+}
+
+fn proxy(stream: &ProxyStream) -> serde_json::Value {
+    let secret = |secret: &ProxySecret| json!({ "name": secret.name, "sent": secret.sent, "sent_at": secret.sent_at, "taken": secret.taken });
+    json!({
+        "pid": stream.pid,
+        "uid": stream.uid,
+        "since": stream.since,
+        "protocol": stream.protocol,
+        "node": stream.node,
+        "cluster": stream.cluster,
+        "agent": stream.agent,
+        "secrets": stream.secrets.iter().map(secret).collect::<Vec<_>>(),
+        "waits_for": stream.waits_for,
+        "refusal": stream.refusal,
+        "refused_at": stream.refused_at,
     })
 }
 

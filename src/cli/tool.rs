@@ -3,12 +3,13 @@
 use clap::{ArgAction, Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::pb::admin::{ItemKind, ListItemsRequest, Tool, ToolRoute, ToolScope, item::Item as Inner};
+use crate::pb::admin::{ItemKind, ListItemsRequest, StatusRequest, Tool, ToolRoute, ToolScope, item::Item as Inner};
 
 use super::{
     context::Context,
     failure::Failure,
     items::{self, OneKind, time_or},
+    link::{Admin, answer},
     paging::Paging,
     print::Printer,
 };
@@ -121,20 +122,58 @@ pub(crate) struct Update {
 pub(crate) async fn run(context: &Context, verb: ToolVerb) -> Result<(), Failure> {
     match verb {
         ToolVerb::Add(Add { name, audience, base_urls, scopes, routes, encoded_slash, accepts }) => {
+            let others = accepts.clone();
             let tool = Tool { name, audience, base_urls, scopes, routes, encoded_slash, accepts, ..Tool::default() };
-            items::add(context, tool).await
+            items::add(context, tool).await?;
+            warn(context, &others).await
         }
         ToolVerb::List(List { audience, scope, paging }) => {
             let request = ListItemsRequest { audience, scope, ..ListItemsRequest::default() };
             items::list::<Tool>(context, request, paging).await
         }
-        ToolVerb::Show { name } => items::show::<Tool>(context, &name).await,
+        ToolVerb::Show { name } => show(context, &name).await,
         ToolVerb::Update(update) => {
-            let name = update.name.clone();
-            items::update(context, &name, |tool| update.change(tool)).await
+            let (name, others) = (update.name.clone(), update.accepts.clone());
+            items::update(context, &name, |tool| update.change(tool)).await?;
+            warn(context, &others).await
         }
         ToolVerb::Remove { names, cascade } => items::remove::<Tool>(context, names, cascade).await,
     }
+}
+
+/// Shows a tool, for people with a mark at each issuer that it accepts in vain.
+async fn show(context: &Context, name: &str) -> Result<(), Failure> {
+    let mut admin = Admin::connect(context).await?;
+    let mut tool: Tool = items::fetch(&mut admin, name).await?;
+    if !context.print.is_json() {
+        let unpinned = unpinned(&mut admin, &tool.accepts).await?;
+        let marked = |word: String| if unpinned.contains(&word) { format!("{word} (not pinned)") } else { word };
+        tool.accepts = tool.accepts.into_iter().map(marked).collect();
+    }
+    items::one(context, &tool)
+}
+
+/// Says which of these issuers are accepted in vain.
+async fn warn(context: &Context, accepts: &[String]) -> Result<(), Failure> {
+    if !accepts.iter().any(|word| is_issuer(word)) {
+        return Ok(());
+    }
+    for issuer in unpinned(&mut Admin::connect(context).await?, accepts).await? {
+        context.print.say(format_args!(
+            "{issuer} is not pinned: none of its tokens is taken until an [[authz.issuer]] of the configuration names it"
+        ));
+    }
+    Ok(())
+}
+
+/// Those of them that are issuers of which the daemon knows no keys.
+async fn unpinned(admin: &mut Admin, accepts: &[String]) -> Result<Vec<String>, Failure> {
+    let pinned = answer(admin.control.status(StatusRequest {})).await?.pinned_issuers;
+    Ok(accepts.iter().filter(|word| is_issuer(word) && !pinned.contains(word)).cloned().collect())
+}
+
+fn is_issuer(word: &str) -> bool {
+    word.contains(':')
 }
 
 impl Update {
@@ -227,9 +266,10 @@ impl OneKind for Tool {
                 tool.base_urls.join("\n"),
                 scopes(tool),
                 tool.routes.len().to_string(),
+                tool.accepts.join("\n"),
             ]
         };
-        print.table(["NAME", "AUDIENCE", "BASE URLS", "SCOPES", "ROUTES"], all.iter().map(row))
+        print.table(["NAME", "AUDIENCE", "BASE URLS", "SCOPES", "ROUTES", "ACCEPTS"], all.iter().map(row))
     }
 }
 

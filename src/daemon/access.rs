@@ -33,8 +33,8 @@ impl Access {
     ) -> anyhow::Result<Self> {
         let mut secret = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *secret).map_err(|_| anyhow!("the system has no randomness"))?;
-        let user_issuers = Pinned::open(&config.token.user_issuers)?;
-        let tool_issuers = Pinned::open(&config.authz.issuers)?;
+        let user_issuers = Pinned::open(&config.token.user_issuers, &log)?;
+        let tool_issuers = Pinned::open(&config.authz.issuers, &log)?;
         let (name, settings) = (config.token.issuer.clone(), settings::proofs(&config.token));
         let endpoint =
             Endpoint::new(issuer.clone(), name.clone(), &secret, settings, user_issuers.watched(), clock.clone());

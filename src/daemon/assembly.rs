@@ -14,6 +14,7 @@ use super::{
     bound::{Beginning, Bound, Ending, Kept, State, record},
     config::{Config, Group, LogLevel},
     evidence, health,
+    pinned::Pinned,
     replace::{self, Predecessor, Step, reached},
     reread::Adjustable,
     settings,
@@ -175,7 +176,8 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         stopping.clone(),
     );
     let issuer = issuer.rests_with(resting.clone()).gives_again_within(config.x509.given_again);
-    let issuer = Arc::new(issuer.issues_access_as(config.token.issuer.clone()));
+    let issuer = issuer.issues_access_as(config.token.issuer.clone());
+    let issuer = Arc::new(issuer.gives_access_in(config.token.environment.clone()));
     let mut sockets = Sockets::of(start.sockets);
     let listeners = config.workload_sockets.iter().map(|path| sockets.unix(path, 0o666, kernel));
     let listeners = listeners.collect::<anyhow::Result<Vec<_>>>()?;
@@ -184,6 +186,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
     let (looks, waits) = (AllLooks::default(), settings::waits(&config.limits));
     let attestor = Arc::new(Attestor::new(lens, waits, kernel, &looks, clock.clone(), counters.clone()));
     let gates = settings::gates(&config, descriptors);
+    let access = Access::new(&config, &issuer, log.clone(), clock.clone(), counters.clone())?;
     let stand = standing::stand(Watched {
         listed: owner.listed(),
         store: store.clone(),
@@ -195,6 +198,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         revoked_left_out: loaded.revoked_left_out,
         bundles_left_out: loaded.bundles_left_out + bundles_unread,
         sockets: listeners.iter().map(|one| one.place().clone()).collect(),
+        issuers: [&access.user_issuers, &access.tool_issuers].map(Pinned::problems),
     });
     let reporter = HealthReporter::new();
     let terms = settings::terms(&config.limits);
@@ -206,7 +210,6 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         tracker: tracker.clone(),
     };
     let message_bytes_max = usize::try_from(config.limits.request_message_bytes)?;
-    let access = Access::new(&config, &issuer, log.clone(), clock.clone(), counters.clone())?;
     let tokens = access.endpoint.clone();
     let (alive, proxies) = (issuer.alive().clone(), issuer.proxies().clone());
     let routes = workload_routes(issuer, tokens, config.wit.enabled, message_bytes_max, &reporter);
@@ -241,6 +244,7 @@ pub(super) async fn assemble(config: Config, telemetry: Option<Telemetry>, start
         explain: explain(attestor.clone(), &desk, clock.clone()),
         desk,
         office,
+        issuers: access.tool_issuers.watched(),
         alive,
         proxies,
         clock: clock.clone(),
@@ -316,6 +320,7 @@ fn about(config: &Config, token_endpoint: &str, kernel: Kernel, clock: &Clock) -
         workload_sockets: config.workload_sockets.clone(),
         state_dir: config.state_dir.clone(),
         token_endpoint: token_endpoint.to_owned(),
+        environment: config.token.environment.clone(),
         kernel,
     }
 }

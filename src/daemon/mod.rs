@@ -24,5 +24,5 @@ pub use bound::{Bound, Rereads};
 pub use config::Config;
 pub(crate) use evidence::{Kept, kept};
 pub use paths::{Paths, PathsError};
-pub(crate) use pinned::read as read_pinned;
+pub(crate) use pinned::check as check_pinned;
 pub use telemetry::{Telemetry, log_panics};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{
     bound::record,
     config::{Config, Effect, Problems, differences},
-    pinned::{self, Pinned},
+    pinned::Pinned,
     settings,
     telemetry::Telemetry,
 };
@@ -41,13 +41,13 @@ impl Adjustable {
                 return record(log, "config_refused", format!("{} problems", problems.count()));
             }
         };
-        // Their files may say something else where the configuration says the same.
-        let users = pinned::read(&new.token.user_issuers);
-        let issuers = match users.and_then(|users| Ok((users, pinned::read(&new.authz.issuers)?))) {
+        // Their files may say something else where the configuration says the same. One that is bad takes nothing away.
+        let users = self.user_issuers.read(&new.token.user_issuers);
+        let issuers = match users.and_then(|users| Ok((users, self.tool_issuers.read(&new.authz.issuers)?))) {
             Ok(issuers) => issuers,
             Err(error) => {
                 tracing::error!(error = %chain(&error), "the configuration was read again: nothing is changed");
-                return record(log, "config_refused", "the keys of an issuer".to_owned());
+                return record(log, "config_refused", "the issuers".to_owned());
             }
         };
         let named = |wanted| {
@@ -56,7 +56,8 @@ impl Adjustable {
         };
         let (mut now, restart) = (named(Effect::Now), named(Effect::Restart).join(" "));
         let (users, tools) = issuers;
-        let other_keys = [(USER_ISSUERS, self.user_issuers.set(users)), (TOOL_ISSUERS, self.tool_issuers.set(tools))];
+        let other_keys =
+            [(USER_ISSUERS, self.user_issuers.set(users, log)), (TOOL_ISSUERS, self.tool_issuers.set(tools, log))];
         self.change(running, &new);
         // Also where the configuration says the same, and the files do not.
         for (name, _) in other_keys.into_iter().filter(|(_, are_new)| *are_new) {

@@ -36,6 +36,8 @@ pub(super) struct Watched {
     pub(super) bundles_left_out: usize,
     /// Where workloads find us.
     pub(super) sockets: Vec<Place>,
+    /// What does not work of issuers that are pinned.
+    pub(super) issuers: [watch::Receiver<Vec<String>>; 2],
 }
 
 /// How the daemon stands. Without an authority that signs, or a log that takes a record, nobody gets anything new.
@@ -46,7 +48,7 @@ pub(super) fn stand(watched: Watched) -> Stand {
 impl Watched {
     fn standing(&self) -> Standing {
         let Self { listed, store, log, looks, clock, left_out, items_left_out, .. } = self;
-        let Self { revoked_left_out, bundles_left_out, sockets, .. } = self;
+        let Self { revoked_left_out, bundles_left_out, sockets, issuers, .. } = self;
         let authorities: Arc<[Listed]> = listed.borrow().clone();
         let now = clock.now();
         let unsigned = unsigned(&authorities, now);
@@ -108,6 +110,7 @@ impl Watched {
             .chain([damaged])
             .flatten()
             .chain(gone)
+            .chain(issuers.iter().flat_map(|problems| problems.borrow().clone()))
             .chain(hanging)
             .collect();
         let standing = |one: &Listed| AuthorityStanding {
@@ -228,6 +231,7 @@ mod tests {
             revoked_left_out: 0,
             bundles_left_out: 0,
             sockets,
+            issuers: [(); 2].map(|()| watch::channel(Vec::new()).1),
         });
         assert_eq!((stand().is_ready, stand().problems), (true, Vec::new()));
         std::fs::remove_file(&path).unwrap();

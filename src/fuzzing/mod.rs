@@ -32,7 +32,7 @@ pub use certificates::{certificate, x509};
 pub use machine::{frames, proc, replace};
 pub use names::{id, selector, template};
 pub use proofs::{proof, target, wpt};
-pub use requests::{check, requests};
+pub use requests::{check, requests, secrets};
 pub use tokens::{access, foreign_token, jws, subject};
 
 /// The trust domain that everything is judged in.

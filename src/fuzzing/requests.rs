@@ -6,7 +6,7 @@ use prost::Message as _;
 
 use super::example_org;
 use crate::{
-    api::{List, amendment, authz::sent_by_envoy, entry_id, new_draft, order},
+    api::{List, SdsRequest, amendment, authz::sent_by_envoy, begin_sds, entry_id, new_draft, order},
     issuance::{AUDIENCE_BYTES_MAX, Audiences, Question, Wanted, foreign},
     oauth::target::Target,
     pb,
@@ -91,6 +91,29 @@ pub fn check(bytes: &[u8]) -> bool {
     assert_eq!((request.authorization.len(), request.proofs.len()), (count("authorization"), count("dpop")));
     assert!(request.method.bytes().all(|byte| byte.is_ascii_graphic()) && !request.method.is_empty());
     true
+}
+
+/// What a proxy asks for by SDS: a letter that says in which way, then its message. It asks for no more than it may,
+/// and its words about itself fit a line.
+#[must_use]
+pub fn secrets(bytes: &[u8]) -> bool {
+    let Some((letter, message)) = bytes.split_first() else { return false };
+    let request = match letter {
+        b'W' => pb::envoy::service::discovery::v3::DiscoveryRequest::decode(message).map(SdsRequest::Whole),
+        _ => pb::envoy::service::discovery::v3::DeltaDiscoveryRequest::decode(message).map(SdsRequest::Delta),
+    };
+    match request.map(begin_sds) {
+        Ok(Ok((names, words))) => {
+            assert!(names.len() <= 1_024 && names.iter().all(|name| name.len() <= 2_048 && !name.is_empty()));
+            assert!(words.iter().all(|word| word.len() <= 131 && !word.contains(char::is_control)));
+            true
+        }
+        Ok(Err(refused)) => {
+            assert!(refused.message().len() < 8_192, "a refusal repeats a long text");
+            false
+        }
+        Err(_) => false,
+    }
 }
 
 /// Whether it could be registered. What was checked once passes again, and says the same.

@@ -57,6 +57,11 @@ fn the_corpus_of_workload_proofs_runs() {
 }
 
 #[test]
+fn the_corpus_of_secrets_runs() {
+    run("secrets", super::secrets);
+}
+
+#[test]
 fn the_corpus_of_checks_runs() {
     run("check", super::check);
 }

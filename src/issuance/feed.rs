@@ -189,7 +189,7 @@ impl<K: Kind> Feed<K> {
         if !attested.is_enough_for(&snapshot) {
             return true;
         }
-        let mut now = self.issuer.granted(attested, &snapshot).given;
+        let mut now = self.issuer.granted_by(K::GRANTS, attested, &snapshot).given;
         if self.kind.is_concerned(&now) {
             return true;
         }
@@ -221,7 +221,7 @@ impl<K: Kind> Feed<K> {
             // Before anything is read, so that no change is lost.
             let snapshot = self.registry.borrow_and_update().clone();
             let attested = self.issuer.attest(&self.caller, &snapshot).await?;
-            if !self.issuer.gives_still(&attested, &snapshot) {
+            if !self.issuer.gives_still_by(K::GRANTS, &attested, &snapshot) {
                 continue;
             }
             let program = self.program().await?;
@@ -230,7 +230,7 @@ impl<K: Kind> Feed<K> {
             }
             let keyring = self.keyring.borrow_and_update().clone();
             let foreign = self.foreign.borrow_and_update().clone();
-            let mut granted = self.issuer.granted(&attested, &snapshot);
+            let mut granted = self.issuer.granted_by(K::GRANTS, &attested, &snapshot);
             if granted.beyond > 0 && self.sent.is_none() {
                 self.issuer.too_many(&self.caller, granted.given.len() + granted.beyond);
             }
@@ -276,7 +276,9 @@ impl<K: Kind> Feed<K> {
                 continue;
             }
             // Last of all: it is still the process that was attested, and nothing was taken from it meanwhile.
-            if self.issuer.holds(&self.caller, &attested).await? && self.issuer.gives_still(&attested, &snapshot) {
+            if self.issuer.holds(&self.caller, &attested).await?
+                && self.issuer.gives_still_by(K::GRANTS, &attested, &snapshot)
+            {
                 if is_news && self.sent.is_some() {
                     self.issuer.pushed();
                 }

@@ -24,7 +24,7 @@ use crate::{
     audit,
     authority::{self, Keyring},
     policy::{self, Credential, Judgement, Permit, Reason, Request, Rules},
-    registry::{Given, Granted, Snapshot, granted},
+    registry::{Given, Granted, Label, Selectors, Snapshot, granted},
     spiffe::TrustDomain,
     sys::{Clock, chain, counters::Counters, image::Spot},
 };
@@ -44,6 +44,7 @@ pub(crate) struct Issuer {
     lately: Option<Arc<Reuse>>,
     /// The `iss` of access tokens; without one there are none.
     access_issuer: Option<String>,
+    environment: Option<Label>,
     /// What the rates of grants leave.
     rates: Rates,
     /// Access tokens that are out.
@@ -65,6 +66,9 @@ pub(crate) struct Sources {
 
 /// So long a caller is kept waiting for the second in which what it is issued would count.
 const GOOD_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Which of the entries that match a caller it is given.
+pub(super) type Grants = fn(&Snapshot, &Selectors, SystemTime) -> Granted;
 
 /// What an entry came to.
 pub(super) enum Outcome<'e, T> {
@@ -96,6 +100,7 @@ impl Issuer {
             stopping,
             lately: None,
             access_issuer: None,
+            environment: None,
             rates: Rates::default(),
             alive,
             proxies: Arc::default(),
@@ -117,6 +122,11 @@ impl Issuer {
     /// Issues access tokens under this name.
     pub(crate) fn issues_access_as(self, issuer: String) -> Self {
         Self { access_issuer: Some(issuer), ..self }
+    }
+
+    /// Gives access to agents of this environment alone; `None`: they are not judged by theirs.
+    pub(crate) fn gives_access_in(self, environment: Option<Label>) -> Self {
+        Self { environment, ..self }
     }
 
     /// The X.509-SVIDs of a caller, now and after each change.
@@ -205,6 +215,11 @@ impl Issuer {
         self.access_issuer.as_deref()
     }
 
+    /// Of which environment agents must be, if they are judged by theirs.
+    pub(crate) fn environment(&self) -> Option<&Label> {
+        self.environment.as_ref()
+    }
+
     /// Access tokens that are out.
     pub(crate) fn alive(&self) -> &Arc<Alive> {
         &self.alive
@@ -239,15 +254,25 @@ impl Issuer {
 
     /// What the entries give to a caller now.
     pub(super) fn granted(&self, attested: &Attested, snapshot: &Snapshot) -> Granted {
-        granted(snapshot, &attested.selectors, self.clock.now())
+        self.granted_by(granted, attested, snapshot)
+    }
+
+    /// As [`Self::granted`], by these rules.
+    pub(super) fn granted_by(&self, rules: Grants, attested: &Attested, snapshot: &Snapshot) -> Granted {
+        rules(snapshot, &attested.selectors, self.clock.now())
     }
 
     /// Whether the registry as it is now gives a caller what it gave then. While a caller was asked, or looked at, which
     /// it can draw out, an entry may have gone.
     pub(super) fn gives_still(&self, attested: &Attested, then: &Arc<Snapshot>) -> bool {
+        self.gives_still_by(granted, attested, then)
+    }
+
+    /// As [`Self::gives_still`], by these rules.
+    pub(super) fn gives_still_by(&self, rules: Grants, attested: &Attested, then: &Arc<Snapshot>) -> bool {
         let now = self.sources.registry.borrow().clone();
         let said = |snapshot: &Snapshot| {
-            let given = self.granted(attested, snapshot).given.into_iter();
+            let given = self.granted_by(rules, attested, snapshot).given.into_iter();
             let said = |one: Given| (one.id.clone(), one.revision, one.spiffe_id().clone(), snapshot.tokens_from(&one));
             given.map(said).collect::<Vec<_>>()
         };

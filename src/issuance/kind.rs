@@ -7,11 +7,12 @@ use bytes::Bytes;
 use super::{
     credential::Credentials,
     foreign::{Foreign, View},
+    issuer::Grants,
 };
 use crate::{
     authority::{self, AuthorityId, Keyring},
     policy::{Credential, Permit, Reason},
-    registry::{Entry, Given, Granted, Snapshot, Spec},
+    registry::{Entry, Given, Granted, Snapshot, Spec, granted},
     sys::image::Spot,
 };
 
@@ -21,6 +22,8 @@ pub(crate) trait Kind: Send + 'static {
     type Signed: Credentials + Send + Sync;
     /// Its kind.
     const CREDENTIAL: Credential;
+    /// Which entries a caller has for it.
+    const GRANTS: Grants = granted;
 
     /// Whether what is signed is for the program that runs, so that one that is started over it gets nothing of it.
     fn is_of_program(&self) -> bool {

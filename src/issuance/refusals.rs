@@ -72,7 +72,7 @@ impl Issuer {
                 exe: None,
             },
         };
-        let record = Record::Refused { caller, what, reasons: reasons.to_vec(), detail };
+        let record = Record::Refused { caller, what, reasons: reasons.to_vec(), detail, holder: None };
         self.log().append(&record, Urgency::Ordinary).map(|_| ())
     }
 

@@ -9,13 +9,14 @@ use bytes::Bytes;
 
 use super::{
     foreign::{Foreign, View},
+    issuer::Grants,
     kind::Kind,
     x509::X509,
 };
 use crate::{
     authority::{self, AuthorityId, Keyring, Svid},
     policy::{Credential, Permit, Reason},
-    registry::{Entry, Given, Granted, Spec},
+    registry::{Entry, Given, Granted, Spec, granted_to_proxy},
     spiffe::Id,
     sys::image::Spot,
 };
@@ -65,6 +66,7 @@ impl Secrets {
 impl Kind for Secrets {
     type Signed = Svid;
     const CREDENTIAL: Credential = Credential::X509;
+    const GRANTS: Grants = granted_to_proxy;
 
     fn is_of_program(&self) -> bool {
         self.x509.is_of_program()

@@ -80,6 +80,9 @@ pub enum Error {
     /// `iss` is nobody whose tokens the tool takes, or who is not pinned.
     #[error("it is of an issuer that the tool does not take, or that is not pinned")]
     Issuer,
+    /// The tool takes its issuer, which is pinned, but whose keys are not here: their file could not be read.
+    #[error("the keys of its issuer are not here")]
+    NoKeys,
     /// It is for others.
     #[error("it is for another audience")]
     Audience,
@@ -105,6 +108,7 @@ impl Error {
             Self::Claim(_) => "foreign_claim",
             Self::Confirmation => "foreign_binding",
             Self::Issuer => "foreign_issuer",
+            Self::NoKeys => "foreign_no_keys",
             Self::Audience => "foreign_audience",
             Self::Expired => "foreign_expired",
             Self::Ahead => "foreign_ahead",
@@ -126,11 +130,12 @@ impl<'a> Unverified<'a> {
     /// # Errors
     /// When it breaks a rule that can be judged without key, clock and audience.
     pub fn parse(token: &'a str) -> Result<Self, Error> {
+        let is_of_a_daemon = token.starts_with(access::CONSTANT_PREFIX);
         let token = issuer::Unverified::parse(token)?;
         if !token.kind().is_some_and(|kind| TYPES.contains(&kind)) {
             return Err(Error::Type);
         }
-        let claims = read(token.unverified_claims())?;
+        let claims = read(token.unverified_claims(), is_of_a_daemon)?;
         Ok(Self { token, claims })
     }
 
@@ -173,7 +178,7 @@ impl Claims {
     }
 }
 
-fn read(claims: &Object) -> Result<Claims, Error> {
+fn read(claims: &Object, is_of_a_daemon: bool) -> Result<Claims, Error> {
     let time = |name: &'static str| numeric_date(claims, name).map_err(|_| Error::Claim(name));
     let issued_at = time("iat")?.ok_or(Error::Claim("iat"))?;
     let expires_at = time("exp")?.ok_or(Error::Claim("exp"))?;
@@ -187,7 +192,7 @@ fn read(claims: &Object) -> Result<Claims, Error> {
         return Err(Error::Claim("act"));
     }
     let issuer = text(claims, "iss")?.ok_or(Error::Claim("iss"))?;
-    let client = client(claims)?;
+    let client = client(claims, is_of_a_daemon)?;
     Ok(Claims {
         subject: subject(claims, &issuer, &client)?,
         issuer,
@@ -201,14 +206,22 @@ fn read(claims: &Object) -> Result<Claims, Error> {
     })
 }
 
-/// `client_id` (RFC 9068 §2.2), or `azp`, as issuers had it before; where both are, they are the same.
-fn client(claims: &Object) -> Result<Id, Error> {
+/// `client_id` (RFC 9068 §2.2), or `azp`, as issuers had it before; where both are, they are the same. Another daemon has the
+/// agent's name there, and its SPIFFE ID as `sub`.
+fn client(claims: &Object, is_of_a_daemon: bool) -> Result<Id, Error> {
     let (client, party) = (text(claims, "client_id")?, text(claims, "azp")?);
     if client.as_ref().zip(party.as_ref()).is_some_and(|(client, party)| client != party) {
         return Err(Error::Claim("azp"));
     }
     let client = client.or(party).ok_or(Error::Claim("client_id"))?;
-    Id::parse(&client).map_err(|_| Error::Claim("client_id"))
+    match Id::parse(&client) {
+        Ok(id) => Ok(id),
+        Err(_) if !is_of_a_daemon => Err(Error::Claim("client_id")),
+        Err(_) => {
+            let subject = text(claims, "sub")?.ok_or(Error::Claim("sub"))?;
+            Id::parse(&subject).map_err(|_| Error::Claim("sub"))
+        }
+    }
 }
 
 /// Nobody else than the client goes by a name of its trust domain.

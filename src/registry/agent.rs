@@ -39,12 +39,24 @@ pub(crate) struct AgentSpec {
     pub(crate) owner: String,
     /// What it is for; may be empty.
     pub(crate) purpose: String,
-    /// As `production`.
+    /// As `production`. A daemon that has one gives access to agents of the same alone.
     pub(crate) environment: Option<Label>,
     /// The most confidential data that it works with, as `internal`.
     pub(crate) data_class: Option<Label>,
     /// When somebody has to look at it again; whole seconds. Nothing ends by it.
     pub(crate) review_by: Option<SystemTime>,
+}
+
+impl AgentSpec {
+    /// Whether it is of this environment: every agent is, where none is said.
+    pub(crate) fn is_of(&self, environment: Option<&Label>) -> bool {
+        environment.is_none() || self.environment.as_ref() == environment
+    }
+
+    /// Whether the time has come at which somebody has to look at it again. Nothing ends by it.
+    pub(crate) fn is_review_overdue(&self, now: SystemTime) -> bool {
+        self.review_by.is_some_and(|by| by <= now)
+    }
 }
 
 /// Whether an agent may have anything.

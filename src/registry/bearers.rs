@@ -1,4 +1,5 @@
-//! Whose a SPIFFE ID is that somebody shows: the agent that all of its entries belong to.
+//! Whose a SPIFFE ID is that somebody shows, the agent that all of its entries belong to; and which entries a proxy means
+//! that acts for it.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -17,8 +18,8 @@ pub(super) const ENTRIES_MAX: usize = 1_000;
 /// The entries of each SPIFFE ID that is said literally. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bearers {
-    /// How many entries belong to an agent.
-    owned: usize,
+    /// How many entries belong to an agent, or act for the identities of others.
+    asking: usize,
     /// Kept while there are such: without them nobody asks.
     entries: Option<Shards<Id, Vec<EntryId>>>,
 }
@@ -26,14 +27,14 @@ pub(super) struct Bearers {
 impl Bearers {
     /// Of all these entries, which were accepted once.
     pub(super) fn of(entries: &[Arc<Entry>]) -> Self {
-        let owned = entries.iter().filter(|entry| entry.spec.agent.is_some()).count();
-        Self { owned, entries: (owned > 0).then(|| filed(entries.iter())) }
+        let asking = entries.iter().filter(|entry| asks(entry)).count();
+        Self { asking, entries: (asking > 0).then(|| filed(entries.iter())) }
     }
 
     /// An entry comes, to these others.
     pub(super) fn insert(&mut self, entry: &Entry, others: &Ordered) {
-        if entry.spec.agent.is_some() {
-            self.owned += 1;
+        if asks(entry) {
+            self.asking += 1;
             self.entries.get_or_insert_with(|| filed(others.iter()));
         }
         if let Some(entries) = &mut self.entries {
@@ -43,9 +44,9 @@ impl Bearers {
 
     /// An entry goes.
     pub(super) fn remove(&mut self, entry: &Entry) {
-        self.owned -= usize::from(entry.spec.agent.is_some());
+        self.asking -= usize::from(asks(entry));
         match (&mut self.entries, &entry.spec.spiffe_id) {
-            _ if self.owned == 0 => self.entries = None,
+            _ if self.asking == 0 => self.entries = None,
             (Some(entries), Name::Id(id)) => {
                 let Some(shard) = entries.shard_mut(id) else { return };
                 let Some(of_id) = shard.get_mut(id) else { return };
@@ -69,6 +70,11 @@ impl Bearers {
         let entries = self.entries.as_ref().and_then(|entries| entries.at(id));
         entries.map_or(&[], |(_, entries)| entries.as_slice())
     }
+}
+
+/// Whether somebody asks for entries by their IDs because of this one.
+fn asks(entry: &Entry) -> bool {
+    entry.spec.agent.is_some() || !entry.spec.sds_for.is_empty()
 }
 
 /// The one agent that they all belong to, if one of them is good at this time. Where another's, or nobody's, says the

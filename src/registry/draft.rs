@@ -8,7 +8,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::spiffe::{IdError, TrustDomain};
+use crate::spiffe::{Id, IdError, TrustDomain};
 
 use super::{
     entry::Spec,
@@ -42,6 +42,8 @@ pub(crate) struct Draft {
     pub(crate) hint: String,
     /// Names of foreign trust domains; `spiffe://NAME` is read too, as SPIRE shows them so.
     pub(crate) federates_with: Vec<String>,
+    /// SPIFFE IDs in the daemon's own trust domain.
+    pub(crate) sds_for: Vec<String>,
     /// As in [`Spec`].
     pub(crate) admin: bool,
     /// As in [`Spec`].
@@ -59,6 +61,8 @@ impl Draft {
     pub(crate) const DNS_NAMES_MAX: usize = 64;
     /// The most foreign trust domains in one entry.
     pub(crate) const FEDERATES_MAX: usize = 64;
+    /// The most identities that a proxy acts for by one entry.
+    pub(crate) const SDS_FOR_MAX: usize = 64;
     /// The longest hint, in bytes (SPIFFE Workload API, `hint`).
     pub(crate) const HINT_BYTES_MAX: usize = 1024;
     /// The shortest lifetime that can be asked for, in seconds.
@@ -102,6 +106,7 @@ impl Draft {
             problems.push(Problem::HintTooLong(self.hint.len()));
         }
         let federates_with = check_federates(&self.federates_with, own, &mut problems);
+        let sds_for = check_sds_for(&self.sds_for, own, &mut problems);
         if self.expires_at > Self::EXPIRES_AT_MAX {
             problems.push(Problem::ExpiresAt(self.expires_at));
         }
@@ -118,6 +123,7 @@ impl Draft {
                 profile,
                 hint: self.hint,
                 federates_with,
+                sds_for,
                 admin: self.admin,
                 downstream: self.downstream,
                 expires_at: (self.expires_at != 0)
@@ -145,6 +151,7 @@ impl From<&Spec> for Draft {
             common_name: spec.profile.chosen().unwrap_or_default().to_owned(),
             hint: spec.hint.clone(),
             federates_with: spec.federates_with.iter().map(TrustDomain::to_string).collect(),
+            sds_for: spec.sds_for.iter().map(Id::to_string).collect(),
             admin: spec.admin,
             downstream: spec.downstream,
             expires_at: spec.expires_at.map_or(0, since_epoch),
@@ -281,6 +288,28 @@ fn check_federates(names: &[String], own: &TrustDomain, problems: &mut Vec<Probl
     federates.into_iter().collect()
 }
 
+fn check_sds_for(ids: &[String], own: &TrustDomain, problems: &mut Vec<Problem>) -> Vec<Id> {
+    if ids.len() > Draft::SDS_FOR_MAX {
+        problems.push(Problem::TooManySdsFor(ids.len()));
+        return Vec::new();
+    }
+    let mut checked = BTreeSet::new();
+    for text in ids {
+        match Id::parse(text) {
+            Ok(id) if id.trust_domain() != *own => {
+                problems.push(Problem::ForeignTrustDomain { id: id.to_string(), own: own.clone() });
+            }
+            Ok(id) => {
+                if !checked.insert(id.clone()) {
+                    problems.push(Problem::RepeatedSdsFor(id));
+                }
+            }
+            Err(reason) => problems.push(Problem::SdsFor { id: shown(text), reason }),
+        }
+    }
+    checked.into_iter().collect()
+}
+
 /// A given text for an error: short enough to be read, and without control characters.
 pub(super) fn shown(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 120;
@@ -392,6 +421,20 @@ pub(crate) enum Problem {
     /// A trust domain twice.
     #[error("the trust domain {0} to federate with is there twice")]
     RepeatedFederate(TrustDomain),
+    /// More than [`Draft::SDS_FOR_MAX`].
+    #[error("it acts for {0} identities, at most {max} are allowed", max = Draft::SDS_FOR_MAX)]
+    TooManySdsFor(usize),
+    /// What it acts for is no SPIFFE ID.
+    #[error("the SPIFFE ID `{id}` to act for is not valid: {reason}")]
+    SdsFor {
+        /// What was given.
+        id: String,
+        /// Why it is none.
+        reason: IdError,
+    },
+    /// An identity twice.
+    #[error("the identity {0} to act for is there twice")]
+    RepeatedSdsFor(Id),
     /// A time that no certificate can name.
     #[error("the end {0} is later than the year 9999")]
     ExpiresAt(u64),

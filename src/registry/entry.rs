@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::spiffe::TrustDomain;
+use crate::spiffe::{Id, TrustDomain};
 
 use super::{
     error::Error,
@@ -58,6 +58,8 @@ pub(crate) struct Spec {
     pub(crate) hint: String,
     /// The foreign trust domains whose bundles its callers get; sorted.
     pub(crate) federates_with: Vec<TrustDomain>,
+    /// Whose X.509-SVIDs its callers, which are proxies, may take by SDS beside their own; sorted.
+    pub(crate) sds_for: Vec<Id>,
     /// Whether its callers may use the admin API (carried for SPIRE's sake).
     pub(crate) admin: bool,
     /// Whether its callers may sign for others below them (carried for SPIRE's sake).

@@ -3,11 +3,18 @@
 //! Every kind of credential asks here, so that all agree: an entry that gives a certificate gives a token too, under the
 //! same SPIFFE ID.
 
-use std::{collections::BTreeMap, fmt, ops::Deref, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Deref,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use super::{
     entry::{Entry, EntryId},
     name::Name,
+    order::place,
     selectors::Selectors,
     snapshot::Snapshot,
     template::Placeholder,
@@ -20,7 +27,7 @@ pub(crate) const IDENTITIES_MAX: usize = 100;
 /// Entries of which it is kept why they give one caller nothing: they are recorded, and a record has an end.
 pub(super) const WITHHELD_MAX: usize = 100;
 
-/// An entry with the SPIFFE ID that it gives to one caller. Only [`granted`] makes one.
+/// An entry with the SPIFFE ID that it gives to one caller. Only this file makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Given {
     entry: Arc<Entry>,
@@ -123,6 +130,25 @@ pub(crate) fn granted(snapshot: &Snapshot, have: &Selectors, now: SystemTime) ->
                 }
                 granted.given.push(Given { entry, id });
             }
+        }
+    }
+    granted
+}
+
+/// What a proxy with these selectors is given: what is its own, and then that of the identities that its entries act for.
+/// Those have entries of their own, of which the oldest counts that says the SPIFFE ID literally and has not expired.
+pub(crate) fn granted_to_proxy(snapshot: &Snapshot, have: &Selectors, now: SystemTime) -> Granted {
+    let mut granted = granted(snapshot, have, now);
+    let named: BTreeSet<_> = granted.given.iter().flat_map(|entry| entry.spec.sds_for.iter().cloned()).collect();
+    for id in named {
+        if granted.given.iter().any(|given| given.id == id) {
+            continue;
+        }
+        let good = snapshot.entries_saying(&id).filter(|entry| !entry.is_expired(now));
+        let Some(entry) = good.min_by(|a, b| place(a).cmp(&place(b))) else { continue };
+        match granted.given.len() {
+            IDENTITIES_MAX => granted.beyond += 1,
+            _ => granted.given.push(Given { entry: entry.clone(), id }),
         }
     }
     granted

@@ -47,7 +47,7 @@ pub(crate) use entry::{Change, Entry, EntryId, Spec};
 pub(crate) use error::Error;
 pub(crate) use flaw::Flaw;
 pub(crate) use grant::{Grant, GrantDraft, GrantId};
-pub(crate) use granted::{Given, Granted, IDENTITIES_MAX, Withheld, granted};
+pub(crate) use granted::{Given, Granted, IDENTITIES_MAX, Withheld, granted, granted_to_proxy};
 pub(crate) use image::{Image, ImageSet};
 pub(crate) use item::{Item, ItemDraft, ItemId, ItemSpec};
 pub(crate) use label::Label;

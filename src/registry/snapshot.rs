@@ -287,7 +287,8 @@ impl Snapshot {
         bearers::agent_of(self.bearers.entries(id).iter().filter_map(|entry| self.entry(entry)), now)
     }
 
-    /// The entries that say this SPIFFE ID literally, as long as there are such that belong to agents.
+    /// The entries that say this SPIFFE ID literally, as long as there are such that belong to agents, or act for
+    /// others.
     pub(crate) fn entries_saying<'a>(&'a self, id: &Id) -> impl Iterator<Item = &'a Arc<Entry>> {
         self.bearers.all(id).iter().filter_map(|entry| self.entry(entry))
     }

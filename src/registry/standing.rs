@@ -2,12 +2,13 @@
 //! agent, the tool and the grant. Each counts from the second in which it was made: of two that had one name, the second
 //! has not the tokens of the first. An entry counts from the second in which it became what it is.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{Agent, Catalog, Entry, Grant, RevokedId, Snapshot, Tool, revocations::whole_second};
 use crate::oauth::{
     access::Claims,
-    verify::{Credential, Revocation},
+    foreign,
+    verify::{Credential, Kind, Revocation},
 };
 
 impl Snapshot {
@@ -43,7 +44,13 @@ impl Snapshot {
     /// What of an SVID, or of a token of another issuer, was taken back as far as access goes, if anything. It has no right
     /// of ours: what its agent is granted now is the most that it has.
     pub(crate) fn revocation_of_other(&self, svid: &Credential) -> Option<Revocation> {
-        let (revocations, issued_at) = (self.revocations(), svid.issued_at());
+        // By our clock. That of another issuer may be ahead of it.
+        let ahead_max = match svid.kind() {
+            Kind::Dpop | Kind::Wit | Kind::JwtSvid => Duration::ZERO,
+            Kind::ForeignDpop | Kind::ForeignMtls => foreign::LEEWAY,
+        };
+        let issued_at = svid.issued_at().checked_sub(ahead_max).unwrap_or(SystemTime::UNIX_EPOCH);
+        let revocations = self.revocations();
         let is_revoked = |id: Option<RevokedId>| id.is_some_and(|id| revocations.has(&id));
         if is_revoked(svid.token_id().map(RevokedId::Token)) || revocations.is_unknown(issued_at) {
             return Some(Revocation::Token);

@@ -22,8 +22,8 @@ pub(super) struct Raw {
     id: String,
     /// Without its lists.
     draft: Draft,
-    /// Selectors, DNS names and foreign trust domains, one a line.
-    lists: [String; 3],
+    /// Selectors, DNS names, foreign trust domains and identities that are acted for, one a line.
+    lists: [String; 4],
     revision: u64,
     created_at: SystemTime,
     /// As [`Entry::since`]; `None` in a row of before it was kept.
@@ -74,6 +74,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         dns_names: Vec::new(),
         hint: row.get(6)?,
         federates_with: Vec::new(),
+        sds_for: Vec::new(),
         admin: row.get(8)?,
         downstream: row.get(9)?,
         expires_at: natural(row, 10)?,
@@ -82,7 +83,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         common_name: row.get(16)?,
         agent: row.get(17)?,
     };
-    let lists = [row.get(2)?, row.get(5)?, row.get(7)?];
+    let lists = [row.get(2)?, row.get(5)?, row.get(7)?, row.get(19)?];
     Ok(Raw {
         id: row.get(0)?,
         draft,
@@ -97,7 +98,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
 impl Raw {
     fn of(entry: &Entry) -> Self {
         let mut draft = Draft::from(&entry.spec);
-        let lists = [&mut draft.selectors, &mut draft.dns_names, &mut draft.federates_with];
+        let lists = [&mut draft.selectors, &mut draft.dns_names, &mut draft.federates_with, &mut draft.sds_for];
         Self {
             id: entry.id.to_string(),
             lists: lists.map(|list| std::mem::take(list).join("\n")),
@@ -114,7 +115,7 @@ impl Raw {
     /// sum that it was written with, and no migration needs to believe a row in order to sum it anew.
     fn sum(&self) -> Vec<u8> {
         let Self { id, draft, lists, revision, created_at, since, written_sum: _ } = self;
-        let [selectors, dns_names, federates_with] = lists;
+        let [selectors, dns_names, federates_with, sds_for] = lists;
         let Draft { spiffe_id, hint, x509_ttl_seconds, jwt_ttl_seconds, admin, downstream, expires_at, .. } = draft;
         let Draft { wit_ttl_seconds, certificate_profile, common_name, agent, .. } = draft;
         let mut context = Context::new(&SHA256);
@@ -131,7 +132,12 @@ impl Raw {
             sum_text(&mut context, name);
             context.update(&integer(number).to_be_bytes());
         }
-        let later = [("certificate_profile", certificate_profile), ("common_name", common_name), ("agent", agent)];
+        let later = [
+            ("certificate_profile", certificate_profile),
+            ("common_name", common_name),
+            ("agent", agent),
+            ("sds_for", sds_for),
+        ];
         for (name, text) in later.into_iter().filter(|(_, text)| !text.is_empty()) {
             sum_text(&mut context, name);
             sum_text(&mut context, text);
@@ -172,8 +178,9 @@ pub(super) fn check(rows: Vec<Raw>, own: &TrustDomain, unknown_before: SystemTim
             tracing::error!(id, problem = "it is not as it was written", "an entry in the database is left out");
             return None;
         }
-        let [selectors, dns_names, federates_with] = lists.map(|list| list.lines().map(str::to_owned).collect());
-        let spec = Draft { selectors, dns_names, federates_with, ..draft }.check(own);
+        let [selectors, dns_names, federates_with, sds_for] =
+            lists.map(|list| list.lines().map(str::to_owned).collect());
+        let spec = Draft { selectors, dns_names, federates_with, sds_for, ..draft }.check(own);
         let problem = match (id.parse(), spec) {
             (Ok(id), Ok(spec)) => {
                 let since = since.unwrap_or(if revision > 1 { created_at.max(unknown_before) } else { created_at });
@@ -224,7 +231,7 @@ pub(super) fn commit(connection: &Connection, stored: u64, revision: u64, change
 
 fn write(connection: &Connection, sql: &str, entry: &Entry) -> rusqlite::Result<usize> {
     let raw = Raw::of(entry);
-    let Raw { draft, lists: [selectors, dns_names, federates_with], .. } = &raw;
+    let Raw { draft, lists: [selectors, dns_names, federates_with, sds_for], .. } = &raw;
     connection.prepare_cached(sql)?.execute(rusqlite::params![
         raw.id,
         draft.spiffe_id,
@@ -245,6 +252,7 @@ fn write(connection: &Connection, sql: &str, entry: &Entry) -> rusqlite::Result<
         draft.common_name,
         draft.agent,
         raw.since.map_or(0, nanos_of),
+        sds_for,
     ])
 }
 
@@ -265,16 +273,17 @@ pub(super) fn integer(value: u64) -> i64 {
 
 const COLUMNS: &str = "id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, federates_with, \
                        admin, downstream, expires_at, revision, created_at_nanos, sum, wit_ttl_seconds, \
-                       certificate_profile, common_name, agent, since_nanos";
+                       certificate_profile, common_name, agent, since_nanos, sds_for";
 
 /// A taken id changes nothing.
 const INSERT: &str = "INSERT INTO entry (id, spiffe_id, selectors, x509_ttl_seconds, jwt_ttl_seconds, dns_names, hint, \
                       federates_with, admin, downstream, expires_at, revision, created_at_nanos, sum, wit_ttl_seconds, \
-                      certificate_profile, common_name, agent, since_nanos) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
+                      certificate_profile, common_name, agent, since_nanos, sds_for) VALUES \
+                      (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) \
                       ON CONFLICT (id) DO NOTHING";
 
 const UPDATE: &str = "UPDATE entry SET spiffe_id = ?2, selectors = ?3, x509_ttl_seconds = ?4, jwt_ttl_seconds = ?5, \
                       dns_names = ?6, hint = ?7, federates_with = ?8, admin = ?9, downstream = ?10, expires_at = ?11, \
                       revision = ?12, created_at_nanos = ?13, sum = ?14, wit_ttl_seconds = ?15, \
-                      certificate_profile = ?16, common_name = ?17, agent = ?18, since_nanos = ?19 WHERE id = ?1";
+                      certificate_profile = ?16, common_name = ?17, agent = ?18, since_nanos = ?19, \
+                      sds_for = ?20 WHERE id = ?1";

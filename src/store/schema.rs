@@ -11,8 +11,8 @@ use crate::spiffe::TrustDomain;
 pub(super) const APPLICATION_ID: i32 = 0x4461_7966;
 
 /// What makes each schema out of the one before; the first out of nothing. Never changed, only added to.
-const MIGRATIONS: [&str; 10] =
-    [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES, FOREIGN, ITEMS, ACCESS_KEYS, REVOCATIONS, SINCE];
+const MIGRATIONS: [&str; 11] =
+    [FIRST, SUMS, TOKEN_KEYS, WIT_TTL, PROFILES, FOREIGN, ITEMS, ACCESS_KEYS, REVOCATIONS, SINCE, SDS_FOR];
 
 /// The schema that this release writes.
 pub(crate) fn version() -> u32 {
@@ -179,6 +179,9 @@ const SINCE: &str = "
 ALTER TABLE entry ADD COLUMN since_nanos INTEGER NOT NULL DEFAULT 0;
 INSERT INTO meta (key, value) VALUES ('entries_since_seconds', CAST(strftime('%s', 'now') + 1 AS TEXT));
 ";
+
+/// The identities that a proxy acts for are kept beside the rest.
+const SDS_FOR: &str = "ALTER TABLE entry ADD COLUMN sds_for TEXT NOT NULL DEFAULT '';";
 
 #[cfg(test)]
 mod tests {

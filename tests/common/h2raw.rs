@@ -59,6 +59,14 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A body in frames of the usual size, the last one with these flags.
+pub fn data(stream: u32, body: &[u8], flags: u8) -> Vec<u8> {
+    const MOST: usize = 16_384;
+    let (begin, last) = body.split_at(body.len().saturating_sub(1) / MOST * MOST);
+    let begun = begin.chunks(MOST).flat_map(|part| frame(DATA, 0, stream, part));
+    begun.chain(frame(DATA, flags, stream, last)).collect()
+}
+
 /// A gRPC message, not compressed.
 pub fn message(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).expect("a message's length");
@@ -241,7 +249,7 @@ impl Raw {
     /// A whole call, answer not awaited.
     pub fn call(&mut self, head: &Head, body: &[u8]) -> io::Result<u32> {
         let stream = self.stream();
-        let bytes = [head.frames(stream, 0), frame(DATA, END_STREAM, stream, body)].concat();
+        let bytes = [head.frames(stream, 0), data(stream, body, END_STREAM)].concat();
         self.send(&bytes)?;
         Ok(stream)
     }

@@ -5,6 +5,7 @@ pub mod h2raw;
 pub mod issuer;
 pub mod messages;
 pub mod passed;
+pub mod secrets;
 
 use std::{
     fs,

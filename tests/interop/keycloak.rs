@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dayfly::oauth::{TokenHash, dpop::Prover};
+use dayfly::oauth::{TokenHash, dpop::Prover, foreign::LEEWAY};
 use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
@@ -259,7 +259,8 @@ impl<'a> Call<'a> {
 #[test]
 fn keycloak_takes_our_svid_and_our_door_takes_its_token() {
     let Some(folder) = from_environment("DAYFLY_KEYCLOAK") else { return };
-    let (daemon, keycloak) = (daemon(), Keycloak::start(&folder));
+    let (daemon, begin) = (daemon(), Instant::now());
+    let keycloak = Keycloak::start(&folder);
     keycloak.set_up(&published(daemon.cli(&["fetch", "bundle", "--format", "spiffe"])));
     let (issuer, prover) = (keycloak.realm(), Prover::generate().unwrap());
     // Who has no SVID for it alone, or no proof, has no token.
@@ -267,6 +268,8 @@ fn keycloak_takes_our_svid_and_our_door_takes_its_token() {
     let for_another = keycloak.issue(&svid(AUDIENCE), Some(&prover), "read");
     assert!(matches!(for_another.0, 400 | 401), "{}", for_another.1);
     assert_eq!(keycloak.issue(&svid(&issuer), None, "read").0, 400);
+    // Its clock might be ahead: the agent must be older.
+    thread::sleep((LEEWAY + Duration::from_secs(1)).saturating_sub(begin.elapsed()));
     let token = keycloak.token(&daemon, &prover, "read");
     // Its key for ES256 is made with the first token.
     pin(&daemon, &issuer, &keycloak.keys("q"));
@@ -284,7 +287,8 @@ fn keycloak_takes_our_svid_and_our_door_takes_its_token() {
 
     // What was stolen.
     let detail = call.refused(&call.send("GET", URL, &headers), 401, "proof_replayed");
-    assert_eq!(detail, format!("foreign-dpop {issuer} GET {URL}"));
+    let jkt = prover.thumbprint();
+    assert_eq!(detail, format!("foreign-dpop {issuer} GET {URL} client={AGENT} jkt={jkt}"));
     call.refused(&call.get(&Prover::generate().unwrap()), 401, "key_mismatch");
     let without = format!("Authorization: DPoP {token}\r\n");
     call.refused(&call.send("GET", URL, &without), 401, "proof_missing");

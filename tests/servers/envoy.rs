@@ -1,5 +1,5 @@
-//! A tool behind Envoy, with `packaging/envoy/` as it is: each request is judged by the daemon, its token by Envoy too, and
-//! what passes has the daemon's word for who asks.
+//! A tool behind Envoy, with `packaging/envoy/` as it is, the second look among it: each request is judged by the daemon, its
+//! token by Envoy too, and what passes has the daemon's word for who asks.
 
 use std::{
     fs,
@@ -7,6 +7,7 @@ use std::{
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::Path,
+    process::Command,
     thread,
     time::SystemTime,
 };
@@ -15,12 +16,17 @@ use dayfly::oauth::{TokenHash, dpop::Prover};
 use nix::sys::signal::Signal;
 
 use super::{
-    common::{DAYFLY, Folder},
+    common::{
+        DAYFLY, Daemon, Folder, eventually,
+        issuer::{IDP, Issuer},
+        own_uid,
+    },
     readme::Recipe,
-    stage::{CLIENT, STRANGER, Stage, port, program, words},
+    stage::{Background, CLIENT, STRANGER, Stage, port, program, words},
     tokens::Call,
 };
 
+const AUDIENCE: &str = "https://tickets.example.org";
 const ITEM: &str = "https://tickets.example.org/api/items/7";
 const ITEMS: &str = "https://tickets.example.org/api/items";
 /// As clients speak: what is refused on one is refused on the other.
@@ -55,6 +61,7 @@ fn a_tool_behind_envoy_is_called_by_its_agent_alone() {
             ("port_value: 8080", &format!("port_value: {tool}")),
         ],
     );
+    second_look(&place, &home);
     let script =
         format!("#!/bin/sh\nexec {} --use-dynamic-base-id --concurrency 1 -l warning \"$@\"\n", envoy.display());
     fs::write(bin.path().join("envoy"), script).unwrap();
@@ -102,6 +109,66 @@ fn a_tool_behind_envoy_is_called_by_its_agent_alone() {
     }
 }
 
+/// Of what a tool takes besides our own tokens Envoy knows nothing, and keeps nothing back.
+#[test]
+fn whatever_a_tool_takes_envoy_lets_pass() {
+    let Some(envoy) = program("DAYFLY_ENVOY") else { return };
+    let (folder, port, prover) = (Folder::new(), port(), Prover::generate().unwrap());
+    let issuer = Issuer::new(&folder);
+    let daemon = Daemon::start(&issuer.config());
+    daemon.cli(&["agent", "add", "reporter", "--owner", "ada@example.org"]);
+    let scope = ["--scope", "read=read", "--route", "GET /items/*=read", "--url", "https://tickets.example.org/api"];
+    let accept = ["--accept", IDP, "--accept", "jwt-svid"];
+    daemon.cli(&[&["tool", "add", "tickets", "--audience", AUDIENCE][..], &scope, &accept].concat());
+    daemon.cli(&["grant", "add", "reporter", "tickets", "--scope", "read"]);
+    daemon.entry("spiffe://example.org/reporter", &[&own_uid()], &["--agent", "reporter"]);
+    daemon.cli(&["fetch", "x509", "--write", &folder.path().join("certs").display().to_string()]);
+    let (at, home) = (folder.path().display().to_string(), daemon.home().display().to_string());
+    let place = folder.path().join("envoy");
+    fs::create_dir(&place).unwrap();
+    configure(
+        &place,
+        &[
+            ("/etc/envoy/", &format!("{at}/envoy/")),
+            ("/run/envoy/", &format!("{at}/envoy/")),
+            ("/var/lib/envoy", &at),
+            ("/run/dayfly/", &format!("{home}/")),
+            ("0.0.0.0, port_value: 443}", &format!("127.0.0.1, port_value: {port}}}")),
+            ("port_value: 8080", &format!("port_value: {}", upstream())),
+        ],
+    );
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    let mut command = Command::new(envoy);
+    command.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warning", "-c"]);
+    let _server = Background::of(command.arg(place.join("envoy.yaml")).stderr(log), Signal::SIGTERM);
+    // Status and head, and what the tool was told.
+    let call = |headers: &[String]| {
+        let mut curl = Command::new("curl");
+        curl.args(["-ski", "--max-time", "20", "--http1.1", ITEM, "--connect-to", &format!("::127.0.0.1:{port}")]);
+        headers.iter().for_each(|header| _ = curl.args(["-H", header]));
+        let said = words(&curl.output().unwrap());
+        (said.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0), said)
+    };
+    eventually("Envoy serves", || call(&[]).0 == 401);
+    let token = issuer.token(AUDIENCE, &prover);
+    let dpop = |token: &str, nonce: Option<&str>| {
+        let proof = prover.prove("GET", ITEM, Some(TokenHash::of(token)), nonce, now()).unwrap();
+        [format!("Authorization: DPoP {token}"), format!("DPoP: {proof}")]
+    };
+    let (_, asked) = call(&dpop(&token, None));
+    let nonce = asked.lines().find_map(|line| line.strip_prefix("dpop-nonce: ")).unwrap_or_else(|| panic!("{asked}"));
+    let svid = daemon.cli(&["fetch", "jwt", "--audience", AUDIENCE]);
+    let bearer = [format!("Authorization: Bearer {}", svid.trim())];
+    for headers in [&dpop(&token, Some(nonce))[..], &bearer] {
+        let (status, said) = call(headers);
+        assert!(status == 200 && said.contains("x-dayfly-agent: reporter\r\n"), "{said}{}", daemon.log());
+    }
+    // The daemon says no, and nobody else has to.
+    let thief = dpop(&issuer.token(AUDIENCE, &Prover::generate().unwrap()), Some(nonce));
+    assert_eq!(call(&thief).0, 401);
+    assert_eq!(call(&["Authorization: Bearer x".to_owned()]).0, 401);
+}
+
 /// The files of `packaging/envoy/`, with other texts, each of which must be there.
 pub(super) fn configure(place: &Path, swaps: &[(&str, &str)]) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/envoy");
@@ -113,6 +180,22 @@ pub(super) fn configure(place: &Path, swaps: &[(&str, &str)]) {
         let text = swaps.iter().fold(text, |text, (from, to)| text.replace(from, to));
         fs::write(place.join(name), text).unwrap();
     }
+}
+
+/// Adds both parts of `jwt_authn.yaml` where it says.
+fn second_look(place: &Path, home: &str) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/envoy/jwt_authn.yaml");
+    let text = fs::read_to_string(from).unwrap().replace("/run/dayfly/", &format!("{home}/"));
+    let (filter, cluster) = text.split_once("# The cluster:\n").unwrap();
+    let (file, router) = (place.join("envoy.yaml"), "          - name: envoy.filters.http.router\n");
+    let whole = fs::read_to_string(&file).unwrap();
+    assert_eq!((whole.matches(router).count(), whole.matches("jwt_authn.v3").count()), (1, 0));
+    fs::write(file, whole.replace(router, &format!("{filter}{router}")) + cluster).unwrap();
+}
+
+fn now() -> SystemTime {
+    #[expect(clippy::disallowed_methods, reason = "the daemon's own clock is the system's")]
+    SystemTime::now()
 }
 
 /// A tool that answers with what it was sent; its port.
@@ -208,10 +291,8 @@ fn refuses_the_rest(client: &Client<'_>, spoken: &str) {
     let line = |headers: &str, at: usize| format!("{}\n", headers.lines().nth(at).unwrap());
     let (bare, proof) = (line(&other, 0), line(&other, 1));
     let token = bare.trim().strip_prefix("Authorization: DPoP ").unwrap();
-    #[expect(clippy::disallowed_methods, reason = "the daemon's own clock is the system's")]
-    let now = SystemTime::now();
     let thief = Prover::generate().unwrap();
-    let forged = thief.prove("GET", ITEM, Some(TokenHash::of(token)), Some(&client.nonce), now).unwrap();
+    let forged = thief.prove("GET", ITEM, Some(TokenHash::of(token)), Some(&client.nonce), now()).unwrap();
     let metadata = r#"resource_metadata="https://tickets.example.org/.well-known/oauth-protected-resource""#;
     let at = |path: &str| format!("https://tickets.example.org{path}");
     let post = "-X POST";

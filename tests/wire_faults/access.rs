@@ -29,11 +29,16 @@ pub(super) fn agent() -> Daemon {
 /// The same, with these lines of configuration.
 pub(super) fn agent_with(config: &str) -> Daemon {
     let daemon = Daemon::start(config);
-    daemon.cli(&["agent", "add", "reporter", "--owner", "ada@example.org"]);
-    add_tool(&daemon);
-    daemon.cli(&["grant", "add", "reporter", "tickets", "--scope", "read"]);
-    daemon.entry("spiffe://example.org/reporter", &[&own_uid()], &["--agent", "reporter"]);
+    register(&daemon, "reporter");
     daemon
+}
+
+/// Tells a daemon of the agent, under this name, of the tool, and what it may read.
+pub(super) fn register(daemon: &Daemon, agent: &str) {
+    daemon.cli(&["agent", "add", agent, "--owner", "ada@example.org"]);
+    add_tool(daemon);
+    daemon.cli(&["grant", "add", agent, "tickets", "--scope", "read"]);
+    daemon.entry("spiffe://example.org/reporter", &[&own_uid()], &["--agent", agent]);
 }
 
 fn add_tool(daemon: &Daemon) {
@@ -110,14 +115,28 @@ pub(super) fn now() -> SystemTime {
 
 /// A proof for the token endpoint, with the nonce that it asks for.
 pub(super) fn proof(daemon: &Daemon, prover: &Prover) -> String {
-    let without = prover.prove("POST", TOKEN, None, None, now()).unwrap();
+    proof_at(daemon, TOKEN, prover)
+}
+
+fn proof_at(daemon: &Daemon, endpoint: &str, prover: &Prover) -> String {
+    let without = prover.prove("POST", endpoint, None, None, now()).unwrap();
     let answer = post(daemon, &format!("{FORM_HEAD}DPoP: {without}\r\n"), FORM);
-    assert_eq!((answer.status, answer.error().as_str()), (400, "use_dpop_nonce"));
-    prover.prove("POST", TOKEN, None, answer.header("dpop-nonce"), now()).unwrap()
+    match answer.header("dpop-nonce") {
+        None => prover.prove("POST", endpoint, None, None, now()).unwrap(),
+        nonce => {
+            assert_eq!((answer.status, answer.error().as_str()), (400, "use_dpop_nonce"));
+            prover.prove("POST", endpoint, None, nonce, now()).unwrap()
+        }
+    }
 }
 
 pub(super) fn token(daemon: &Daemon, prover: &Prover) -> String {
-    let answer = post(daemon, &format!("{FORM_HEAD}DPoP: {}\r\n", proof(daemon, prover)), FORM);
+    token_at(daemon, TOKEN, prover)
+}
+
+/// The same of a daemon whose endpoint is elsewhere.
+pub(super) fn token_at(daemon: &Daemon, endpoint: &str, prover: &Prover) -> String {
+    let answer = post(daemon, &format!("{FORM_HEAD}DPoP: {}\r\n", proof_at(daemon, endpoint, prover)), FORM);
     let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!((answer.status, body["token_type"].as_str(), body["scope"].as_str()), (200, Some("DPoP"), Some("read")));
     assert_eq!((answer.header("cache-control"), body["expires_in"].as_u64()), (Some("no-store"), Some(900)));
@@ -427,7 +446,7 @@ fn who_asks_too_often_is_told_when_to_come_again() {
         let refused = daemon.audit().into_iter().rfind(|record| record["what"] == "access-token").unwrap();
         assert_eq!(refused["reasons"], serde_json::json!(["rate_reached"]));
     }
-    daemon.cli(&["grant", "update", "reporter/tickets", "--rate", "2/min"]);
+    daemon.cli(&["grant", "update", "reporter/tickets", "--rate", "0"]);
     assert_eq!(post(&daemon, &again, FORM).status, 200);
 }
 

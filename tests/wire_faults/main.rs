@@ -14,7 +14,9 @@ mod common;
 
 mod access;
 mod credentials;
+mod crowds;
 mod doors;
+mod environments;
 mod execs;
 mod foreign;
 mod groups;
@@ -26,6 +28,7 @@ mod replayed;
 mod reread;
 mod resource;
 mod revoked;
+mod secrets;
 mod start;
 mod state;
 mod stolen;

@@ -1,8 +1,8 @@
 //! Access tokens of a pinned issuer at the door of the built daemon: whose, with which keys, and what is taken back.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
-use dayfly::oauth::{CERTIFICATE_BYTES_MAX, dpop::Prover};
+use dayfly::oauth::{CERTIFICATE_BYTES_MAX, dpop::Prover, foreign::LEEWAY};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -11,7 +11,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::{
-    access::{AUDIENCE, URL, agent_with, nonce, send, signed, token, verify},
+    access::{AUDIENCE, URL, agent_with, get, nonce, register, send, signed, token, token_at, verify},
     common::{
         Daemon, Folder, eventually,
         h2raw::{Head, Raw, message},
@@ -32,6 +32,76 @@ fn reread(daemon: &Daemon) -> (Value, Value) {
     eventually("it is read", || readings().len() > before);
     let last = readings().pop().unwrap();
     (last["event"].clone(), last["detail"].clone())
+}
+
+/// What `status` says does not work.
+fn problems(daemon: &Daemon) -> String {
+    let status: Value = serde_json::from_str(&daemon.cli(&["status", "--output", "json"])).unwrap();
+    let problems = status["problems"].as_array().unwrap().iter().map(|problem| problem.as_str().unwrap().to_owned());
+    let all = problems.collect::<Vec<_>>().join("\n");
+    assert_eq!(status["state"], if all.is_empty() { "ready" } else { "degraded" });
+    all
+}
+
+/// One party's data must not keep the node's workloads without an identity.
+#[test]
+fn an_issuer_whose_keys_cannot_be_read_is_closed_alone() {
+    let folder = Folder::new();
+    let (issuer, prover) = (Issuer::new(&folder), Prover::generate().unwrap());
+    fs::write(&issuer.jwks, "").unwrap();
+    let daemon = agent_with(&issuer.config());
+    daemon.must_serve("the start");
+    daemon.cli(&["tool", "update", "tickets", "--accept", IDP]);
+    let own = token(&daemon, &prover);
+    let nonce = nonce(&daemon, &prover, &own);
+    let get = |token: &str| verify(&daemon, "GET", URL, &signed(&prover, token, "GET", URL, Some(&nonce)));
+    assert_eq!(get(&own).status, 200);
+    let one = issuer.token(AUDIENCE, &prover);
+    refused(&daemon, &get(&one), 401, "foreign_no_keys", &format!("foreign-dpop {IDP} GET"));
+    let told = problems(&daemon);
+    assert!(told.contains(IDP) && told.contains("none of its tokens is taken"), "{told}");
+    assert!(daemon.log().contains("there are no keys of an issuer"), "{}", daemon.log());
+    assert!(daemon.audit().iter().any(|record| record["event"] == "issuer_keys_refused"));
+    let checked = daemon.try_cli(&["daemon", "--check", "--trust-domain", "example.org"]);
+    let said = String::from_utf8(checked.stderr).unwrap();
+    assert!(checked.status.code() == Some(2) && said.contains(IDP), "{said}");
+    issuer.publish(&issuer.key);
+    assert_eq!(reread(&daemon).0, "config_read");
+    assert_eq!((get(&one).status, problems(&daemon).as_str()), (200, ""));
+}
+
+fn last_refusal(daemon: &Daemon) -> String {
+    let records = daemon.audit();
+    records.iter().rfind(|record| record["what"] == "request").unwrap()["detail"].as_str().unwrap().to_owned()
+}
+
+/// Another daemon, whose tokens begin as ours do: what it issues to its agent is good here for the agent of that SPIFFE ID.
+#[test]
+fn another_daemon_may_be_pinned() {
+    const NAME: &str = "https://a.example.org/oauth";
+    let (folder, prover) = (Folder::new(), Prover::generate().unwrap());
+    let issuer = Daemon::start(&format!("[token]\nissuer = \"{NAME}\"\n"));
+    register(&issuer, "its-name-there");
+    let jwks = folder.path().join("a.json");
+    fs::write(&jwks, get(&issuer, "/oauth/jwks").body).unwrap();
+    let daemon = agent_with(&format!("[[authz.issuer]]\nissuer = \"{NAME}\"\njwks = {jwks:?}\n"));
+    let theirs = || token_at(&issuer, &format!("{NAME}/token"), &prover);
+    let own = token(&daemon, &prover);
+    let nonce = nonce(&daemon, &prover, &own);
+    let get = |token: &str| verify(&daemon, "GET", URL, &signed(&prover, token, "GET", URL, Some(&nonce)));
+    refused(&daemon, &get(&theirs()), 401, "token_issuer", "dpop GET");
+    daemon.cli(&["tool", "update", "tickets", "--accept", NAME]);
+    // The other's clock may be ahead: the agent that is here must be older.
+    let kind = format!("foreign-dpop {NAME} GET");
+    refused(&daemon, &get(&theirs()), 401, "revoked_agent", &kind);
+    assert_eq!(get(&own).status, 200);
+    thread::sleep(LEEWAY + Duration::from_secs(1));
+    let answer = get(&theirs());
+    let told = (answer.status, answer.header("x-dayfly-agent"), answer.header("x-dayfly-scopes"));
+    assert_eq!(told, (200, Some("reporter"), Some("read")), "{}", answer.head);
+    // Neither daemon's token is good at the other one as its own.
+    daemon.cli(&["tool", "update", "tickets", "--accept", "dpop"]);
+    refused(&daemon, &get(&theirs()), 401, "token_issuer", "dpop GET");
 }
 
 #[test]
@@ -58,7 +128,30 @@ fn a_pinned_issuers_token_is_good_for_its_agent_where_the_tool_takes_it() {
     let kind = format!("foreign-dpop {IDP} GET");
     refused(&daemon, &get(&used), 401, "proof_replayed", &kind);
     let thief = Prover::generate().unwrap();
-    refused(&daemon, &get(&signed(&thief, &one, "GET", URL, Some(&nonce))), 401, "key_mismatch", &kind);
+    // Whose token is out, known before or not, stands in the record, and what can be revoked.
+    let whose = format!("{kind} {URL} client=spiffe://example.org/reporter jkt={}", prover.thumbprint());
+    for stolen in [&one, &issuer.token(AUDIENCE, &prover)] {
+        refused(&daemon, &get(&signed(&thief, stolen, "GET", URL, Some(&nonce))), 401, "key_mismatch", &whose);
+    }
+    let own = token(&daemon, &prover);
+    refused(&daemon, &get(&signed(&thief, &own, "GET", URL, Some(&nonce))), 401, "key_mismatch", "dpop GET");
+    let detail = last_refusal(&daemon);
+    assert!(
+        detail.contains(" client=reporter jti=") && detail.contains(&format!(" jkt={}", prover.thumbprint())),
+        "{detail}"
+    );
+    let alone = format!("Authorization: DPoP {one}\r\n");
+    refused(&daemon, &get(&alone), 401, "proof_missing", "GET");
+    assert!(last_refusal(&daemon).contains(" client=spiffe://example.org/reporter "));
+    let unsigned = format!("{}.{}", one.rsplit_once('.').unwrap().0, "A".repeat(86));
+    refused(&daemon, &get(&signed(&thief, &unsigned, "GET", URL, Some(&nonce))), 401, "key_mismatch", &kind);
+    assert!(!last_refusal(&daemon).contains("client="), "nobody is named by whom nothing is proved");
+    let actor = issuer.with(AUDIENCE, &prover, "act", &json!({ "sub": "spiffe://example.org/other" }));
+    refused(&daemon, &get(&headers(&actor)), 401, "foreign_claim", "foreign-dpop GET");
+    assert!(last_refusal(&daemon).ends_with(" claim=act"), "{}", last_refusal(&daemon));
+    let nobody = issuer.with(AUDIENCE, &prover, "client_id", &json!("spiffe://example.org/nobody"));
+    refused(&daemon, &get(&headers(&nobody)), 401, "no_agent", &kind);
+    assert!(last_refusal(&daemon).contains(" client=spiffe://example.org/nobody "));
     let post = "https://tickets.example.org/api/items";
     let posted = verify(&daemon, "POST", post, &signed(&prover, &one, "POST", post, Some(&nonce)));
     refused(&daemon, &posted, 403, "scope_missing", &format!("foreign-dpop {IDP} POST"));
@@ -87,10 +180,14 @@ fn a_pinned_issuers_token_is_good_for_its_agent_where_the_tool_takes_it() {
     assert_eq!(get(&headers(&one)).status, 200);
     assert_eq!(reread(&daemon).0, "config_read");
     refused(&daemon, &get(&headers(&one)), 401, "foreign_signature", &kind);
-    // What is no key set changes nothing.
+    // What is no key set takes nothing away, and stops nothing else.
     fs::write(&issuer.jwks, "{}").unwrap();
-    assert_eq!(reread(&daemon).0, "config_refused");
+    let believed = || daemon.log().matches("the tokens of an issuer are believed").count();
+    let before = believed();
+    assert_eq!(reread(&daemon).0, "config_read");
     refused(&daemon, &get(&headers(&one)), 401, "foreign_signature", &kind);
+    assert_eq!(believed(), before);
+    assert!(problems(&daemon).contains("could not be read again, and those of before stay"));
     issuer.publish(&issuer.key);
     assert_eq!(reread(&daemon).0, "config_read");
     assert_eq!(get(&headers(&one)).status, 200);
@@ -218,9 +315,8 @@ fn a_certificate_is_what_the_service_says_in_its_call() {
     };
     refused(&last(&pem, &other), "certificate_mismatch");
     refused(&last(&pem, "garbage"), "certificate_malformed");
-    let bytes = pem.repeat(40);
-    assert!(bytes.len() > CERTIFICATE_BYTES_MAX);
-    refused(&last(&pem, &bytes), "certificate_malformed");
+    let long = pem.repeat(CERTIFICATE_BYTES_MAX / pem.len() + 1);
+    refused(&last(&pem, &long), "certificate_malformed");
     // Of another one's token the agent's certificate makes nothing.
     let others = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     refused(&of(bound(others), &pem).encode_to_vec(), "certificate_mismatch");

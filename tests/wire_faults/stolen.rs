@@ -11,11 +11,15 @@ use super::{
     doors::{check, told},
 };
 
-/// So that what was captured is soon too old.
-const CONFIG: &str = "[token]\nproof_age_max = \"10s\"\nproof_ahead_max = \"1s\"\n";
+/// So that what was captured is soon too old, and each refusal has its record.
+const CONFIG: &str =
+    "[token]\nproof_age_max = \"10s\"\nproof_ahead_max = \"1s\"\n[audit]\nrefusals_per_uid_minute = 1200\n";
+
+/// Asks of the daemon whether a request passes, by its method, URL and headers.
+type Ask = fn(&Daemon, &str, &str, &str) -> (u32, String);
 
 /// Asks by page, as Envoy does, and by call: the status and the challenge.
-const DOORS: [fn(&Daemon, &str, &str, &str) -> (u32, String); 3] = [
+const DOORS: [Ask; 3] = [
     |daemon, method, url, headers| {
         let answer = verify(daemon, method, url, headers);
         (answer.status.into(), answer.header("www-authenticate").unwrap_or_default().to_owned())

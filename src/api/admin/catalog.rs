@@ -21,11 +21,13 @@ pub(super) struct Catalog {
     desk: Desk,
     alive: Arc<Alive>,
     clock: Clock,
+    /// Of which environment agents must be, if they are judged by theirs.
+    environment: Option<Label>,
 }
 
 impl Catalog {
-    pub(super) fn new(desk: Desk, alive: Arc<Alive>, clock: Clock) -> Self {
-        Self { desk, alive, clock }
+    pub(super) fn new(desk: Desk, alive: Arc<Alive>, clock: Clock, environment: Option<Label>) -> Self {
+        Self { desk, alive, clock, environment }
     }
 
     async fn state(&self, request: Request<pb::AgentName>, state: State) -> Result<Response<pb::Item>, Status> {
@@ -92,9 +94,10 @@ impl catalog_server::Catalog for Catalog {
     async fn reach(&self, request: Request<pb::AgentName>) -> Result<Response<pb::ReachResponse>, Status> {
         let name = agent(request.into_inner())?;
         let snapshot = self.desk.registry().borrow().clone();
-        if snapshot.catalog().agent(name.as_str()).is_none() {
+        let Some(agent) = snapshot.catalog().agent(name.as_str()) else {
             return Err(registry::Error::UnknownItem(ItemId::Agent(name)).into());
-        }
+        };
+        let elsewhere = !agent.spec.is_of(self.environment.as_ref());
         let (alive, now) = (self.alive.clone(), self.clock.now());
         // It walks over all entries: done aside.
         let answer = aside(move || {
@@ -107,6 +110,7 @@ impl catalog_server::Catalog for Catalog {
                 tokens_total: u64::try_from(known.tokens.len()).unwrap_or(u64::MAX),
                 tokens_known_since: unix_seconds(alive.since()),
                 tokens_incomplete: known.is_incomplete,
+                elsewhere,
                 tokens: known.tokens.iter().take(TOKENS_MAX).map(items::live_token).collect(),
             }
         });

@@ -9,9 +9,12 @@ use super::{Rights, caller, wire};
 use crate::{
     api::status,
     issuance::{AuthorityStanding, Compared, Explain, Proxies, ProxyStream, Stand, desk::Desk, foreign::Foreign},
+    oauth::issuer::Issuers,
     pb::admin::{self as pb, control_server},
+    registry::{Agent, Catalog, Label, State},
     spiffe::Id,
     sys::{
+        Clock,
         counters::Counters,
         id_map,
         kernel::{Feature, Kernel},
@@ -28,6 +31,8 @@ pub(crate) struct About {
     pub(crate) state_dir: PathBuf,
     /// The URL that proofs for access tokens are for.
     pub(crate) token_endpoint: String,
+    /// Of which environment agents must be, if they are judged by theirs.
+    pub(crate) environment: Option<Label>,
     pub(crate) kernel: Kernel,
 }
 
@@ -78,12 +83,14 @@ pub(super) struct Control {
     pub(super) about: About,
     pub(super) desk: Desk,
     pub(super) foreign: watch::Receiver<Arc<Foreign>>,
+    pub(super) issuers: watch::Receiver<Arc<Issuers>>,
     pub(super) stand: Stand,
     pub(super) explain: Explain,
     pub(super) proxies: Arc<Proxies>,
     pub(super) log: LogSwitch,
     pub(super) heirs: Heirs,
     pub(super) counters: Arc<Counters>,
+    pub(super) clock: Clock,
 }
 
 #[async_trait]
@@ -128,6 +135,9 @@ impl control_server::Control for Control {
             workload_sockets: self.about.workload_sockets.iter().map(|path| path.display().to_string()).collect(),
             state_dir: self.about.state_dir.display().to_string(),
             token_endpoint: self.about.token_endpoint.clone(),
+            environment: self.about.environment.as_ref().map(ToString::to_string).unwrap_or_default(),
+            notes: notes(snapshot.catalog(), self.clock.now()),
+            pinned_issuers: self.issuers.borrow().names().map(ToString::to_string).collect(),
             log_level: (self.log.present)().into(),
             rss_bytes: memory::resident_bytes().unwrap_or_default(),
             audit_records: standing.audit_records,
@@ -246,6 +256,18 @@ fn proxy(stream: ProxyStream) -> pb::ProxyStream {
         refusal,
         refused_at,
     }
+}
+
+/// What somebody should look at: agents whose review is overdue. Those of the first names are named.
+fn notes(catalog: &Catalog, now: SystemTime) -> Vec<String> {
+    const NAMED: usize = 8;
+    let is_overdue = |agent: &&Arc<Agent>| agent.state != State::Retired && agent.spec.is_review_overdue(now);
+    let overdue: Vec<_> = catalog.agents().filter(is_overdue).map(|agent| agent.spec.name.as_str()).collect();
+    let named = overdue.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let more = if overdue.len() > NAMED { ", …" } else { "" };
+    let note =
+        (!overdue.is_empty()).then(|| format!("agents whose review is overdue: {} ({named}{more})", overdue.len()));
+    note.into_iter().collect()
 }
 
 fn authority(one: AuthorityStanding) -> pb::AuthorityStatus {

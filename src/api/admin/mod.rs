@@ -21,6 +21,7 @@ pub(crate) use {
 
 use std::{os::fd::AsFd, sync::Arc};
 
+use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Status,
@@ -38,6 +39,7 @@ use crate::{
         desk::{Author, Desk},
         foreign::Office,
     },
+    oauth::issuer::Issuers,
     pb::admin::{
         bundles_server::BundlesServer, catalog_server::CatalogServer, control_server::ControlServer,
         entries_server::EntriesServer, revocations_server::RevocationsServer,
@@ -77,6 +79,8 @@ pub(crate) struct Admin {
     pub(crate) rights: Rights,
     pub(crate) desk: Desk,
     pub(crate) office: Office,
+    /// Whose access tokens tools may take.
+    pub(crate) issuers: channel::Receiver<Arc<Issuers>>,
     /// Access tokens that are out.
     pub(crate) alive: Arc<Alive>,
     /// Who listens for secrets.
@@ -99,6 +103,7 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
         rights,
         desk,
         office,
+        issuers,
         alive,
         proxies,
         clock,
@@ -124,10 +129,22 @@ pub(crate) fn admin_routes(admin: Admin) -> Routes {
         Err(status::stranger())
     };
     let heirs = control::Heirs { rights, succession };
+    let environment = about.environment.clone();
     let (foreign, counts) = (office.foreign(), counters.clone());
-    let control =
-        control::Control { about, desk: desk.clone(), foreign, stand, explain, proxies, log, heirs, counters: counts };
-    let catalog = catalog::Catalog::new(desk.clone(), alive, clock);
+    let control = control::Control {
+        about,
+        desk: desk.clone(),
+        foreign,
+        issuers,
+        stand,
+        explain,
+        proxies,
+        log,
+        heirs,
+        counters: counts,
+        clock: clock.clone(),
+    };
+    let catalog = catalog::Catalog::new(desk.clone(), alive, clock, environment);
     let revocations = revocations::Revocations::new(desk.clone());
     let entries = entries::Entries::new(desk, counters, stopping);
     let mut routes = Routes::builder();

@@ -117,6 +117,7 @@ impl Authz {
         let (wit, jwt) = (keyring.wit().map(TokenKeys::bundle), keyring.jwt().map(TokenKeys::bundle));
         let issuers = self.issuers.borrow().clone();
         let view = View::new(&self.name, keyring.access()?.bundle(), &issuers, &snapshot).with_svids(wit, jwt);
+        let view = view.in_environment(self.issuer.environment());
         let judged = self.verifier.verify(request, &view, self.clock.now());
         self.counters.verified(judged.as_ref().err().map(|refusal| refusal.reason.code()));
         if let Err(refusal) = &judged {
@@ -130,7 +131,9 @@ impl Authz {
         let snapshot = self.issuer.present_registry();
         let catalog = snapshot.catalog();
         let tool = metadata::audiences(url)?.iter().find_map(|audience| catalog.tool_of(audience).cloned())?;
+        let issuers = self.issuers.borrow().clone();
         let others = tool.spec.accepts.issuers.iter().map(IssuerName::as_str);
+        let others = others.filter(|name| issuers.get(name).is_some());
         let servers = std::iter::once(self.name.as_str()).chain(others);
         let mtls = tool.spec.accepts.mtls;
         let said = json!({
@@ -154,11 +157,17 @@ impl Authz {
         let kind = refusal.kind.map(|kind| format!("{kind} ")).unwrap_or_default();
         let issuer = refusal.issuer.as_ref().map(|name| format!("{} ", shown(name.as_str()))).unwrap_or_default();
         let target = shown(&target);
-        let detail = Some(format!("{kind}{issuer}{} {target}", request.method.get(..16).unwrap_or(request.method)));
+        let details =
+            refusal.details().iter().map(|(name, value)| format!(" {name}={}", shown(value))).collect::<String>();
+        let method = request.method.get(..16).unwrap_or(request.method);
+        let detail = Some(format!("{kind}{issuer}{method} {target}{details}"));
+        let holder = refusal.bearer.as_ref().map(|bearer| bearer.client.clone());
         let (caller, reasons) = (asker.clone(), vec![refusal.reason.code()]);
-        let record = Record::Refused { caller, what: "request", reasons, detail };
+        let record = Record::Refused { caller, what: "request", reasons, detail, holder };
+        // Behind one proxy are all of its clients: who has no token does not hide who has stolen one, nor one agent another.
+        let urgency = if refusal.bearer.is_some() { Urgency::Ordinary } else { Urgency::Slight };
         // Nothing passes without one; that there is none is for the operator.
-        if let Err(error) = self.log.append(&record, Urgency::Ordinary)
+        if let Err(error) = self.log.append(&record, urgency)
             && self.counters.is_worth_a_line(asker.uid)
         {
             tracing::error!(error = %chain(&error), "audit log takes no record");

@@ -78,9 +78,12 @@ impl<'a> Sent<'a> {
         sent
     }
 
-    /// With what the door says itself of the client's certificate, as PEM, percent-encoded or not; empty is none.
+    /// With what the door says itself of the client's certificate, as PEM, percent-encoded or not; one that is empty is
+    /// none. Of several not one counts, be they empty: it may be the client who has written the other.
     pub(crate) fn with_certificates(self, pem: impl Iterator<Item = &'a [u8]>) -> Self {
-        Self { certificates: pem.filter(|pem| !pem.is_empty()).map(Certificate::Pem).collect(), ..self }
+        let all: Vec<_> = pem.collect();
+        let said = if matches!(all[..], [[]]) { &[][..] } else { &all };
+        Self { certificates: said.iter().copied().map(Certificate::Pem).collect(), ..self }
     }
 
     /// The URL of a request whose parts are known.
@@ -143,6 +146,18 @@ mod tests {
         assert_eq!(request.authorization, [&b"a"[..], b""]);
         assert_eq!(request.proofs, [&b"b"[..], b"d"]);
         assert_eq!((request.method, request.tool), ("GET", Some("t")));
+    }
+
+    /// A proxy that adds its line has an empty one beside what the client wrote.
+    #[test]
+    fn of_two_lines_of_a_certificate_none_counts_alone() {
+        let target = Target::parse("https://a.example/").unwrap();
+        for (lines, expected) in
+            [(&[][..], 0), (&[""], 0), (&["a"], 1), (&["a", "b"], 2), (&["", "a"], 2), (&["a", ""], 2), (&["", ""], 2)]
+        {
+            let sent = sent("GET", "https://a.example/").with_certificates(lines.iter().map(|line| line.as_bytes()));
+            assert_eq!(sent.request(&target).certificates.len(), expected, "{lines:?}");
+        }
     }
 
     #[test]

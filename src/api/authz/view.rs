@@ -13,7 +13,7 @@ use crate::{
         target::Target,
         verify::{Accepts, AgentState, Credential, Registry, Resource, Revocation},
     },
-    registry::{Scope, Snapshot, State, Tool},
+    registry::{Label, Scope, Snapshot, State, Tool},
     spiffe::{Id, jwt, wit},
 };
 
@@ -25,17 +25,23 @@ pub(super) struct View<'a> {
     wit_keys: Option<&'a wit::Bundle>,
     jwt_keys: Option<&'a jwt::Bundle>,
     issuers: &'a Issuers,
+    environment: Option<&'a Label>,
 }
 
 impl<'a> View<'a> {
     /// `issuers` are the others that are pinned.
     pub(super) fn new(issuer: &'a str, keys: &'a Keys, issuers: &'a Issuers, snapshot: &'a Snapshot) -> Self {
-        Self { issuer, keys, snapshot, wit_keys: None, jwt_keys: None, issuers }
+        Self { issuer, keys, snapshot, wit_keys: None, jwt_keys: None, issuers, environment: None }
     }
 
     /// With the keys that verify SVIDs.
     pub(super) fn with_svids(self, wit_keys: Option<&'a wit::Bundle>, jwt_keys: Option<&'a jwt::Bundle>) -> Self {
         Self { wit_keys, jwt_keys, ..self }
+    }
+
+    /// With the environment of which agents must be, if they are judged by theirs.
+    pub(super) fn in_environment(self, environment: Option<&'a Label>) -> Self {
+        Self { environment, ..self }
     }
 
     /// The tool of a URL with the path below its base. A name does not open what the URL does not: only a tool that has no
@@ -76,11 +82,12 @@ impl Registry for View<'_> {
     }
 
     fn agent(&self, name: &str) -> AgentState {
-        match self.snapshot.catalog().agent(name).map(|agent| agent.state) {
-            None => AgentState::Unknown,
-            Some(State::Active) => AgentState::Active,
-            Some(State::Suspended) => AgentState::Suspended,
-            Some(State::Retired) => AgentState::Retired,
+        let Some(agent) = self.snapshot.catalog().agent(name) else { return AgentState::Unknown };
+        match agent.state {
+            State::Active if !agent.spec.is_of(self.environment) => AgentState::Elsewhere,
+            State::Active => AgentState::Active,
+            State::Suspended => AgentState::Suspended,
+            State::Retired => AgentState::Retired,
         }
     }
 
@@ -113,6 +120,10 @@ impl Registry for View<'_> {
 
     fn foreign_issuer(&self, name: &IssuerName) -> Option<&Arc<Issuer>> {
         self.issuers.get(name.as_str())
+    }
+
+    fn is_keyless(&self, name: &IssuerName) -> bool {
+        self.issuers.is_keyless(name.as_str())
     }
 }
 

@@ -45,6 +45,32 @@ pub(super) const SERVICE: &str = "envoy.service.secret.v3.SecretDiscoveryService
 /// The longest message that is taken, in bytes. Envoy sends 61,000 with the names of its extensions, each time.
 const MESSAGE_BYTES_MAX: usize = 256 << 10;
 
+/// What a stream asks for that begins with this message, and what its proxy says of itself.
+///
+/// # Errors
+/// How the stream would end.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn begin(message: SdsRequest) -> Result<(Vec<String>, [String; 3]), Status> {
+    fn of<P: protocol::Protocol>(request: P::Request) -> Result<(Vec<String>, [String; 3]), Status> {
+        let mut talk = talk::Talk::<P>::new();
+        talk.hear(P::read(request))?;
+        let names = talk.asked().names().map(|(name, _)| name.to_owned()).collect();
+        let proxy = talk.proxy().clone();
+        Ok((names, [proxy.id, proxy.cluster, proxy.agent]))
+    }
+    match message {
+        SdsRequest::Whole(request) => of::<StateOfTheWorld>(request),
+        SdsRequest::Delta(request) => of::<Delta>(request),
+    }
+}
+
+/// A message of either protocol.
+#[cfg(any(fuzzing, test))]
+pub(crate) enum SdsRequest {
+    Whole(DiscoveryRequest),
+    Delta(DeltaDiscoveryRequest),
+}
+
 /// The service for the proxies of one daemon.
 pub(super) fn service(issuer: Arc<Issuer>) -> SecretDiscoveryServiceServer<impl SecretDiscoveryService> {
     SecretDiscoveryServiceServer::new(Sds { issuer }).max_decoding_message_size(MESSAGE_BYTES_MAX)

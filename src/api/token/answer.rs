@@ -119,7 +119,7 @@ impl From<Ungranted> for Refusal {
     fn from(error: Ungranted) -> Self {
         let code = match &error {
             Ungranted::NoAgent => Code::InvalidClient,
-            Ungranted::Inactive => Code::UnauthorizedClient,
+            Ungranted::Inactive | Ungranted::Elsewhere => Code::UnauthorizedClient,
             Ungranted::Subject => return Self::subject(),
             // RFC 8693 §2.2.2: it is the subject token that is unacceptable.
             Ungranted::SubjectTooLong { .. } => Code::InvalidRequest,

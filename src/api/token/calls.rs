@@ -21,7 +21,7 @@ use crate::{
         ExchangeTokenResponse, IssueTokenRequest, IssueTokenResponse,
         token_server::{Token, TokenServer},
     },
-    registry::{Grant, Scope},
+    registry::{Grant, Scope, State},
 };
 
 /// The service of an endpoint.
@@ -92,7 +92,10 @@ impl Token for Calls {
         let known = self.0.issuer.described(&caller).await?;
         let agents = known.iter().map(|(agent, rights)| DescribedAgent {
             name: agent.spec.name.to_string(),
-            state: agent.state.to_string(),
+            state: match agent.state {
+                State::Active if !agent.spec.is_of(self.0.issuer.environment()) => "elsewhere".to_owned(),
+                state => state.to_string(),
+            },
             tools: rights
                 .iter()
                 .map(|(tool, grant)| DescribedTool {

@@ -58,7 +58,8 @@ fn hostile_names_stay_inside_their_quotes() {
     ];
     for name in hostile.clone() {
         let caller = Caller { exe: Some(PathBuf::from(std::ffi::OsString::from_vec(name))), ..caller(1) };
-        let record = Record::Refused { caller, what: "x509-svid", reasons: vec!["no_entry"], detail: None };
+        let record =
+            Record::Refused { caller, what: "x509-svid", reasons: vec!["no_entry"], detail: None, holder: None };
         log.append(&record, Urgency::Ordinary).unwrap();
     }
     log.close();

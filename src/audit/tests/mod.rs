@@ -72,7 +72,7 @@ fn issued(serial: &str, renewal: bool) -> Record {
 }
 
 fn refused(uid: u32) -> Record {
-    Record::Refused { caller: caller(uid), what: "x509-svid", reasons: vec!["no_entry"], detail: None }
+    Record::Refused { caller: caller(uid), what: "x509-svid", reasons: vec!["no_entry"], detail: None, holder: None }
 }
 
 fn append(log: &Log, serial: &str) -> Result<Sequence, Error> {

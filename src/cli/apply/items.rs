@@ -106,6 +106,17 @@ pub(super) fn differences(before: &Inner, after: &Inner) -> Vec<(&'static str, S
     differing.map(|((what, before), (_, after))| (what, none(before), none(after))).collect()
 }
 
+/// What a new one says beside its headline, by name; what it does not say is left out.
+pub(super) fn told(item: &Inner) -> Vec<(&'static str, String)> {
+    let headline: &[&str] = match item {
+        Inner::Agent(_) => &["owner"],
+        Inner::Tool(_) => &["audience"],
+        Inner::Grant(_) => &["scopes"],
+    };
+    let fields = normal(item).fields().into_iter();
+    fields.filter(|(what, value)| !headline.contains(what) && !["", "0", "false"].contains(&value.as_str())).collect()
+}
+
 /// One in a line: its kind and name, and what tells most.
 pub(super) fn headline(item: &Inner) -> String {
     match item {
@@ -194,6 +205,20 @@ mod tests {
         let id = ItemId { kind: ItemKind::Agent.into(), name: "old".into() };
         assert_eq!(plan.remove(), [id]);
         assert!(ItemPlan::new(wanted(&[]), vec![before], false).is_empty());
+    }
+
+    /// Who reads the plan sees what it would open.
+    #[test]
+    fn all_that_a_new_one_says_is_told() {
+        let tool = match tool(&["https://a.org"]) {
+            Inner::Tool(tool) => Inner::Tool(Tool { accepts: vec!["jwt-svid".into()], ..tool }),
+            other => other,
+        };
+        let told = told(&tool);
+        let value = |name| told.iter().find(|(what, _)| *what == name).map(|(_, value)| value.as_str());
+        assert_eq!((value("accepts"), value("base_urls")), (Some("jwt-svid"), Some("https://a.org")));
+        assert!(value("scopes").is_some_and(|scopes| scopes.contains("a")), "{told:?}");
+        assert_eq!((value("audience"), value("routes"), value("encoded_slash")), (None, None, None));
     }
 
     #[test]

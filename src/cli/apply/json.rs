@@ -89,6 +89,8 @@ struct Record {
     #[serde(default)]
     federates_with: Vec<String>,
     #[serde(default)]
+    sds_for: Vec<String>,
+    #[serde(default)]
     admin: bool,
     #[serde(default)]
     downstream: bool,
@@ -134,6 +136,7 @@ impl Record {
             common_name: self.common_name,
             hint: self.hint,
             federates_with: self.federates_with,
+            sds_for: self.sds_for,
             admin: self.admin,
             downstream: self.downstream,
             expires_at: self.expires_at,

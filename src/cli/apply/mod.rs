@@ -268,6 +268,9 @@ fn show(context: &Context, plan: &Whole) -> Result<(), Failure> {
     }
     for item in &items.create {
         print.styled_line(Style::Good, format!("+ {}", items::headline(item)))?;
+        for (what, value) in items::told(item) {
+            print.line(format_args!("    {what}: {value}"))?;
+        }
     }
     let headline = |sign: &str, entry: &Entry| format!("{sign} {}  {}", entry.spiffe_id, entry.selectors.join(" "));
     for entry in &plan.delete {

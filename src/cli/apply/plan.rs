@@ -67,6 +67,7 @@ pub(super) fn normalize(entry: &mut Entry) {
         }
     }
     entry.federates_with.sort();
+    entry.sds_for.sort();
     if entry.certificate_profile == DEFAULT_PROFILE {
         entry.certificate_profile.clear();
     }
@@ -88,6 +89,7 @@ pub(super) fn differences(before: &Entry, after: &Entry) -> Vec<(&'static str, S
             ("common name", text(&entry.common_name)),
             ("hint", text(&entry.hint)),
             ("federates with", list(&entry.federates_with)),
+            ("acts for", list(&entry.sds_for)),
             ("admin", yes(entry.admin)),
             ("downstream", yes(entry.downstream)),
             ("agent", text(&entry.agent)),

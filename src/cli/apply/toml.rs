@@ -128,6 +128,7 @@ fn set(entry: &mut Entry, key: &str, value: &DeValue<'_>) -> Option<Result<(), S
         "common_name" => text(value).map(|name| entry.common_name = name),
         "hint" => text(value).map(|hint| entry.hint = hint),
         "federates_with" => list(value).map(|names| entry.federates_with = names),
+        "sds_for" => list(value).map(|ids| entry.sds_for = ids),
         "admin" => flag(value).map(|admin| entry.admin = admin),
         "downstream" => flag(value).map(|downstream| entry.downstream = downstream),
         "agent" => text(value).map(|agent| entry.agent = agent),

@@ -5,7 +5,9 @@ use std::{future::Future, path::Path, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION, USER_AGENT, WWW_AUTHENTICATE},
+    header::{
+        AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, TRANSFER_ENCODING, USER_AGENT, WWW_AUTHENTICATE,
+    },
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -77,7 +79,7 @@ impl Headers {
             let wrong = || Failure::new(Exit::Usage, "a header is not written as `Name: value`");
             let (name, value) = line.split_once(':').ok_or_else(wrong)?;
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
-            if [AUTHORIZATION, PROOF, HOST].contains(&name) {
+            if [AUTHORIZATION, PROOF, HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
                 return Err(Failure::new(Exit::Usage, format!("the header {name} is made by the command itself")));
             }
             headers.append(name, HeaderValue::from_str(value.trim()).map_err(|_| wrong())?);
@@ -125,11 +127,17 @@ impl Call {
             request.headers_mut().insert(name, value);
         }
         let asked = within(self.silence_max, self.client.request(request)).await?;
-        asked.map_err(|error| {
-            Failure::new(Exit::Failed, format!("{} does not answer: {}", target.origin(), whole(&error))).hint(
-                "a tool with a certificate of the trust domain: `dayfly fetch bundle > FILE`, and `--cacert FILE`",
-            )
-        })
+        asked.map_err(|error| unanswered(&target.origin().to_string(), &whole(&error)))
+    }
+}
+
+/// Why there is no answer of a tool.
+fn unanswered(tool: &str, why: &str) -> Failure {
+    let failure = Failure::new(Exit::Failed, format!("no answer of {tool}: {why}"));
+    match why.contains("invalid peer certificate") {
+        true => failure
+            .hint("a tool with a certificate of the trust domain: `dayfly fetch bundle > FILE`, and `--cacert FILE`"),
+        false => failure,
     }
 }
 
@@ -194,7 +202,7 @@ fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), Failure> {
             .hint("a redirection is not followed: token and proof are for this URL alone"),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             let why = Some(told(WWW_AUTHENTICATE)).filter(|why| !why.is_empty());
-            Failure::new(Exit::Refused, words).details(why).hint("`dayfly audit show` has the reason, for its admin")
+            Failure::new(Exit::Refused, words).details(why).hint("`dayfly audit tail` has the reason, for its admin")
         }
         _ => Failure::new(Exit::Failed, words),
     })
@@ -234,8 +242,21 @@ mod tests {
         );
         assert_eq!(read(&[], true).unwrap().0.get(CONTENT_TYPE), Some(&FORM));
         assert_eq!(read(&["content-type: a/b"], true).unwrap().0.get(CONTENT_TYPE).unwrap(), "a/b");
-        for wrong in ["", "a", ": b", "a b: c", "a: b\nc: d", "Authorization: x", "dpop: x", "Host: x"] {
+        let own = ["Authorization: x", "dpop: x", "Host: x", "Content-Length: 1", "transfer-encoding: chunked"];
+        for wrong in ["", "a", ": b", "a b: c", "a: b\nc: d"].into_iter().chain(own) {
             assert_eq!(read(&[wrong], false).err().map(|failure| failure.exit()), Some(Exit::Usage), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_bundle_is_named_where_it_is_the_certificate_that_is_wrong() {
+        for (why, has_hint) in [
+            ("client error (Connect): invalid peer certificate: UnknownIssuer", true),
+            ("client error (Connect): dns error: failed to lookup address information", false),
+            ("client error (SendRequest): connection closed before message completed", false),
+        ] {
+            let advice = unanswered("https://a.example", why).advice().map(ToOwned::to_owned);
+            assert_eq!(advice.is_some_and(|advice| advice.contains("--cacert")), has_hint, "{why}");
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     exit::Exit,
     failure::Failure,
     link,
-    token::{Asked, Desk, ForRequest, OnBehalf},
+    token::{Asked, Desk, ForRequest, OnBehalf, method},
 };
 use crate::{daemon::units, oauth::target::Target};
 
@@ -54,8 +54,7 @@ pub(crate) struct Http {
 pub(crate) async fn run(context: &Context, http: Http) -> Result<(), Failure> {
     let usage = |words: String| Failure::new(Exit::Usage, words);
     let target = Target::parse(&http.request.url).map_err(|error| usage(error.to_string()))?;
-    let method = http::Method::from_bytes(http.request.method.as_bytes());
-    let method = method.map_err(|_| usage(format!("{} is no method", http.request.method.escape_debug())))?;
+    let method = method(&http.request.method)?;
     let body = http.data.as_deref().map(Body::read).transpose()?;
     let call = Call {
         headers: Headers::read(&http.headers, body.is_some())?,

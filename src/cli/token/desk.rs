@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::SystemTime};
 
 use clap::Args;
+use http::Method;
 use tonic::{Code, Status, service::interceptor::InterceptedService, transport::Channel};
 use zeroize::Zeroizing;
 
@@ -245,4 +246,13 @@ fn refused(status: &Status) -> Failure {
         }
         _ => link::workload_refusal(status),
     }
+}
+
+/// The method of a request (RFC 9110 §9.1), as it is written.
+///
+/// # Errors
+/// When it is none.
+pub(in crate::cli) fn method(text: &str) -> Result<Method, Failure> {
+    let wrong = |_| Failure::new(Exit::Usage, format!("{} is no method", text.escape_debug()));
+    Method::from_bytes(text.as_bytes()).map_err(wrong)
 }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{context::Context, exit::Exit, failure::Failure, link, validate};
 use crate::oauth::{access, target::Target};
 
-pub(super) use desk::{Asked, Desk, OnBehalf, Token};
+pub(super) use desk::{Asked, Desk, OnBehalf, Token, method};
 
 /// What can be done with access tokens.
 #[derive(Debug, Subcommand)]
@@ -140,11 +140,12 @@ impl Get {
 impl Header {
     async fn run(self, context: &Context) -> Result<(), Failure> {
         let target = Target::parse(&self.request.url).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+        let method = method(&self.request.method)?;
         let user = self.on_behalf.read()?;
         let mut desk = Desk::open(context, &self.asked).await?;
         let tool = desk.tool_for(self.request.tool.as_deref(), &target)?;
         let token = desk.issue(&tool.audience, &self.asked, user.as_ref()).await?;
-        let proof = desk.prove(&self.request.method, &target, &token, self.nonce.as_deref())?;
+        let proof = desk.prove(method.as_str(), &target, &token, self.nonce.as_deref())?;
         context.print.line(format_args!("Authorization: DPoP {}", &*token.text))?;
         context.print.line(format_args!("DPoP: {proof}"))
     }

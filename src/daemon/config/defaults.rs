@@ -14,6 +14,7 @@ impl Config {
     pub fn new(trust_domain: TrustDomain, paths: &Paths) -> Self {
         let token = Token {
             issuer: format!("https://{trust_domain}/oauth"),
+            environment: None,
             nonce: Nonce::Off,
             proof_age_max: Duration::from_secs(60),
             proof_ahead_max: Duration::from_secs(5),

@@ -58,6 +58,7 @@ const KEYS: &[Key] = keys! {
     Restart "wit.ttl" wit.ttl;
     Restart "wit.ttl_max" wit.ttl_max;
     Restart "token.issuer" token.issuer;
+    Restart "token.environment" token.environment;
     Restart "token.nonce" token.nonce;
     Restart "token.proof_age_max" token.proof_age_max;
     Restart "token.proof_ahead_max" token.proof_ahead_max;

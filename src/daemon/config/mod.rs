@@ -22,7 +22,7 @@ pub use problems::Problems;
 pub use read::Overrides;
 pub(in crate::daemon) use read::read_bounded;
 
-use crate::{oauth::issuer::IssuerName, spiffe::TrustDomain, sys::kernel::Feature};
+use crate::{oauth::issuer::IssuerName, registry::Label, spiffe::TrustDomain, sys::kernel::Feature};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +122,8 @@ pub struct Wit {
 pub struct Token {
     /// Their `iss`: an https URL, by default `https://<trust domain>/oauth`. Never `jwt.issuer`.
     pub issuer: String,
+    /// Of which environment agents must be to get one, or to be let in; `None`: they are not judged by theirs.
+    pub(crate) environment: Option<Label>,
     /// Whether proofs must carry a nonce of ours.
     pub nonce: Nonce,
     /// How old a proof may be, at most five minutes.

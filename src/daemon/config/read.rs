@@ -189,6 +189,7 @@ impl Reading {
         let (token, mut issuer) = (&mut config.token, None);
         section.read("issuer", &mut issuer, values::token_issuer);
         token.issuer = issuer.unwrap_or_else(|| std::mem::take(&mut token.issuer));
+        section.read("environment", &mut token.environment, values::label);
         let nonces = [("off", Nonce::Off), ("require", Nonce::Require)];
         section.read("nonce", &mut token.nonce, values::word(&nonces));
         section.read("proof_age_max", &mut token.proof_age_max, values::length(SECOND..=PROOF_AGE_MAX));

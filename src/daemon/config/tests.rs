@@ -12,7 +12,7 @@ use super::{
     defaults::{DAY, HOUR},
     *,
 };
-use crate::{daemon::Paths, oauth::issuer::ISSUERS_MAX};
+use crate::{daemon::Paths, oauth::issuer::ISSUERS_MAX, registry::Label};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -81,7 +81,7 @@ fn every_value_of_the_file_is_taken() {
         authority = { layout = "self-signed", algorithm = "p384", issuing_ttl = "7d", root_ttl = "10d", token_key_ttl = "2d" }
         jwt = { ttl = "1m", ttl_max = "2m", issuer = "https://issuer.example.org", leeway = "0s" }
         wit = { enabled = true, ttl = "3m", ttl_max = "4m" }
-        token = { issuer = "https://as.example.org:8443/a/b", nonce = "require", proof_age_max = "2m", proof_ahead_max = "0s", user_issuer = [{ issuer = "https://login.test/", jwks = "/g" }] }
+        token = { issuer = "https://as.example.org:8443/a/b", environment = "production", nonce = "require", proof_age_max = "2m", proof_ahead_max = "0s", user_issuer = [{ issuer = "https://login.test/", jwks = "/g" }] }
         authz = { replay_entries_max = 100, replay_entries_per_key_max = 7, replay_nonce = "require", certificate_header = "X-Client-Cert", issuer = [{ issuer = "https://idp.test", jwks = "/i" }] }
         audit = { durability = "strict", segment_bytes = 1048576, total_bytes = "64MiB", refusals_per_uid_minute = 5, bytes_per_uid_minute = "1MiB" }
         ops = { address = "0.0.0.0:9464", allow_remote = true }
@@ -133,6 +133,7 @@ fn every_value_of_the_file_is_taken() {
         wit: Wit { enabled: true, ttl: MINUTE * 3, ttl_max: MINUTE * 4 },
         token: Token {
             issuer: "https://as.example.org:8443/a/b".into(),
+            environment: Some(Label::parse("production").unwrap()),
             nonce: Nonce::Require,
             proof_age_max: MINUTE * 2,
             proof_ahead_max: Duration::ZERO,

@@ -15,6 +15,7 @@ use super::{Group, OpsAddress, section::unlike};
 use crate::{
     daemon::units::{duration, duration_text, size, size_text},
     oauth::issuer::IssuerName,
+    registry::Label,
     spiffe::TrustDomain,
     sys::{kernel::Feature, listener::PATH_BYTES_MAX},
 };
@@ -186,6 +187,13 @@ pub(super) fn token_issuer(value: &DeValue<'_>) -> Result<Option<String>, String
             Err("must have a plain path: no slash at its end, no query, fragment, escapes and dot segments".to_owned())
         }
     }
+}
+
+/// A name as agents and tools have; empty for none.
+pub(super) fn label(value: &DeValue<'_>) -> Result<Option<Label>, String> {
+    let name = text(value)?;
+    let wrong = |words| format!("`{}` is not valid: {words}", name.escape_debug());
+    if name.is_empty() { Ok(None) } else { Label::parse(name).map(Some).map_err(wrong) }
 }
 
 /// The name of somebody whose tokens are believed.

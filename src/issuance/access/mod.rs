@@ -123,6 +123,7 @@ impl Issuer {
         let request = Request {
             entry,
             agent: known,
+            environment: self.environment(),
             tool: tool.map(Arc::as_ref),
             grant: grant.map(Arc::as_ref),
             scopes: &asked.scopes,

@@ -22,6 +22,9 @@ pub(crate) enum Ungranted {
     /// The agent has nothing until somebody resumes it, if ever.
     #[error("the agent is suspended or retired")]
     Inactive,
+    /// It is of another environment than the daemon, or of none: which they are is nobody's business.
+    #[error("the agent is not registered for where it runs: ask whoever registered it")]
+    Elsewhere,
     /// There is no such tool, or nothing there for this agent: which of the two is nobody's business.
     #[error("the resource is not one that this agent may use")]
     Target,
@@ -71,6 +74,7 @@ impl Ungranted {
             | Reason::ForeignTrustDomain { .. }
             | Reason::NoLifetime { .. } => (0, Self::NoAgent),
             Reason::AgentSuspended(_) | Reason::AgentRetired(_) => (1, Self::Inactive),
+            Reason::Environment { .. } => (1, Self::Elsewhere),
             Reason::SubjectExpired { .. }
             | Reason::SubjectRevoked(_)
             | Reason::SubjectMayAct

@@ -285,7 +285,7 @@ impl Plan {
         changes.extend(revoking.changes);
         words.extend(revoking.words);
         let there = |id: &EntryId| present.entry(id).cloned().ok_or_else(|| registry::Error::UnknownEntry(id.clone()));
-        let anew = anew(present, &order, &there)?;
+        let anew = anew(present, &order, there)?;
         let (mut begun, mut touched) = (Vec::new(), anew.touched.clone());
         for id in order.delete {
             let entry = there(&id)?;

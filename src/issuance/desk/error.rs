@@ -39,6 +39,12 @@ pub(crate) enum Error {
     /// A retired agent stays that.
     #[error("the agent {0} is retired, which is for good")]
     Retired(Label),
+    /// A tool accepts what every one takes.
+    #[error("the tool {0} names our own token issuer among what it accepts: every tool takes its tokens")]
+    OwnIssuer(Label),
+    /// A tool would be where tokens are issued.
+    #[error("the audience of the tool {0} is our own token issuer's, and what is for that is for no tool")]
+    OwnAudience(Label),
     /// It is no token of ours that could be revoked.
     #[error("the token cannot be revoked: {0}")]
     Token(access::Error),

@@ -42,7 +42,7 @@ fn changed(before: impl IntoIterator<Item = Field>, after: impl IntoIterator<Ite
     both.map(|((name, before), (_, after))| format!("{name}: {} -> {}", short(&before), short(&after))).collect()
 }
 
-fn fields(draft: &Draft) -> [Field; 14] {
+fn fields(draft: &Draft) -> [Field; 15] {
     [
         ("spiffe_id", draft.spiffe_id.clone()),
         ("selectors", draft.selectors.join(" ")),
@@ -54,6 +54,7 @@ fn fields(draft: &Draft) -> [Field; 14] {
         ("common_name", draft.common_name.clone()),
         ("hint", draft.hint.clone()),
         ("federates_with", draft.federates_with.join(" ")),
+        ("sds_for", draft.sds_for.join(" ")),
         ("admin", draft.admin.to_string()),
         ("downstream", draft.downstream.to_string()),
         ("expires_at", draft.expires_at.to_string()),

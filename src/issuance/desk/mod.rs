@@ -293,6 +293,7 @@ impl Desk {
 
     async fn put(&self, author: Author, draft: ItemDraft, stand: Stand) -> Result<Item, Error> {
         let spec = draft.check().map_err(|problems| Error::Drafts(Faulty::one(&problems)))?;
+        self.check_names(&spec)?;
         let outcome = self.order(author, Checked { put: vec![(spec, stand)], ..Checked::default() }).await?;
         outcome.put.into_iter().next().ok_or(Error::Stopping)
     }
@@ -332,6 +333,7 @@ impl Desk {
         if !faulty.is_empty() {
             return Err(Error::Drafts(faulty));
         }
+        put.iter().try_for_each(|(spec, _)| self.check_names(spec))?;
         let Order { delete, remove, dry_run, .. } = order;
         self.order(author, Checked { create, update, delete, put, remove, dry_run, ..Checked::default() }).await
     }
@@ -354,7 +356,7 @@ impl Desk {
     pub(crate) fn note_refused(&self, author: Author, reason: &'static str) {
         self.counters.refused(reason);
         let reasons = vec![reason];
-        let record = Record::Refused { caller: author.into(), what: "admin", reasons, detail: None };
+        let record = Record::Refused { caller: author.into(), what: "admin", reasons, detail: None, holder: None };
         // It is refused with or without a record.
         self.append(&record).ok();
     }
@@ -369,6 +371,20 @@ impl Desk {
 
     fn check(&self, draft: Draft) -> Result<Spec, Error> {
         draft.check_new(&self.own).map_err(|problems| Error::Drafts(Faulty::one(&problems)))
+    }
+
+    /// What names our own token issuer: its tokens every tool takes, and what is for it is for none.
+    fn check_names(&self, spec: &ItemSpec) -> Result<(), Error> {
+        let (ItemSpec::Tool(tool), Some(issuer)) = (spec, self.judge.as_ref().map(revoke::Judge::issuer)) else {
+            return Ok(());
+        };
+        if tool.accepts.issuers.iter().any(|name| name.as_str() == issuer) {
+            return Err(Error::OwnIssuer(tool.name.clone()));
+        }
+        match tool.audience.strip_prefix(issuer) {
+            Some("" | "/token") => Err(Error::OwnAudience(tool.name.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// Once it is in the queue an order is carried out, whether or not anybody waits for its outcome.

@@ -37,6 +37,12 @@ pub(super) struct Revoking {
     pub(super) told: Vec<String>,
 }
 
+impl Judge {
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+}
+
 impl Desk {
     /// A desk that knows whole tokens: of this issuer, and signed by one of these keys.
     pub(crate) fn judges_tokens(self, issuer: String, keyring: watch::Receiver<Arc<Keyring>>) -> Self {

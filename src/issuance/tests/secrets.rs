@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::{
-    issuance::{Certificates, HolderKeys, Secrets},
+    issuance::{Certificates, HolderKeys, Secrets, Update},
     spiffe::Id,
 };
 
@@ -23,7 +23,7 @@ fn asking(scene: &Scene, keys: &HolderKeys, certificates: Certificates) -> Feed<
     feed
 }
 
-fn serials(update: &super::super::Update<Svid>) -> Vec<&str> {
+fn serials(update: &Update<Svid>) -> Vec<&str> {
     update.identities.iter().map(|one| one.svid.serial.as_str()).collect()
 }
 

@@ -19,6 +19,9 @@ pub enum Error {
     /// Nobody has pinned its `iss`.
     #[error("its `iss` is neither this daemon nor an issuer that is pinned")]
     Issuer,
+    /// Its `iss` is pinned, but its keys are not here: their file could not be read.
+    #[error("the keys of its issuer are not here")]
+    NoKeys,
     /// It is another kind of token: by its `typ`, by what is in it, or by what its presenter says.
     #[error("it is of a kind that is not exchanged")]
     Type,
@@ -56,6 +59,7 @@ impl Error {
             Self::Own(access::Error::Ahead) | Self::NotYet => "subject_not_yet",
             Self::Token(_) | Self::Own(_) => "subject_malformed",
             Self::Issuer => "subject_issuer",
+            Self::NoKeys => "subject_no_keys",
             Self::Type => "subject_type",
             Self::Audience => "subject_audience",
             Self::Claim(_) => "subject_claim",

@@ -98,7 +98,8 @@ impl Parent {
         if issuer == expected.issuer {
             return own(token, kind, believed.keys, expected).map(Origin::Own).map(Self);
         }
-        let issuer = believed.issuers.get(issuer).ok_or(Error::Issuer)?;
+        let absent = || if believed.issuers.is_keyless(issuer) { Error::NoKeys } else { Error::Issuer };
+        let issuer = believed.issuers.get(issuer).ok_or_else(absent)?;
         user::read(read, kind, issuer, expected).map(Origin::User).map(Self)
     }
 

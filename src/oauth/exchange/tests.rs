@@ -288,16 +288,16 @@ fn a_users_token_counts_only_with_a_signature_of_its_issuer() {
     }
     let padded = user(&[("groups", &format!(r#""{}""#, "g".repeat(8 * 1024)))]);
     assert_eq!(world.judge(&world.login.token(HEADER, padded)).unwrap_err().code(), "subject_malformed");
-    assert_eq!(
-        Parent::read(
-            &world.login.token(HEADER, &claims),
-            TokenType::Jwt,
-            &Believed { keys: &world.keys, issuers: &Issuers::default() },
-            &Expected { issuer: US, trust_domain: &world.trust_domain, holder: world.holder, now: now() }
-        ),
-        Err(Error::Issuer),
-        "nobody is pinned"
-    );
+    let with = |issuers: &Issuers| {
+        let expected = Expected { issuer: US, trust_domain: &world.trust_domain, holder: world.holder, now: now() };
+        let believed = Believed { keys: &world.keys, issuers };
+        Parent::read(&world.login.token(HEADER, &claims), TokenType::Jwt, &believed, &expected)
+    };
+    assert_eq!(with(&Issuers::default()), Err(Error::Issuer), "nobody is pinned");
+    let login = IssuerName::parse(LOGIN).unwrap();
+    let keyless = Issuers::default().with_keyless([&login]);
+    assert_eq!(with(&keyless).unwrap_err().code(), "subject_no_keys");
+    assert!(keyless.names().eq([&login]));
 }
 
 #[test]

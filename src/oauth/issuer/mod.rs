@@ -51,7 +51,10 @@ impl Issuer {
 
 /// Some issuers, each of a name of its own; perhaps none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Issuers(BTreeMap<String, Arc<Issuer>>);
+pub struct Issuers {
+    all: BTreeMap<String, Arc<Issuer>>,
+    keyless: BTreeMap<String, IssuerName>,
+}
 
 /// Why issuers cannot stand together.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -69,33 +72,53 @@ impl Issuers {
     ///
     /// # Errors
     /// See [`IssuersError`].
-    pub fn new(issuers: impl IntoIterator<Item = Issuer>) -> Result<Self, IssuersError> {
+    pub fn new<I: Into<Arc<Issuer>>>(issuers: impl IntoIterator<Item = I>) -> Result<Self, IssuersError> {
         let mut all = BTreeMap::new();
         for issuer in issuers {
+            let issuer = issuer.into();
             if all.len() == ISSUERS_MAX {
                 return Err(IssuersError::TooMany);
             }
             let name = issuer.name.clone();
-            if all.insert(name.as_str().to_owned(), Arc::new(issuer)).is_some() {
+            if all.insert(name.as_str().to_owned(), issuer).is_some() {
                 return Err(IssuersError::Twice(name));
             }
         }
-        Ok(Self(all))
+        Ok(Self { all, keyless: BTreeMap::new() })
+    }
+
+    /// The same with some that are pinned, but of which there are no keys: nothing of theirs is believed.
+    #[must_use]
+    pub fn with_keyless<'a>(self, names: impl IntoIterator<Item = &'a IssuerName>) -> Self {
+        Self { keyless: names.into_iter().map(|name| (name.as_str().to_owned(), name.clone())).collect(), ..self }
+    }
+
+    /// Whether the issuer of exactly this name is pinned, and there are no keys of it.
+    pub fn is_keyless(&self, name: &str) -> bool {
+        self.keyless.contains_key(name)
     }
 
     /// The issuer of exactly this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Issuer>> {
-        self.0.get(name)
+        self.all.get(name)
+    }
+
+    /// The names of all that are pinned, sorted; also of those without keys.
+    pub fn names(&self) -> impl Iterator<Item = &IssuerName> {
+        let known = self.all.values().map(|issuer| issuer.name());
+        let mut names: Vec<_> = known.chain(self.keyless.values()).collect();
+        names.sort_unstable_by_key(|name| name.as_str());
+        names.into_iter()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 }
 

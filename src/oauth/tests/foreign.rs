@@ -5,19 +5,19 @@ use std::time::SystemTime;
 
 use super::{
     kit::{Holder, now, seconds},
-    world::{AUDIENCE, PROOF, TOKEN, URL, World, answer, refused},
+    world::{AUDIENCE, PROOF, TOKEN, URL, World, answer, refused, signing_key},
 };
 use crate::{
     oauth::{
         Certificate, CertificateError, Scopes,
-        access::{self, Subject},
+        access::{self, Draft, Subject, TokenId, issue},
         certificate::tests as certificate,
         foreign::{AUDIENCES_MAX, Error as E, LEEWAY, LIFETIME_MAX},
         freshness::Refused as F,
         issuer::{Issuer, IssuerName, Issuers, TOKEN_BYTES_MAX, TokenError},
         replay::Refused as R,
         target::Target,
-        verify::{Accepts, AgentState, Kind, Reason, Refusal, Request, Revocation, Verified},
+        verify::{Accepts, AgentState, Bearer, Kind, Reason, Refusal, Request, Revocation, Verified},
     },
     spiffe::{
         Id,
@@ -235,6 +235,12 @@ fn a_stolen_token_is_worth_nothing() {
     let token = foreign.token(&[]);
     let ask =
         |scheme: &str, proofs: &[&str]| foreign.world.ask("GET", URL, &[&format!("{scheme} {token}")], proofs, now());
+    let bearer = || ask("DPoP", &[]).unwrap_err().bearer;
+    assert_eq!(bearer(), None, "nothing is known of it yet");
+    assert!(foreign.get(&token).is_ok());
+    let client = "spiffe://example.org/crew".to_owned();
+    let known = Bearer { client, key: Some(foreign.world.holder.thumbprint()), token_id: None };
+    assert_eq!(bearer().as_deref(), Some(&known), "it is known from then on");
     refused("no proof", ask("DPoP", &[]), &Reason::NoProof, PROOF);
     let thief = foreign.world.proof_by(&Holder::new(), &token, &[]);
     refused("the thief's key", ask("DPoP", &[&thief]), &Reason::KeyMismatch, TOKEN);
@@ -284,6 +290,8 @@ fn a_token_that_is_bound_to_a_certificate_is_good_for_its_holder() {
         let write = foreign.token(&[("cnf", &cnf), ("scope", "")]);
         let scope = Reason::Scope("read".to_owned());
         refused("no scope", ask(&foreign, &write, &[&pem]), &scope, (403, "insufficient_scope"));
+        let challenge = ask(&foreign, &write, &[&pem]).unwrap_err().challenge.authenticate.unwrap();
+        assert!(challenge.starts_with("Bearer "), "{challenge}");
         refused("as DPoP", foreign.get(&token), &E::Confirmation.into(), TOKEN);
         assert!(foreign.get(&foreign.token(&[])).is_ok(), "a proof is as good as before");
         let own = foreign.world.token();
@@ -317,7 +325,9 @@ fn what_our_registry_says_of_its_client_counts() {
     assert!(foreign.get(&foreign.token(&[("scope", ""), ("scp", r#""read""#)])).is_ok());
     foreign.world.known.granted_for = seconds(100);
     let older = foreign.token(&[("iat", "1799999900")]);
-    refused("granted to younger ones", foreign.get(&older), &scope, forbidden);
+    refused("granted to younger ones", foreign.get(&older), &Reason::TooOld, TOKEN);
+    let without = foreign.token(&[("iat", "1799999900"), ("scope", r#""write""#)]);
+    refused("old, and without the scope", foreign.get(&without), &scope, forbidden);
     assert!(foreign.get(&foreign.token(&[("iat", "1799999901")])).is_ok());
     foreign.world.known.granted = Some(Scopes::parse("write").unwrap());
     refused("not granted that", foreign.get(&token), &scope, forbidden);
@@ -333,6 +343,58 @@ fn what_our_registry_says_of_its_client_counts() {
     assert!(foreign.get(&token).is_ok());
 }
 
+/// Its tokens begin as ours do, and their `client_id` is an agent's name there.
+#[test]
+fn another_daemon_may_be_the_issuer() {
+    let mut foreign = Foreign::new();
+    let mut key = signing_key();
+    foreign.world.known.issuers = issuers(&key);
+    let subject = Subject::Agent(Id::parse("spiffe://example.org/crew").unwrap());
+    let user = Subject::User {
+        name: "ada".into(),
+        issuer: "https://users.test".into(),
+        agent: Id::parse("spiffe://example.org/crew").unwrap(),
+        earlier: Vec::new(),
+    };
+    let scopes = Scopes::parse("read write").unwrap();
+    let draft = Draft {
+        issuer: NAME,
+        subject: &subject,
+        audience: AUDIENCE,
+        client: "its-name-there",
+        scopes: &scopes,
+        key: foreign.world.holder.thumbprint(),
+        session: None,
+        token_id: TokenId([9; 16]),
+        expires_at: now() + seconds(300),
+    };
+    let token = issue(&draft, &key, now()).unwrap();
+    assert!(token.starts_with(access::CONSTANT_PREFIX));
+    for _ in 0..2 {
+        let verified = foreign.get(&token).unwrap();
+        assert_eq!((verified.kind(), verified.agent(), verified.issuer()), (Kind::ForeignDpop, "crew", Some(NAME)));
+        assert_eq!((verified.subject(), verified.scopes().to_string().as_str()), (&subject, "read"));
+    }
+    let own = foreign.world.token();
+    assert_eq!(foreign.get(&own).unwrap().kind(), Kind::Dpop);
+    foreign.refuse("for a user", &issue(&Draft { subject: &user, ..draft }, &key, now()).unwrap(), E::Claim("act"));
+    let other = Draft { issuer: "https://evil.test", ..draft };
+    foreign.refuse("of another one", &issue(&other, &key, now()).unwrap(), E::Issuer);
+    let id = std::mem::replace(&mut key.id, "dfly-unknown".into());
+    foreign.refuse("a key that it has not", &issue(&draft, &key, now()).unwrap(), E::Token(TokenError::UnknownKey));
+    key.id = id;
+    let mut forged = signing_key();
+    forged.id.clone_from(&key.id);
+    foreign.refuse("another key", &issue(&draft, &forged, now()).unwrap(), E::Token(TokenError::Token(J::Signature)));
+    foreign.world.known.taken.clear();
+    let refusal = foreign.get(&token).unwrap_err();
+    assert_eq!(
+        (refusal.kind, refusal.reason.code()),
+        (Some(Kind::Dpop), "token_issuer"),
+        "a tool that takes no issuer"
+    );
+}
+
 #[test]
 fn neither_kind_of_token_goes_the_way_of_the_other() {
     let mut foreign = Foreign::new();
@@ -346,6 +408,10 @@ fn neither_kind_of_token_goes_the_way_of_the_other() {
     let refusal = foreign.get(&forged).unwrap_err();
     assert_eq!((refusal.kind, refusal.issuer), (Some(Kind::Dpop), None));
     assert!(matches!(refusal.reason, Reason::Token(_)), "{:?}", refusal.reason);
+    // In our name, by a key that nobody has.
+    let header = header.replace(&foreign.world.key.id, "dfly-other");
+    let forged = foreign.key.token(&header, foreign.claims(&[("iss", r#""https://example.org/oauth""#)]));
+    assert_eq!(foreign.get(&forged).unwrap_err().kind, Some(Kind::Dpop));
     // Our own key under another header, in the name of the other issuer.
     let ours = foreign.world.key.token(HEADER, foreign.claims(&[]));
     foreign.refuse("our key", &ours, E::Token(TokenError::Token(J::Signature)));

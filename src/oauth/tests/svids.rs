@@ -15,6 +15,7 @@ use crate::{
         Scopes, Thumbprint, TokenHash,
         access::{Subject, TokenId},
         freshness::{Refused as F, Settings},
+        issuer::IssuerName,
         replay::Refused as R,
         target::{Error as TargetError, Target},
         verify::{Accepts, AgentState, Kind, Reason, Refusal, Request, Revocation, Verified},
@@ -405,7 +406,15 @@ fn a_store_that_is_full_takes_no_proof_tokens_either() {
 
 #[test]
 fn a_jwt_svid_for_the_tool_alone_passes() {
-    let svids = Svids::new();
+    let mut svids = Svids::new();
+    for takes_certificates in [false, true] {
+        svids.world.known.accepts.mtls = takes_certificates;
+        svids.world.known.taken = vec![IssuerName::parse("https://idp.test").unwrap()];
+        jwt_svids_pass(&svids);
+    }
+}
+
+fn jwt_svids_pass(svids: &Svids) {
     for token in [svids.jwt(&[AUDIENCE]), svids.jwt_with(&[])] {
         // It is a bearer's: it may come again.
         for scheme in ["Bearer", "bearer", "BEARER "] {

@@ -11,6 +11,8 @@ use crate::{
 
 /// The most tokens that are known at a time.
 pub(super) const VERDICTS_MAX: usize = 20_000;
+/// The most bytes that these tokens have together: what is kept of one is about as long.
+pub(super) const VERDICT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A token whose signature was right.
 #[derive(Debug)]
@@ -25,29 +27,38 @@ pub(super) enum Verdict {
 #[derive(Default)]
 pub(super) struct Cache {
     epoch: u64,
-    younger: HashMap<TokenHash, Arc<Verdict>>,
-    older: HashMap<TokenHash, Arc<Verdict>>,
+    younger: HashMap<TokenHash, Known>,
+    /// Of the younger ones' tokens.
+    bytes: usize,
+    older: HashMap<TokenHash, Known>,
 }
+
+/// A verdict, and how many bytes its token has.
+type Known = (Arc<Verdict>, usize);
 
 impl Cache {
     /// The verdict on a token, if there is one of this epoch.
     pub(super) fn find(&mut self, hash: TokenHash, epoch: u64) -> Option<Arc<Verdict>> {
         self.enter(epoch);
-        if let Some(verdict) = self.younger.get(&hash) {
+        if let Some((verdict, _)) = self.younger.get(&hash) {
             return Some(verdict.clone());
         }
-        let verdict = self.older.remove(&hash)?;
-        self.keep(hash, verdict.clone(), epoch);
+        let (verdict, bytes) = self.older.remove(&hash)?;
+        self.keep(hash, verdict.clone(), bytes, epoch);
         Some(verdict)
     }
 
-    /// Keeps a verdict that was reached in this epoch.
-    pub(super) fn keep(&mut self, hash: TokenHash, verdict: Arc<Verdict>, epoch: u64) {
+    /// Keeps a verdict on a token of so many bytes that was reached in this epoch.
+    pub(super) fn keep(&mut self, hash: TokenHash, verdict: Arc<Verdict>, bytes: usize, epoch: u64) {
         self.enter(epoch);
-        if self.younger.len() >= VERDICTS_MAX / 2 {
+        if self.younger.len() >= VERDICTS_MAX / 2 || self.bytes + bytes > VERDICT_BYTES_MAX / 2 {
             self.older = std::mem::take(&mut self.younger);
+            self.bytes = 0;
         }
-        self.younger.insert(hash, verdict);
+        self.bytes += bytes;
+        if let Some((_, earlier)) = self.younger.insert(hash, (verdict, bytes)) {
+            self.bytes -= earlier;
+        }
     }
 
     /// Nothing that was known in another epoch counts.

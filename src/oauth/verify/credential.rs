@@ -29,6 +29,8 @@ pub(super) struct Other {
     pub(super) subject: Subject,
     pub(super) audience: String,
     pub(super) scopes: Scopes,
+    /// Whether a younger one would have the scope that is needed.
+    pub(super) is_too_old: bool,
     pub(super) issued_at: SystemTime,
     pub(super) expires_at: SystemTime,
     pub(super) key: Option<Thumbprint>,
@@ -42,6 +44,24 @@ impl Credential {
 
     pub(super) fn other(other: Other) -> Self {
         Self(Inner::Other(Arc::new(other)))
+    }
+
+    /// One of another kind that says the same as this token.
+    #[cfg(test)]
+    pub(crate) fn sample(kind: Kind, claims: &Claims) -> Self {
+        Self::other(Other {
+            kind,
+            issuer: None,
+            agent: claims.client.clone(),
+            subject: claims.subject.clone(),
+            audience: claims.audience.clone(),
+            scopes: claims.scopes.clone(),
+            is_too_old: false,
+            issued_at: claims.issued_at,
+            expires_at: claims.expires_at,
+            key: matches!(kind, Kind::Wit | Kind::ForeignDpop).then_some(claims.key),
+            token_id: (kind == Kind::Wit).then_some(claims.token_id),
+        })
     }
 
     /// Which kind it is.
@@ -90,6 +110,11 @@ impl Credential {
             Inner::Access(claims) => &claims.scopes,
             Inner::Other(other) => &other.scopes,
         }
+    }
+
+    /// Whether it is for its age alone that it does not have the scope that is needed.
+    pub(super) fn is_too_old(&self) -> bool {
+        matches!(&self.0, Inner::Other(other) if other.is_too_old)
     }
 
     /// When it was issued.

@@ -2,8 +2,9 @@
 
 use crate::oauth::{
     Scopes, Thumbprint,
-    access::{Subject, TokenId},
+    access::{self, Subject, TokenId},
     challenge::Challenge,
+    foreign::{self, Binding},
     issuer::IssuerName,
 };
 
@@ -69,6 +70,33 @@ impl Verified {
     }
 }
 
+/// Whose a credential is. Its signature was right; nothing else need have been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bearer {
+    /// The `client_id` of a token: of our own an agent's name, of another issuer's its SPIFFE ID; of an SVID that.
+    pub client: String,
+    /// The key that it is bound to.
+    pub key: Option<Thumbprint>,
+    /// The `jti` of an access token of our own, or of a WIT-SVID.
+    pub token_id: Option<TokenId>,
+}
+
+impl From<&access::Claims> for Bearer {
+    fn from(claims: &access::Claims) -> Self {
+        Self { client: claims.client.clone(), key: Some(claims.key), token_id: Some(claims.token_id) }
+    }
+}
+
+impl From<&foreign::Claims> for Bearer {
+    fn from(claims: &foreign::Claims) -> Self {
+        let key = match claims.binding {
+            Binding::Key(key) => Some(key),
+            Binding::Certificate(_) => None,
+        };
+        Self { client: claims.client.to_string(), key, token_id: None }
+    }
+}
+
 /// A request that may not pass: why, for the records, and what to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -76,8 +104,26 @@ pub struct Refusal {
     pub kind: Option<Kind>,
     /// The issuer that it names, of those that the tool takes.
     pub issuer: Option<IssuerName>,
+    /// Whose it is, where that is known. For the records alone.
+    pub bearer: Option<Box<Bearer>>,
     /// For the records alone.
     pub reason: Reason,
     /// For the client.
     pub challenge: Challenge,
+}
+
+impl Refusal {
+    /// Whose the credential is, and what is wrong with it, by name and value, none of it secret: the `client`, the `jti` and
+    /// the `jkt` of one whose signature was right, and the `claim` that is not as it must be.
+    pub fn details(&self) -> Vec<(&'static str, String)> {
+        let bearer = self.bearer.as_deref().into_iter().flat_map(|Bearer { client, key, token_id }| {
+            [
+                ("client", Some(client.clone())),
+                ("jti", token_id.map(|id| id.to_string())),
+                ("jkt", key.map(|key| key.to_string())),
+            ]
+        });
+        let claim = ("claim", self.reason.claim().map(str::to_owned));
+        bearer.chain([claim]).filter_map(|(name, value)| Some((name, value?))).collect()
+    }
 }

@@ -22,27 +22,32 @@ impl Verifier {
         let hash = TokenHash::of(token);
         let known = self.known(hash, case.registry);
         let unverified = match &known {
-            Some(_) => None,
+            Some(claims) => {
+                case.found(&**claims);
+                None
+            }
             None => Some(access::Unverified::parse(token)?),
         };
         // Not believed yet, but good enough to be refused for.
         if let Some(claims) = known.as_deref().or(unverified.as_ref().map(access::Unverified::unverified_claims)) {
             claims.check(case.resource.audience, case.now)?;
             if claims.key != proof.thumbprint() {
+                // Whose it is that was stolen.
+                unverified.map(|read| self.learn((hash, token.len()), read, case)).transpose().ok();
                 return Err(Reason::KeyMismatch);
             }
         }
         let checked = self.freshness.check(&proof, &case.proof_for(hash, self.freshness.window()))?;
         let claims = match (known, unverified) {
             (Some(claims), _) => claims,
-            (None, Some(unverified)) => self.learn(hash, unverified, case.registry)?,
+            (None, Some(unverified)) => self.learn((hash, token.len()), unverified, case)?,
             (None, None) => return Err(Reason::NoCredentials),
         };
         Ok((Credential::access(claims), Proof::Dpop(proof, checked)))
     }
 
     /// What a token says whose signature was checked before, by a key that still counts.
-    fn known(&self, hash: TokenHash, registry: &impl Registry) -> Option<Arc<Claims>> {
+    pub(super) fn known(&self, hash: TokenHash, registry: &impl Registry) -> Option<Arc<Claims>> {
         let verdict = self.verdict(hash, registry)?;
         let Verdict::Own { key_id, key, claims } = &*verdict else { return None };
         let is_good = registry.keys().key(key_id) == Some(key) && claims.issuer == registry.issuer();
@@ -52,14 +57,16 @@ impl Verifier {
     /// Checks a signature, and keeps what was found.
     fn learn(
         &self,
-        hash: TokenHash,
+        (hash, bytes): (TokenHash, usize),
         token: access::Unverified<'_>,
-        registry: &impl Registry,
+        case: &Case<'_, impl Registry>,
     ) -> Result<Arc<Claims>, Reason> {
+        let registry = case.registry;
         let (key_id, keys, epoch) = (token.key_id().to_owned(), registry.keys(), registry.epoch());
         let claims = Arc::new(token.verify(registry.issuer(), keys)?);
+        case.found(&*claims);
         if let Some(key) = keys.key(&key_id).cloned() {
-            self.keep(hash, Verdict::Own { key_id, key, claims: claims.clone() }, epoch);
+            self.keep(hash, Verdict::Own { key_id, key, claims: claims.clone() }, bytes, epoch);
         }
         Ok(claims)
     }

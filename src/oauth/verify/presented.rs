@@ -8,7 +8,7 @@ use crate::{
     },
 };
 
-use super::{Accepts, Kind, Reason, Request};
+use super::{Accepts, Kind, Reason, Registry, Request};
 
 /// The one credential of a request. Nothing in it is believed.
 #[derive(Clone, Copy)]
@@ -36,7 +36,11 @@ impl Presented<'_> {
 }
 
 /// What a request came with, if it is one thing and the tool takes its kind.
-pub(super) fn read<'a>(request: &Request<'a>, accepts: Accepts<'_>) -> Result<Presented<'a>, Reason> {
+pub(super) fn read<'a>(
+    request: &Request<'a>,
+    accepts: Accepts<'_>,
+    registry: &impl Registry,
+) -> Result<Presented<'a>, Reason> {
     let Request { authorization, proofs, workload_tokens, workload_proofs, .. } = *request;
     if !workload_tokens.is_empty() || !workload_proofs.is_empty() {
         return match authorization.is_empty() && proofs.is_empty() {
@@ -48,8 +52,8 @@ pub(super) fn read<'a>(request: &Request<'a>, accepts: Accepts<'_>) -> Result<Pr
     match token(authorization, accepts)? {
         (Scheme::Dpop, token) => {
             let proof = proof(proofs)?;
-            // Where no other issuer is taken, what does not begin as ours do is a bad one of ours.
-            match accepts.issuers.is_empty() || token.starts_with(access::CONSTANT_PREFIX) {
+            // Where no other issuer is taken, every other one is a bad one of ours.
+            match accepts.issuers.is_empty() || is_own(token, registry) {
                 true => Ok(Presented::OwnToken { token, proof }),
                 false => Ok(Presented::ForeignToken { token, proof: Some(proof) }),
             }
@@ -89,6 +93,23 @@ fn token<'a>(authorization: &[&'a [u8]], accepts: Accepts<'_>) -> Result<(Scheme
     }
 }
 
+/// Whether a token is one of our own, or a bad one: it begins as ours do, and has one of our keys or our name. Those of another
+/// daemon begin so too.
+fn is_own(token: &str, registry: &impl Registry) -> bool {
+    if !token.starts_with(access::CONSTANT_PREFIX) {
+        return false;
+    }
+    let text = |at, name| Some(part(token, at)?.as_object()?.member(name)?.as_str()?.to_owned());
+    text(0, "kid").is_none_or(|id| registry.keys().key(&id).is_some())
+        || text(1, "iss").is_none_or(|name| name == registry.issuer())
+}
+
+/// The header of a token, or its claims.
+fn part(token: &str, at: usize) -> Option<Value> {
+    let bytes = decode(token.split('.').nth(at).filter(|part| part.len() <= TOKEN_BYTES_MAX)?)?;
+    json::parse(&bytes, TOKEN_BYTES_MAX).ok()
+}
+
 /// An access token says so in its header. Where the tool takes only one of the two kinds, it is a good or a bad one of that.
 fn bearer<'a>(token: &'a str, accepts: Accepts<'_>) -> Presented<'a> {
     let is_access = match (accepts.takes_certificates(), accepts.jwt_svid) {
@@ -99,8 +120,7 @@ fn bearer<'a>(token: &'a str, accepts: Accepts<'_>) -> Presented<'a> {
 }
 
 fn is_access_token(token: &str) -> bool {
-    let header = token.split('.').next().filter(|header| header.len() <= TOKEN_BYTES_MAX).and_then(decode);
-    let header = header.and_then(|header| json::parse(&header, TOKEN_BYTES_MAX).ok());
+    let header = part(token, 0);
     let kind = header.as_ref().and_then(Value::as_object).and_then(|header| header.member("typ"));
     kind.and_then(Value::as_str).is_some_and(|kind| foreign::TYPES.contains(&kind))
 }

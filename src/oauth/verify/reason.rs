@@ -100,6 +100,9 @@ pub enum Reason {
     /// The token was taken back.
     #[error("the token was revoked: {0:?}")]
     Revoked(Revocation),
+    /// What the route needs is granted only to a younger credential.
+    #[error("it is too old for what is risky: a new one is good for it")]
+    TooOld,
     /// The token does not have this scope.
     #[error("the token does not have the scope {0}")]
     Scope(String),
@@ -143,6 +146,7 @@ impl Reason {
             Self::NotGranted => "not_granted",
             Self::Agent(AgentState::Suspended) => "agent_suspended",
             Self::Agent(AgentState::Retired) => "agent_retired",
+            Self::Agent(AgentState::Elsewhere) => "agent_environment",
             Self::Agent(AgentState::Unknown | AgentState::Active) => "agent_unknown",
             Self::Revoked(Revocation::Token) => "revoked_token",
             Self::Revoked(Revocation::Key) => "revoked_key",
@@ -150,7 +154,18 @@ impl Reason {
             Self::Revoked(Revocation::Grant) => "revoked_grant",
             Self::Revoked(Revocation::Entry) => "revoked_entry",
             Self::Revoked(Revocation::Session) => "revoked_session",
+            Self::TooOld => "token_too_old",
             Self::Scope(_) => "scope_missing",
+        }
+    }
+
+    /// The claim that is missing or not as it must be.
+    pub(super) fn claim(&self) -> Option<&'static str> {
+        match self {
+            Self::Token(access::Error::Claim(name))
+            | Self::Foreign(foreign::Error::Claim(name))
+            | Self::SvidClaim(name) => Some(name),
+            _ => None,
         }
     }
 
@@ -182,7 +197,7 @@ impl Reason {
                 Challenge::status(400)
             }
             Self::NoProof | Self::SeveralProofs | Self::ProofNotAscii | Self::Proof(_) => Challenge::invalid_proof(),
-            Self::SvidClaim(_) if kind == Some(Kind::Wit) => Challenge::status(400),
+            Self::SvidClaim(_) | Self::TooOld if kind == Some(Kind::Wit) => Challenge::status(400),
             Self::NoAgent | Self::Agent(_) | Self::Revoked(_) | Self::Scope(_) if kind == Some(Kind::Wit) => {
                 Challenge::status(403)
             }
@@ -195,6 +210,7 @@ impl Reason {
             | Self::JwtSvid(_)
             | Self::SvidClaim(_)
             | Self::NoAgent
+            | Self::TooOld
             | Self::Agent(_)
             | Self::Revoked(_) => match kind {
                 Some(Kind::JwtSvid | Kind::ForeignMtls) => Challenge::invalid_bearer(),

@@ -67,6 +67,12 @@ pub trait Registry {
         let _ = name;
         None
     }
+
+    /// Whether the issuer of this name is pinned, but without keys.
+    fn is_keyless(&self, name: &IssuerName) -> bool {
+        let _ = name;
+        false
+    }
 }
 
 /// The tool of a request.
@@ -95,6 +101,8 @@ pub enum AgentState {
     Suspended,
     /// Never again.
     Retired,
+    /// It may act elsewhere, but is not of this environment.
+    Elsewhere,
     /// There is none of this name.
     Unknown,
 }

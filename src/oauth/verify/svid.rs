@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-use super::{Case, Credential, Kind, Proof, Reason, Registry, Verifier, credential::Other};
+use super::{Bearer, Case, Credential, Granted, Kind, Proof, Reason, Registry, Verifier, credential::Other};
 
 impl Verifier {
     /// A WIT-SVID whose holder has proved its key for this request.
@@ -73,13 +73,14 @@ fn credential(
     (expires_at, key): (SystemTime, Option<Thumbprint>),
 ) -> Result<Credential, Reason> {
     let Case { resource, registry, now, .. } = *case;
+    let token_id = claims.member("jti").and_then(Value::as_str).and_then(TokenId::parse);
+    case.found(Bearer { client: id.to_string(), key, token_id });
     // Ours always say it, and what was taken back is told by it.
     let issued_at = claims.member("iat").and_then(Value::as_u64).map(Duration::from_secs);
     let issued_at = issued_at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
     let issued_at = issued_at.filter(|time| *time <= now + AHEAD_MAX).ok_or(Reason::SvidClaim("iat"))?;
     let agent = registry.agent_of(&id, now).ok_or(Reason::NoAgent)?;
-    let age = now.duration_since(issued_at).unwrap_or_default();
-    let scopes = registry.granted(agent, resource.tool, age).ok_or(Reason::NotGranted)?;
+    let Granted { scopes, is_too_old } = case.granted(agent, issued_at)?;
     Ok(Credential::other(Other {
         kind,
         issuer: None,
@@ -87,9 +88,10 @@ fn credential(
         subject: Subject::Agent(id),
         audience: resource.audience.to_owned(),
         scopes,
+        is_too_old,
         issued_at,
         expires_at,
         key,
-        token_id: claims.member("jti").and_then(Value::as_str).and_then(TokenId::parse),
+        token_id,
     }))
 }

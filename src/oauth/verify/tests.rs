@@ -3,7 +3,10 @@
 
 use std::{sync::Barrier, thread};
 
-use super::{cache::VERDICTS_MAX, *};
+use super::{
+    cache::{VERDICT_BYTES_MAX, VERDICTS_MAX},
+    *,
+};
 use crate::{
     oauth::{
         access::{Error as T, TokenId},
@@ -332,7 +335,7 @@ fn known_tokens_are_bounded_and_gone_with_their_epoch() {
     let mut cache = Cache::default();
     let hash = |number: usize| TokenHash::of(&number.to_string());
     for number in 0..3 * VERDICTS_MAX {
-        cache.keep(hash(number), verdict(), 1);
+        cache.keep(hash(number), verdict(), 700, 1);
         assert!(cache.len() <= VERDICTS_MAX);
         // What is asked for stays.
         assert!(cache.find(hash(0), 1).is_some(), "{number}");
@@ -340,6 +343,12 @@ fn known_tokens_are_bounded_and_gone_with_their_epoch() {
     assert!(cache.find(hash(1), 1).is_none());
     assert!(cache.find(hash(0), 2).is_none());
     assert_eq!(cache.len(), 0);
+    // Of long tokens there are fewer.
+    for number in 0..VERDICTS_MAX {
+        cache.keep(hash(number), verdict(), 8 * 1024, 2);
+        assert!(cache.len() * 8 * 1024 <= VERDICT_BYTES_MAX);
+    }
+    assert!(cache.len() * 8 * 1024 > VERDICT_BYTES_MAX / 3);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     oauth::{exchange::Parent, verify::Revocation},
-    registry::{Agent, Band, Given, Grant, Scope, State, Tool},
+    registry::{Agent, Band, Given, Grant, Label, Scope, State, Tool},
     spiffe::TrustDomain,
 };
 
@@ -27,6 +27,8 @@ pub(crate) struct Request<'a> {
     pub(crate) entry: &'a Given,
     /// Who asks.
     pub(crate) agent: &'a Agent,
+    /// Of which environment it must be; `None`: agents are not judged by theirs.
+    pub(crate) environment: Option<&'a Label>,
     /// For what; `None` where no tool has the audience that is asked for.
     pub(crate) tool: Option<&'a Tool>,
     /// What the agent may do there, where it may do anything.
@@ -85,6 +87,9 @@ pub(crate) fn judge(request: &Request<'_>, trust_domain: &TrustDomain, now: Syst
         State::Active => {}
         State::Suspended => reasons.push(Reason::AgentSuspended(name.clone())),
         State::Retired => reasons.push(Reason::AgentRetired(name.clone())),
+    }
+    if !agent.spec.is_of(request.environment) {
+        reasons.push(Reason::Environment { agent: name.clone(), its: agent.spec.environment.clone() });
     }
     if let Some(parent) = request.parent {
         reasons.extend(against(&parent, request, now));

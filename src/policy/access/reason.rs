@@ -34,6 +34,13 @@ pub(crate) enum Reason {
     AgentSuspended(Label),
     /// The agent has nothing any more.
     AgentRetired(Label),
+    /// The agent is of another environment than the daemon, or of none.
+    Environment {
+        /// Which agent.
+        agent: Label,
+        /// What was said of it.
+        its: Option<Label>,
+    },
     /// No tool has the audience that was asked for.
     UnknownTool,
     /// Nothing there is granted to the agent.
@@ -87,6 +94,7 @@ impl Reason {
             Self::ForeignTrustDomain { .. } => "foreign_trust_domain",
             Self::AgentSuspended(_) => "agent_suspended",
             Self::AgentRetired(_) => "agent_retired",
+            Self::Environment { .. } => "environment",
             Self::UnknownTool => "unknown_tool",
             Self::NoGrant { .. } => "no_grant",
             Self::ScopeNotGranted { .. } => "scope_not_granted",
@@ -116,6 +124,12 @@ impl fmt::Display for Reason {
             }
             Self::AgentSuspended(agent) => write!(f, "the agent {agent} is suspended"),
             Self::AgentRetired(agent) => write!(f, "the agent {agent} is retired"),
+            Self::Environment { agent, its: Some(its) } => {
+                write!(f, "the agent {agent} is of the environment {its}, which is not this daemon's")
+            }
+            Self::Environment { agent, its: None } => {
+                write!(f, "the agent {agent} is of no environment, and this daemon has one")
+            }
             Self::UnknownTool => write!(f, "no tool has the audience that was asked for"),
             Self::NoGrant { agent, tool } => write!(f, "the agent {agent} has no grant for the tool {tool}"),
             Self::ScopeNotGranted { grant } => {

@@ -37,7 +37,13 @@ fn domain() -> TrustDomain {
 }
 
 fn agent(state: State) -> Agent {
-    let draft = AgentDraft { name: "crew".into(), owner: "ops@example.org".into(), ..AgentDraft::default() };
+    agent_of(state, "")
+}
+
+/// Of this environment; of none, where it is empty.
+fn agent_of(state: State, environment: &str) -> Agent {
+    let (name, owner, environment) = ("crew".into(), "ops@example.org".into(), environment.into());
+    let draft = AgentDraft { name, owner, environment, ..AgentDraft::default() };
     Agent {
         spec: draft.check().unwrap(),
         state,
@@ -141,6 +147,7 @@ struct Case {
     line: &'static str,
     agent: Agent,
     entry: Given,
+    environment: Option<Label>,
     tool: Option<Tool>,
     grant: Option<Grant>,
     scopes: Vec<Scope>,
@@ -156,10 +163,19 @@ impl Case {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
         let [state, whose, granted, max, rate, asked, ttl, subject, then] = cells.try_into().unwrap();
         let all = || SCOPES.map(|(name, _)| name.to_owned()).to_vec();
+        let environment = |name: &str| (name != "-").then(|| Label::parse(name).unwrap());
+        let (state, (its, ours)) = match state.split_once(' ') {
+            None => (state, ("", None)),
+            Some((state, both)) => {
+                let (its, ours) = both.split_once('@').unwrap();
+                (state, (its.trim_start_matches('-'), environment(ours)))
+            }
+        };
         let trust_domain = TrustDomain::parse(if whose == "foreign" { "other.test" } else { "example.org" }).unwrap();
         Self {
             line,
-            agent: agent(State::of(state).unwrap()),
+            agent: agent_of(State::of(state).unwrap(), its),
+            environment: ours,
             entry: match whose {
                 "own" | "foreign" => entry("crew", |_| {}),
                 "other" => entry("others", |_| {}),
@@ -192,6 +208,7 @@ impl Case {
         let request = Request {
             entry: &self.entry,
             agent: &self.agent,
+            environment: self.environment.as_ref(),
             tool: self.tool.as_ref(),
             grant: self.grant.as_ref(),
             scopes: &self.scopes,
@@ -250,8 +267,13 @@ fn rights_are_never_more_than_the_grant_and_life_never_longer_than_the_band() {
     let lengths = [None, Some(Duration::from_secs(1)), Some(4 * MINUTE), Some(60 * MINUTE)];
     let (tool, entry) = (tool(), entry("crew", |_| {}));
     let (mut permitted, mut refused) = (0_u32, 0_u32);
-    for state in State::ALL {
-        let agent = agent(state);
+    let production = Label::parse("production").unwrap();
+    let environments = [("", None), ("production", None), ("", Some(&production)), ("production", Some(&production))];
+    let environments = environments.into_iter().chain([("staging", Some(&production))]);
+    for (state, (its, environment)) in
+        State::ALL.into_iter().flat_map(|state| environments.clone().map(move |both| (state, both)))
+    {
+        let agent = agent_of(state, its);
         for granted in subsets() {
             let granted: Vec<&str> = granted;
             for max in lengths {
@@ -261,11 +283,13 @@ fn rights_are_never_more_than_the_grant_and_life_never_longer_than_the_band() {
                     let asked = scopes(&asked.join(" "));
                     let (tool, grant, scopes) = (Some(&tool), grant.as_ref(), asked.as_slice());
                     let (rate, parent) = (Rate::Left, None);
-                    let request = Request { entry: &entry, agent: &agent, tool, grant, scopes, ttl, rate, parent };
+                    let agent = &agent;
+                    let request = Request { entry: &entry, agent, environment, tool, grant, scopes, ttl, rate, parent };
                     match judge(&request, &domain(), now()) {
                         Judgement::Permit(permit) => {
                             permitted += 1;
                             assert_eq!(state, State::Active);
+                            assert!(environment.is_none_or(|environment| its == environment.as_str()), "{its}");
                             is_within(&permit, &request, max);
                         }
                         Judgement::Refuse(reasons) => {
@@ -324,6 +348,7 @@ fn what_is_exchanged_is_never_more_than_the_subject_nor_the_grant() {
                     let request = Request {
                         entry: &entry,
                         agent: &agent,
+                        environment: None,
                         tool: Some(&tool),
                         grant: grant.as_ref(),
                         scopes: &asked,
@@ -382,13 +407,13 @@ fn what_is_less_than_a_second_is_no_life() {
 }
 
 /// How many there are.
-const REASONS: usize = 17;
+const REASONS: usize = 18;
 
 #[test]
 fn reasons_have_stable_codes_and_sentences() {
     let (crew, orders) = (agent(State::Active).spec.name, tool().spec.name);
     let grant = right("crew", "orders", vec!["read".into()], None).spec.id;
-    let rows: [(Reason, &str, &str); REASONS] = [
+    let rows: [(Reason, &str, &str); REASONS + 1] = [
         (Reason::NoAgent, "no_agent", "no entry that the caller matches belongs to an agent"),
         (Reason::NotItsAgent, "not_its_agent", "the caller goes by a name that none of its agents has"),
         (
@@ -403,6 +428,16 @@ fn reasons_have_stable_codes_and_sentences() {
         ),
         (Reason::AgentSuspended(crew.clone()), "agent_suspended", "the agent crew is suspended"),
         (Reason::AgentRetired(crew.clone()), "agent_retired", "the agent crew is retired"),
+        (
+            Reason::Environment { agent: crew.clone(), its: Label::parse("staging").ok() },
+            "environment",
+            "the agent crew is of the environment staging, which is not this daemon's",
+        ),
+        (
+            Reason::Environment { agent: crew.clone(), its: None },
+            "environment",
+            "the agent crew is of no environment, and this daemon has one",
+        ),
         (Reason::UnknownTool, "unknown_tool", "no tool has the audience that was asked for"),
         (Reason::NoGrant { agent: crew, tool: orders }, "no_grant", "the agent crew has no grant for the tool orders"),
         (

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{draft, id, own, spec};
 use crate::registry::{Draft, EntryId, Error, Label, Profile, draft::Problem, selector::SelectorError};
-use crate::spiffe::{IdError, TrustDomain};
+use crate::spiffe::{Id, IdError, TrustDomain};
 
 fn problems(draft: Draft) -> Vec<Problem> {
     draft.check(&own()).expect_err("the draft is good").iter().cloned().collect()
@@ -33,6 +33,7 @@ fn a_good_draft_becomes_what_it_says() {
         common_name: "orders".into(),
         hint: "internal".into(),
         federates_with: texts(&["spiffe://other.test", "b.test"]),
+        sds_for: texts(&["spiffe://example.org/web", "spiffe://example.org/db"]),
         admin: true,
         downstream: false,
         expires_at: 4_000_000_000,
@@ -46,6 +47,7 @@ fn a_good_draft_becomes_what_it_says() {
     assert_eq!(spec.dns_names, full.dns_names);
     assert_eq!(spec.profile, Profile::Database("orders".into()));
     assert_eq!(spec.federates_with.iter().map(TrustDomain::as_str).collect::<Vec<_>>(), ["b.test", "other.test"]);
+    assert_eq!(spec.sds_for.iter().map(Id::path).collect::<Vec<_>>(), ["/db", "/web"]);
     assert_eq!((spec.admin, spec.downstream), (true, false));
     assert_eq!(spec.expires_at, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000)));
     assert_eq!(spec.agent.as_ref().map(Label::as_str), Some("crew"));
@@ -86,6 +88,12 @@ fn all_problems_are_told_at_once_in_the_order_of_the_fields() {
         common_name: "a".into(),
         hint: "ü".repeat(513),
         federates_with: texts(&["example.org", "other.test", "other.test", "Other.test"]),
+        sds_for: texts(&[
+            "spiffe://example.org",
+            "spiffe://other.test/a",
+            "spiffe://example.org/a",
+            "spiffe://example.org/a",
+        ]),
         admin: false,
         downstream: false,
         expires_at: u64::MAX,
@@ -106,6 +114,9 @@ the hint has 1026 bytes, at most 1024 are allowed
 it federates with example.org, which is this daemon's own trust domain
 the trust domain other.test to federate with is there twice
 the trust domain `Other.test` to federate with is not valid: the trust domain name has an upper-case letter, it must be lower case
+the SPIFFE ID `spiffe://example.org` to act for is not valid: the path is missing: this names a trust domain, not a workload
+the SPIFFE ID `spiffe://other.test/a` is not in this daemon's trust domain example.org
+the identity spiffe://example.org/a to act for is there twice
 the end 18446744073709551615 is later than the year 9999
 the agent name `Crew` is not valid: it has `C`, only a-z 0-9 - are allowed";
     assert_eq!(told, wanted);
@@ -147,6 +158,9 @@ fn lists_have_limits() {
     let federates = |n: usize| with(|it| it.federates_with = (0..n).map(|n| format!("n{n}")).collect());
     assert!(federates(Draft::FEDERATES_MAX).check(&own()).is_ok());
     assert_eq!(problems(federates(65)), [Problem::TooManyFederates(65)]);
+    let acting = |n: usize| with(|it| it.sds_for = (0..n).map(|n| format!("spiffe://example.org/{n}")).collect());
+    assert!(acting(Draft::SDS_FOR_MAX).check(&own()).is_ok());
+    assert_eq!(problems(acting(65)), [Problem::TooManySdsFor(65)]);
 }
 
 #[test]

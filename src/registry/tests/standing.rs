@@ -9,7 +9,8 @@ use super::own;
 use crate::oauth::{
     Scope, Thumbprint,
     access::{Claims, Subject, TokenId},
-    verify::Revocation,
+    foreign,
+    verify::{Credential, Kind, Revocation},
 };
 use crate::registry::{
     Agent, AgentDraft, Catalog, Change, Draft, Entry, EntryId, Error, Grant, GrantDraft, Item, Revocations, Revoked,
@@ -111,6 +112,32 @@ fn what_came_later_has_not_the_tokens_of_what_had_its_name_before() {
         let snapshot = whole(came);
         for (issued_at, expected) in [(99, Some(what)), (100, None), (101, None)] {
             assert_eq!(revocation(&snapshot, issued_at), expected, "{what:?} {issued_at}");
+        }
+    }
+}
+
+/// Its issuer's clock may be ahead of ours: a token from before says that it was issued later.
+#[test]
+fn tokens_of_another_issuer_count_from_when_its_clock_cannot_be_ahead() {
+    let late = at(100) + Duration::from_millis(700);
+    let leeway = foreign::LEEWAY.as_secs();
+    for (came, what) in [
+        (Came { agent: late, ..FIRST }, Revocation::Agent),
+        (Came { revoked_before: at(100), ..FIRST }, Revocation::Agent),
+        (Came { entry: late, ..FIRST }, Revocation::Entry),
+    ] {
+        let snapshot = whole(came);
+        for (kind, first) in [
+            (Kind::Wit, 100),
+            (Kind::JwtSvid, 100),
+            (Kind::ForeignDpop, 100 + leeway),
+            (Kind::ForeignMtls, 100 + leeway),
+        ] {
+            let revocation = |seconds| {
+                let claims = claims(at(seconds));
+                snapshot.revocation_of_other(&Credential::sample(kind, &claims))
+            };
+            assert_eq!((revocation(first - 1), revocation(first)), (Some(what), None), "{kind} {what:?}");
         }
     }
 }
@@ -227,6 +254,34 @@ fn a_revocation_outlives_a_new_filing() {
 fn where_revocations_were_lost_nothing_from_before_counts() {
     let lost = whole(FIRST).with_revocations(Revocations::default().not_known_before(at(50)));
     assert_eq!((revocation(&lost, 49), revocation(&lost, 50)), (Some(Revocation::Token), None));
+}
+
+/// SVIDs, and tokens of other issuers as far as they have such.
+#[test]
+fn what_is_taken_back_is_taken_back_of_other_credentials_too() {
+    let here = whole(FIRST);
+    let revocation =
+        |snapshot: &Snapshot, kind| snapshot.revocation_of_other(&Credential::sample(kind, &claims(at(200))));
+    let by_id = here.apply(2, &[Change::Revoke(token(0, 900))]).unwrap();
+    let by_key = Revoked { id: RevokedId::Key(key()), at: BEGIN, until: None };
+    let by_key = here.apply(2, &[Change::Revoke(by_key)]).unwrap();
+    let lost = whole(FIRST).with_revocations(Revocations::of([]).not_known_before(at(201)));
+    let entry = here.entries().next().unwrap().id.clone();
+    let gone = here.apply(2, &[Change::Delete(entry)]).unwrap();
+    let suspended_since = whole(Came { revoked_before: at(201), ..FIRST });
+    let (id, key) = (Some(Revocation::Token), Some(Revocation::Key));
+    for (kind, of_id, of_key) in [
+        (Kind::Wit, id, key),
+        (Kind::JwtSvid, None, None),
+        (Kind::ForeignDpop, None, key),
+        (Kind::ForeignMtls, None, None),
+    ] {
+        assert_eq!(revocation(&here, kind), None, "{kind}");
+        assert_eq!((revocation(&by_id, kind), revocation(&by_key, kind)), (of_id, of_key), "{kind}");
+        assert_eq!(revocation(&lost, kind), Some(Revocation::Token), "{kind}");
+        assert_eq!(revocation(&suspended_since, kind), Some(Revocation::Agent), "{kind}");
+        assert_eq!(revocation(&gone, kind), Some(Revocation::Entry), "{kind}");
+    }
 }
 
 #[test]

@@ -56,6 +56,7 @@ fn entry(number: u32) -> Entry {
         common_name: "orders".to_owned(),
         hint: "the 'main' one; --".to_owned(),
         federates_with: vec!["other.test".to_owned()],
+        sds_for: Vec::new(),
         admin: true,
         downstream: false,
         expires_at: 1_900_000_000,

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use rusqlite::Connection;
 
 use super::*;
-use crate::registry::Profile;
+use crate::{registry::Profile, spiffe::Id};
 
 /// A state folder with an entry, an authority and its key, closed.
 fn used() -> Scratch {
@@ -200,9 +200,21 @@ fn an_entry_that_breaks_todays_rules_takes_nothing_from_the_others() {
     assert_eq!(runtime.block_on(store.load()).unwrap().entries, [entry(2)]);
 }
 
+#[test]
+fn what_a_proxy_acts_for_is_kept() {
+    let dir = Scratch::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut proxy = entry(1);
+    proxy.spec.sds_for =
+        vec![Id::parse("spiffe://example.org/db").unwrap(), Id::parse("spiffe://example.org/web").unwrap()];
+    let (store, _) = open(dir.path());
+    runtime.block_on(store.commit_entries(1, vec![Change::Create(proxy.clone())])).unwrap();
+    assert_eq!(runtime.block_on(store.load()).unwrap().entries, [proxy]);
+}
+
 /// What makes a database of the first schema of one of today's.
 const AS_SCHEMA_1: &str = "
-ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds';
+ALTER TABLE entry DROP COLUMN sds_for; ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds';
 DROP TABLE revocation; DROP TABLE item;
 DROP TABLE foreign_bundle;
 ALTER TABLE entry DROP COLUMN sum;
@@ -215,7 +227,7 @@ PRAGMA user_version = 1;
 
 /// What a daemon of the second schema had written.
 const OF_SCHEMA_2: &str = "
-ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds';
+ALTER TABLE entry DROP COLUMN sds_for; ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds';
 DROP TABLE revocation; DROP TABLE item;
 DROP TABLE foreign_bundle;
 DELETE FROM entry;
@@ -255,6 +267,7 @@ fn an_entry_that_is_not_as_it_was_written_is_left_out() {
         "created_at_nanos = created_at_nanos + 1",
         "since_nanos = since_nanos + 1",
         "since_nanos = 0",
+        "sds_for = 'spiffe://example.org/other'",
         "created_at_nanos = since_nanos, since_nanos = created_at_nanos",
         "sum = x''",
         "hint = '', dns_names = hint",
@@ -330,7 +343,7 @@ async fn entries_of_the_sixth_schema_keep_their_sums_and_belong_to_no_agent() {
     drop(store);
     edit(
         dir.path(),
-        "ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds'; \
+        "ALTER TABLE entry DROP COLUMN sds_for; ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds'; \
          DROP TABLE revocation; DROP TABLE item; ALTER TABLE entry DROP COLUMN agent; PRAGMA user_version = 6;",
     );
     kept.since = kept.created_at;
@@ -382,7 +395,7 @@ async fn items_of_the_eighth_schema_count_as_made_at_the_epoch() {
     drop(bodies);
     edit(
         dir.path(),
-        "ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds'; \
+        "ALTER TABLE entry DROP COLUMN sds_for; ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds'; \
          DROP TABLE revocation; PRAGMA user_version = 8;",
     );
     for _ in 0..2 {
@@ -402,7 +415,7 @@ async fn entries_of_the_ninth_schema_are_the_same_since_they_came_or_since_the_m
     drop(store);
     edit(
         dir.path(),
-        "ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds'; \
+        "ALTER TABLE entry DROP COLUMN sds_for; ALTER TABLE entry DROP COLUMN since_nanos; DELETE FROM meta WHERE key = 'entries_since_seconds'; \
          PRAGMA user_version = 9;",
     );
     let before = crate::sys::Clock::system().now();

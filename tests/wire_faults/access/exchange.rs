@@ -366,7 +366,7 @@ fn keys_that_the_issuer_has_changed_count_after_a_sighup_and_bad_ones_never() {
 }
 
 #[test]
-fn an_issuer_whose_keys_are_no_keys_keeps_the_daemon_from_starting() {
+fn an_issuer_whose_keys_are_no_keys_is_told_by_a_check() {
     let login = Login::new();
     let (home, file) = (Folder::new(), login.folder.path().join("jwks"));
     std::fs::write(home.path().join("dayfly.toml"), login.config()).unwrap();

@@ -62,6 +62,7 @@ impl House {
             }),
         };
         let about = About {
+            environment: None,
             started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             workload_sockets: vec!["/run/dayfly/workload.sock".into()],
             state_dir: "/var/lib/dayfly".into(),
@@ -73,6 +74,7 @@ impl House {
             rights: Rights { uid: OWN, gid: Some(GROUP) },
             desk: fixture.desk.clone(),
             office: fixture.office.clone(),
+            issuers: channel::channel(Arc::default()).1,
             alive: Arc::new(Alive::new(SystemTime::UNIX_EPOCH)),
             proxies: Arc::default(),
             clock: Clock::system(),

@@ -56,8 +56,9 @@ fn registry(numbers: &mut Numbers) -> Catalog {
     let mut items = Vec::new();
     for name in AGENTS {
         let state = if numbers.is_one_of(4) { numbers.pick(&State::ALL) } else { State::Active };
-        let mut agent = super::agent(state);
-        let draft = AgentDraft { name: name.into(), owner: "ops".into(), ..AgentDraft::default() };
+        let mut agent = agent(state);
+        let environment = numbers.pick(&["production", "production", "staging", ""]).to_owned();
+        let draft = AgentDraft { name: name.into(), owner: "ops".into(), environment, ..AgentDraft::default() };
         agent.spec = draft.check().unwrap();
         items.push(Item::Agent(agent));
     }
@@ -137,6 +138,7 @@ fn whoever_asks_gets_no_more_than_granted_and_no_exchange_gives_more_than_its_su
     for seed in 0..REGISTRIES {
         let mut numbers = Numbers::of(seed);
         let catalog = registry(&mut numbers);
+        let environment = numbers.is_one_of(3).then(|| Label::parse("production").unwrap());
         let (mut issued, mut now): (Vec<Issued>, _) = (Vec::new(), now());
         for _ in 0..REQUESTS {
             now += Duration::from_millis(numbers.below(20_000).into());
@@ -163,6 +165,7 @@ fn whoever_asks_gets_no_more_than_granted_and_no_exchange_gives_more_than_its_su
             let request = Request {
                 entry: &entry,
                 agent,
+                environment: environment.as_ref(),
                 tool,
                 grant,
                 scopes: &asked,
@@ -184,6 +187,7 @@ fn whoever_asks_gets_no_more_than_granted_and_no_exchange_gives_more_than_its_su
             assert_eq!((agent.state, whose, rate), (State::Active, name, Rate::Left), "{seed}");
             assert_eq!((permit.agent().as_str(), permit.tool().as_str()), (name, named), "{seed}");
             assert_eq!(permit.audience(), audience, "{seed}");
+            assert!(environment.is_none() || agent.spec.environment == environment, "{seed}: it is elsewhere");
             assert!(!permit.ttl().is_zero() && ttl.is_none_or(|ttl| permit.ttl() <= ttl), "{seed}");
             assert!(end.is_none_or(|end| now + permit.ttl() <= end), "{seed}: it outlives its entry");
             let tool = tool.unwrap();
