@@ -222,12 +222,11 @@ fn printed_proxies_carry_requests_from_service_to_service() {
             // Nobody knows them yet: they wait, and the daemon knows for what.
             let server = mesh.start("ingress.yaml", SERVER, &server);
             mesh.stage.eventually("the proxy asks", || mesh.stage.daemon.cli(&["status"]).contains("orders-1"));
-            let state = format!("curl -sS http://127.0.0.1:{admin}/ready");
-            assert_ne!(mesh.stage.run(0, &[state.clone()]).trim(), "LIVE");
+            let state = [format!("curl -sS http://127.0.0.1:{admin}/ready")];
+            assert_ne!(mesh.stage.run(0, &state).trim(), "LIVE");
             mesh.enter(ORDERS, SERVER);
             mesh.enter(SHOP, CLIENT);
-            mesh.stage
-                .eventually("the proxy has what it needs", || mesh.stage.run(0, &[state.clone()]).trim() == "LIVE");
+            mesh.stage.eventually("the proxy has what it needs", || mesh.stage.run(0, &state).trim() == "LIVE");
             let info = mesh.stage.run(0, &[format!("curl -sS http://127.0.0.1:{admin}/server_info")]);
             let info: serde_json::Value = serde_json::from_str(&info).unwrap();
             assert_eq!((&info["node"]["id"], &info["node"]["cluster"]), (&NODE.into(), &NODE.into()));
