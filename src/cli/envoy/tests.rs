@@ -1,5 +1,5 @@
 //! What is printed, and what is refused; whether Envoy takes it is tried in `tests/servers`.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use clap::Parser as _;
 
