@@ -199,6 +199,15 @@ impl Daemon {
         std::mem::swap(&mut self.child, &mut next.child);
     }
 
+    /// Has another one take its place, and waits until it has ended well.
+    pub fn replace(&mut self) {
+        let mut next = Self::spawn_in(&self.home, &["--replace"]);
+        let status = self.wait();
+        assert!(status.success(), "{status}: {}", self.log());
+        std::mem::swap(&mut self.child, &mut next.child);
+        self.wait_ready();
+    }
+
     /// Waits until it has ended.
     pub fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().expect("its end")

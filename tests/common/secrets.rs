@@ -76,6 +76,8 @@ pub struct DeltaResponse {
 pub struct Resource {
     #[prost(string, tag = "1")]
     pub version: String,
+    #[prost(message, optional, tag = "2")]
+    pub secret: Option<Any>,
     #[prost(string, tag = "3")]
     pub name: String,
 }
@@ -128,8 +130,7 @@ impl Request {
 impl Response {
     /// The secrets that are in it.
     pub fn secrets(&self) -> Vec<Secret> {
-        let read = |any: &Any| Secret::decode(&*any.value).expect("a secret that decodes");
-        self.resources.iter().map(read).collect()
+        self.resources.iter().map(Any::secret).collect()
     }
 
     pub fn names(&self) -> Vec<String> {
@@ -140,6 +141,19 @@ impl Response {
     pub fn chain(&self, name: &str) -> Vec<u8> {
         let found = self.secrets().into_iter().find(|one| one.name == name);
         found.and_then(|one| one.certificate?.chain).unwrap_or_default().bytes
+    }
+}
+
+impl DeltaResponse {
+    /// The secrets that are in it.
+    pub fn secrets(&self) -> Vec<Secret> {
+        self.resources.iter().filter_map(|one| one.secret.as_ref()).map(Any::secret).collect()
+    }
+}
+
+impl Any {
+    fn secret(&self) -> Secret {
+        Secret::decode(&*self.value).expect("a secret that decodes")
     }
 }
 

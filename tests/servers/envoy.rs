@@ -226,14 +226,21 @@ struct Client<'s> {
 }
 
 /// What came back.
-struct Said {
-    status: u16,
-    head: String,
-    body: String,
+pub(super) struct Said {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
 }
 
 impl Said {
-    fn header(&self, name: &str) -> Option<&str> {
+    /// What curl shows with `-i`.
+    pub(super) fn of(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+        Self { status: status.unwrap_or_else(|| panic!("{text}")), head: head.to_owned(), body: body.to_owned() }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.head.lines().filter_map(|line| line.split_once(": ")).filter(|(own, _)| *own == name);
         let value = found.next()?.1;
         assert!(found.next().is_none(), "{name} is there twice: {}", self.head);
@@ -261,12 +268,10 @@ impl Client<'_> {
         let line =
             format!("curl -sSi {spoken} --path-as-is -H @{file} --cacert {at}/reporter/bundle.pem {more} '{url}'");
         let output = self.stage.shell(STRANGER, &line).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = words(&output);
         // Over HTTP/2 Envoy resets the stream of what it takes for no request.
-        let has_none = text.is_empty() && words(&output).contains("stream");
-        let (head, body) = if has_none { ("- 0", "") } else { text.split_once("\r\n\r\n").unwrap_or((&line, &text)) };
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap_or_else(|_| panic!("{line}: {}", words(&output)));
-        Said { status, head: head.to_owned(), body: body.to_owned() }
+        let has_none = output.stdout.is_empty() && said.contains("stream");
+        Said::of(if has_none { "- 0" } else { &said })
     }
 }
 

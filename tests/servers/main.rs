@@ -1,5 +1,5 @@
 //! Real servers with our certificates, through three rotations and no dropped query: PostgreSQL, NATS, nginx; and tools
-//! behind nginx and Envoy, whose callers the daemon judges.
+//! behind nginx and Envoy, whose callers the daemon judges. And Envoys that take their certificates by themselves (`mesh`).
 //!
 //! What is configured and run is what the README says, line by line; only paths, ports and users are of the test. Each
 //! server and each of its clients is a user of its own, so this takes root. `tests/run` installs the servers and says
@@ -22,6 +22,7 @@ mod bootstrap;
 mod certificates;
 mod coming;
 mod envoy;
+mod mesh;
 mod nats;
 mod nginx;
 mod postgres;

@@ -64,7 +64,12 @@ pub(super) fn program(variable: &str) -> Option<PathBuf> {
 impl Stage {
     pub(super) fn new(bin: &Path) -> Self {
         let layout = if env::var_os("DAYFLY_TESTS_FULL").is_some() { ONE_TIER } else { "" };
-        let (daemon, folder) = (Daemon::start(&format!("{CONFIG}{layout}")), Folder::new());
+        Self::of(&format!("{CONFIG}{layout}"), bin)
+    }
+
+    /// With a daemon that is configured so.
+    pub(super) fn of(config: &str, bin: &Path) -> Self {
+        let (daemon, folder) = (Daemon::start(config), Folder::new());
         let environment = vec![
             ("SPIFFE_ENDPOINT_SOCKET", daemon.endpoint()),
             ("DAYFLY_HOME", daemon.home().display().to_string()),
@@ -170,6 +175,14 @@ impl Background {
     /// A process in a group of its own, ended by this signal.
     pub(super) fn of(command: &mut Command, by: Signal) -> Self {
         Self { child: command.process_group(0).spawn().unwrap(), by }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 }
 

@@ -181,6 +181,31 @@ fn what_is_no_request_for_secrets_ends_with_the_right_code() {
 }
 
 #[test]
+fn names_that_are_asked_for_have_a_bound_for_each_user() {
+    let daemon = registered("[limits]\nanswer_bytes_per_uid = \"4MiB\"\nanswer_bytes_uid_0 = \"4MiB\"\n");
+    let long = Request {
+        names: (0..110).map(|number| format!("{number:03}{}", "n".repeat(2_000))).collect(),
+        ..Request::of(&[ME])
+    };
+    let mut raw = Raw::connect(&daemon.socket()).unwrap();
+    let mut refused = 0;
+    for _ in 0..40 {
+        let asking = open(&mut raw, STREAM_SECRETS).unwrap();
+        asking.say(&mut raw, &long).unwrap();
+        // Those that wait say nothing: a call after each shows that it was looked at.
+        raw.ask(&Head::bare(FETCH_SECRETS)).unwrap();
+        let ended = raw.answers.get(&asking.0).filter(|answer| answer.ended);
+        if let Some(answer) = ended {
+            assert_eq!(answer.code(), Some(UNAVAILABLE), "{answer:?}");
+            refused += 1;
+        }
+    }
+    assert!((15..40).contains(&refused), "{refused} of 40");
+    drop(raw);
+    daemon.must_serve("long names");
+}
+
+#[test]
 fn a_message_that_does_not_come_whole_ends_its_stream_and_one_that_waits_does_not() {
     let daemon = registered("[limits]\nrequest_seconds = 1\n");
     let mut raw = Raw::connect(&daemon.socket()).unwrap();

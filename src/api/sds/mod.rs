@@ -13,6 +13,7 @@
 //! why; the next one waits. The proxy is attested as any workload is. It sends no security header, and needs none: what
 //! a client can be tricked into sending is no stream of protobuf over HTTP/2.
 
+mod inbound;
 mod name;
 mod node;
 mod protocol;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::{
+    inbound::ReadHere,
     protocol::{Delta, StateOfTheWorld},
     stream::{fetch, open},
 };
@@ -72,8 +74,8 @@ pub(crate) enum SdsRequest {
 }
 
 /// The service for the proxies of one daemon.
-pub(super) fn service(issuer: Arc<Issuer>) -> SecretDiscoveryServiceServer<impl SecretDiscoveryService> {
-    SecretDiscoveryServiceServer::new(Sds { issuer }).max_decoding_message_size(MESSAGE_BYTES_MAX)
+pub(super) fn service(issuer: Arc<Issuer>) -> ReadHere<SecretDiscoveryServiceServer<impl SecretDiscoveryService>> {
+    ReadHere(SecretDiscoveryServiceServer::new(Sds { issuer }).max_decoding_message_size(MESSAGE_BYTES_MAX))
 }
 
 struct Sds {

@@ -6,12 +6,15 @@ use futures_util::stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
+    MESSAGE_BYTES_MAX,
+    inbound::Inbound,
     node::word,
     protocol::{Protocol, StateOfTheWorld},
     talk::{Heard, News, State, Talk},
 };
 use crate::{
     api::{
+        allowance::{Allowance, Taken},
         connection::Workload,
         sealed::{Nothing, seal_all, seal_one},
         status,
@@ -21,13 +24,19 @@ use crate::{
     pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse},
 };
 
+/// Up to so many bytes of names are a stream's own. What is beyond is kept for its user as answers are that wait.
+const NAMES_BYTES_FREE: usize = 4 << 10;
+
 /// One stream of a proxy.
 struct Open<P: Protocol> {
     issuer: Arc<Issuer>,
     caller: Arc<Caller>,
-    inbound: Streaming<P::Request>,
+    inbound: Inbound<P::Request>,
     secrets: Asking<P>,
     seat: Seat,
+    allowance: Allowance,
+    /// For the names that are asked for, where they are long.
+    room: Option<Taken>,
     /// Something that was given is the proxy's no more: this is the last that is said.
     end: Option<Status>,
 }
@@ -41,10 +50,10 @@ struct Asking<P> {
 /// Opens a stream with its first message. What can be answered at once is.
 pub(super) async fn open<P: Protocol>(
     issuer: &Arc<Issuer>,
-    request: Request<Streaming<P::Request>>,
+    mut request: Request<Streaming<P::Request>>,
 ) -> Result<Response<Nothing<P::Response>>, Status> {
     let Workload { caller, keys, allowance } = Workload::of(&request)?;
-    let mut inbound = request.into_inner();
+    let mut inbound = Inbound::<P::Request>::of(&mut request, MESSAGE_BYTES_MAX)?;
     let Some(first) = inbound.message().await? else { return Err(status::invalid("the stream has no request")) };
     let mut open = Open {
         seat: issuer.proxies().enter(newcomer::<P>(issuer, &caller)),
@@ -52,6 +61,8 @@ pub(super) async fn open<P: Protocol>(
         issuer: issuer.clone(),
         caller,
         inbound,
+        allowance: allowance.clone(),
+        room: None,
         end: None,
     };
     open.hear(first)?;
@@ -128,7 +139,12 @@ impl<P: Protocol> Open<P> {
     }
 
     fn hear(&mut self, message: P::Request) -> Result<(), Status> {
-        let Heard { introduces, verdict, .. } = self.secrets.hear(message)?;
+        let Heard { asks, introduces, verdict } = self.secrets.hear(message)?;
+        if asks {
+            self.room = None;
+            let bytes = self.secrets.talk.asked().bytes();
+            self.room = (bytes > NAMES_BYTES_FREE).then(|| self.allowance.take(bytes)).transpose()?;
+        }
         if introduces {
             let proxy = self.secrets.talk.proxy();
             self.seat.is(&proxy.id, &proxy.cluster, &proxy.agent);

@@ -20,6 +20,8 @@ pub(super) struct Subscription {
     names: BTreeMap<String, Name>,
     /// All secrets under their own names, beside these.
     every: bool,
+    /// Whether a name was ever said.
+    is_named: bool,
 }
 
 impl Subscription {
@@ -31,8 +33,9 @@ impl Subscription {
     pub(super) fn replace(&mut self, names: &[String]) -> Result<bool, Status> {
         let mut next = Self::default();
         next.add(names)?;
-        next.every |= next.names.is_empty() && (self.is_empty() || self.every);
-        let is_other = *self != next;
+        next.is_named |= self.is_named;
+        next.every |= !next.is_named;
+        let is_other = (&self.names, self.every) != (&next.names, next.every);
         *self = next;
         Ok(is_other)
     }
@@ -51,6 +54,7 @@ impl Subscription {
         if self.names.len() + more.len() > NAMES_MAX {
             return Err(status::invalid(&format!("a stream can ask for {NAMES_MAX} secrets, this one asks for more")));
         }
+        self.is_named |= !more.is_empty();
         self.names.extend(more);
         self.every |= self.names.remove(EVERY).is_some();
         Ok(())
@@ -66,6 +70,11 @@ impl Subscription {
 
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty() && !self.every
+    }
+
+    /// How many bytes all names have together.
+    pub(super) fn bytes(&self) -> usize {
+        self.names.keys().map(String::len).sum()
     }
 
     /// Asks for all that there is.
@@ -120,7 +129,9 @@ mod tests {
         assert!(!asked.replace(&[]).unwrap() && asked.has_every());
         assert!(asked.replace(&texts(&["default"])).unwrap() && !asked.has_every());
         assert!(asked.replace(&[]).unwrap(), "no name any more");
-        assert!(asked.is_empty());
+        assert!(!asked.replace(&[]).unwrap() && asked.is_empty(), "for ever");
+        assert!(asked.replace(&texts(&["*"])).unwrap() && asked.has_every());
+        assert!(asked.replace(&[]).unwrap() && asked.is_empty());
     }
 
     #[test]
@@ -151,6 +162,7 @@ mod tests {
         assert_eq!(over.code(), tonic::Code::InvalidArgument);
         assert_eq!(over.message(), "a stream can ask for 1024 secrets, this one asks for more");
         assert_eq!(asked.names().count(), NAMES_MAX);
+        assert_eq!(asked.bytes(), many.iter().map(String::len).sum::<usize>());
         let long = "x".repeat(NAME_BYTES_MAX);
         let mut asked = Subscription::default();
         asked.add(std::slice::from_ref(&long)).unwrap();

@@ -22,6 +22,9 @@ use crate::{
     spiffe::{Id, TrustDomain},
 };
 
+/// Of how many names it is kept that a proxy waits for them.
+const WAITING_MAX: usize = 64;
+
 /// The state of a stream.
 pub(super) struct Talk<P> {
     asked: Subscription,
@@ -64,7 +67,7 @@ pub(super) struct News {
     pub(super) answer: Option<Answer>,
     /// Names of what was given on this stream and is not the proxy's any more.
     pub(super) lost: Vec<String>,
-    /// Names of what is asked for and is not there.
+    /// Names of what is asked for and is not there, as people may read them; of many the first.
     pub(super) waiting: Vec<String>,
 }
 
@@ -111,7 +114,8 @@ impl<P: Protocol> Talk<P> {
             self.proxy = proxy;
         }
         let is_first = std::mem::take(&mut self.is_first);
-        if !said.nonce.is_empty() {
+        // A first message is about no answer of this stream, whatever it says.
+        if !said.nonce.is_empty() && !is_first {
             // Of what came before the last answer the names are repeated in what comes after it; changes are not.
             if P::IS_WHOLE && said.nonce != self.nonce.to_string() {
                 return Ok(heard);
@@ -148,7 +152,7 @@ impl<P: Protocol> Talk<P> {
     pub(super) fn tell(&mut self, state: &State<'_>) -> Result<News, Status> {
         let present = self.present(state);
         let waiting = self.asked.names().map(|(name, _)| name).filter(|name| !present.contains_key(*name));
-        let waiting = waiting.map(str::to_owned).collect();
+        let waiting = waiting.take(WAITING_MAX).map(node::word).collect();
         let versions: BTreeMap<_, _> = present.iter().map(|(name, one)| (name.clone(), one.version())).collect();
         let lost: Vec<_> = self.given.keys().filter(|name| !versions.contains_key(*name)).cloned().collect();
         let is_news = |name: &String| self.owed.contains(name) || self.given.get(name) != versions.get(name);

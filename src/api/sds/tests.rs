@@ -109,12 +109,14 @@ fn the_first_request_is_answered_whatever_it_says_that_it_has() {
     assert!(news.waiting.is_empty() && news.lost.is_empty());
     let heard = talk.hear(asks(&["ROOTCA", "default"], "1")).unwrap();
     assert_eq!((heard.asks, heard.verdict), (false, Some(("1".to_owned(), None))));
-    let mut talk = Talk::<StateOfTheWorld>::new();
-    // After the daemon has come back: a nonce of nobody's.
-    talk.hear(asks(&["default"], "1")).unwrap();
-    let again = talk.hear(asks(&["default"], "")).unwrap();
-    assert!(again.asks);
-    assert_eq!(told(&talk.tell(&world.state()).unwrap()), ["default"]);
+    // After the daemon has come back: a nonce of an earlier stream's.
+    for nonce in ["7", "0", "x"] {
+        let mut talk = Talk::<StateOfTheWorld>::new();
+        let heard = talk.hear(asks(&["default"], nonce)).unwrap();
+        assert!(heard.asks && heard.verdict.is_none(), "{nonce}");
+        assert_eq!(told(&talk.tell(&world.state()).unwrap()), ["default"]);
+        assert!(talk.hear(asks(&["default"], "")).unwrap().asks, "and once more");
+    }
 }
 
 #[test]
@@ -132,6 +134,16 @@ fn an_unknown_name_waits_beside_known_ones_and_is_answered_when_it_comes() {
     assert!(talk.tell(&world.state()).unwrap().answer.is_none(), "nothing has changed");
     let nothing = Talk::<StateOfTheWorld>::new().tell(&world.state()).unwrap();
     assert!(nothing.answer.is_none() && nothing.waiting.is_empty());
+}
+
+#[test]
+fn what_is_waited_for_is_told_in_few_words_that_fit_a_line() {
+    let mut talk = Talk::<StateOfTheWorld>::new();
+    let names: Vec<_> = (0..1_000).map(|number| format!("{number:04}\u{1b}[2J{}", "x".repeat(200))).collect();
+    talk.hear(Said { names: Names::Are(names), ..Said::default() }).unwrap();
+    let waiting = talk.tell(&World::new(&["web"]).state()).unwrap().waiting;
+    assert_eq!(waiting.len(), 64);
+    assert!(waiting.iter().all(|name| name.len() < 140 && !name.contains(char::is_control)), "{waiting:?}");
 }
 
 #[test]
