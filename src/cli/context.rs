@@ -79,6 +79,17 @@ impl Context {
         Ok(self.own_or_system(self.paths()?.workload_socket, |system| system.workload_socket))
     }
 
+    /// Where a proxy has requests judged: what `--authz-socket` says, then as for admin verbs.
+    ///
+    /// # Errors
+    /// As [`Context::paths`].
+    pub(crate) fn authz_socket(&self, flag: Option<&Path>) -> Result<PathBuf, Failure> {
+        match flag {
+            Some(socket) => Ok(socket.to_owned()),
+            None => Ok(self.own_or_system(self.paths()?.authz_socket, |system| system.authz_socket)),
+        }
+    }
+
     /// Nobody named a place: one's own daemon is meant if it is there, else the system's.
     fn own_or_system(&self, own: PathBuf, of: impl Fn(Paths) -> PathBuf) -> PathBuf {
         let system = of(Paths::system());

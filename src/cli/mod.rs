@@ -13,6 +13,7 @@ mod context;
 mod demo;
 mod endpoint;
 mod entry;
+mod envoy;
 mod exit;
 mod explain;
 mod failure;
@@ -117,6 +118,9 @@ enum Verb {
     /// Bundles of foreign trust domains: whom the callers of entries that federate with them believe
     #[command(subcommand)]
     Bundle(Later<bundle::BundleVerb>),
+    /// Envoy as a proxy that takes its certificates from the daemon
+    #[command(subcommand)]
+    Envoy(Later<envoy::EnvoyVerb>),
     /// Make entries, agents, tools and grants as a file says, all of it or nothing
     Apply(Later<apply::Apply>),
     /// Show what the daemon sees of a process, which entries match, and what others lack
@@ -176,6 +180,7 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Grant(Later(grant)) => wait(|| grant::run(context, grant)),
         Verb::Revoke(Later(revoke)) => wait(|| revoke::run(context, revoke)),
         Verb::Bundle(Later(bundle)) => wait(|| bundle::run(context, bundle)),
+        Verb::Envoy(Later(envoy)) => envoy::run(context, envoy),
         Verb::Apply(Later(apply)) => wait(|| apply::run(context, apply)),
         Verb::Explain(Later(explain)) => wait(|| explain::run(context, explain)),
         Verb::Status(Later(status)) => wait(|| status::status(context, status)),

@@ -18,7 +18,9 @@
 mod common;
 
 mod asker;
+mod bootstrap;
 mod certificates;
+mod coming;
 mod envoy;
 mod mesh;
 mod nats;

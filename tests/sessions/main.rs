@@ -51,7 +51,7 @@ macro_rules! sessions {
 }
 
 sessions! {
-    agents apply audit bundles config demo endpoint entries explain fetch help keys others revoke spire status templates tokens
+    agents apply audit bundles config demo endpoint entries envoy explain fetch help keys others revoke spire status templates tokens
     unreachable up validate
 }
 
