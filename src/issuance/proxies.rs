@@ -33,8 +33,8 @@ pub(crate) struct ProxyStream {
     pub(crate) secrets: BTreeMap<String, SecretStanding>,
     /// What it asks for and is not given.
     pub(crate) waits_for: Vec<String>,
-    /// The last time it did not take an answer, and why by its own word. Envoy refuses a good secret where another one
-    /// of the same TLS context is bad.
+    /// When it did not take an answer, and why by its own word, until it takes one. Envoy refuses a good secret where
+    /// another one of the same TLS context is bad.
     pub(crate) refusal: Option<(SystemTime, String)>,
 }
 
@@ -121,6 +121,7 @@ impl Seat {
             for secret in stream.secrets.values_mut().filter(|secret| secret.nonce == nonce) {
                 secret.taken = Some(secret.sent.clone());
             }
+            stream.refusal = None;
         });
     }
 
@@ -190,6 +191,7 @@ mod tests {
         seat.refused("bad".to_owned(), now);
         assert_eq!(only(&proxies).refusal, Some((now, "bad".to_owned())));
         seat.took("2");
+        assert_eq!(only(&proxies).refusal, None, "that is over");
         assert_eq!(taken(&only(&proxies), "default").as_deref(), Some("b"));
         seat.told("3", [("default", "c")].into_iter(), now);
         assert_eq!(taken(&only(&proxies), "default").as_deref(), Some("b"));

@@ -209,6 +209,9 @@ fn names_that_are_asked_for_have_a_bound_for_each_user() {
 fn a_message_that_does_not_come_whole_ends_its_stream_and_one_that_waits_does_not() {
     let daemon = registered("[limits]\nrequest_seconds = 1\n");
     let mut raw = Raw::connect(&daemon.socket()).unwrap();
+    let whole = open(&mut raw, FETCH_SECRETS).unwrap();
+    whole.say(&mut raw, &Request::of(&["default"])).unwrap();
+    assert_eq!(whole.next::<Response>(&mut raw).unwrap().unwrap_err().code(), Some(UNAVAILABLE), "it does not end");
     let silent = open(&mut raw, STREAM_SECRETS).unwrap();
     assert_eq!(silent.next::<Response>(&mut raw).unwrap().unwrap_err().code(), Some(UNAVAILABLE));
     let asking = open(&mut raw, STREAM_SECRETS).unwrap();

@@ -14,7 +14,7 @@ pub(super) const NAME_BYTES_MAX: usize = 2_048;
 /// What a name takes beside its bytes.
 const NAME_ROOM: usize = 128;
 /// The name that stands for all secrets that the proxy may have.
-const EVERY: &str = "*";
+pub(super) const EVERY: &str = "*";
 
 /// The names that are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::{
     node::{self, Proxy, Validator},
     protocol::{Answer, Names, Protocol, Said, Told},
     secret::{Material, TYPE_URL},
-    subscription::{NAME_BYTES_MAX, NAMES_MAX, Subscription},
+    subscription::{EVERY, Subscription},
 };
 use crate::{
     api::status,
@@ -98,6 +98,12 @@ impl<P: Protocol> Talk<P> {
         self.given.contains_key(name)
     }
 
+    /// Whether it is that of an answer of this stream, from this one on.
+    fn is_nonce(&self, nonce: &str, from: u64) -> bool {
+        let is_one = |number: &u64| (from.max(1)..=self.nonce).contains(number);
+        nonce.parse().ok().filter(is_one).is_some_and(|number: u64| number.to_string() == nonce)
+    }
+
     /// A message of the proxy.
     ///
     /// # Errors
@@ -117,10 +123,12 @@ impl<P: Protocol> Talk<P> {
         // A first message is about no answer of this stream, whatever it says.
         if !said.nonce.is_empty() && !is_first {
             // Of what came before the last answer the names are repeated in what comes after it; changes are not.
-            if P::IS_WHOLE && said.nonce != self.nonce.to_string() {
+            if P::IS_WHOLE && !self.is_nonce(&said.nonce, self.nonce) {
                 return Ok(heard);
             }
-            heard.verdict = Some((said.nonce.clone(), said.error));
+            if self.is_nonce(&said.nonce, 1) {
+                heard.verdict = Some((said.nonce.clone(), said.error));
+            }
         }
         heard.asks = match said.names {
             Names::Are(names) => {
@@ -135,11 +143,13 @@ impl<P: Protocol> Talk<P> {
                 }
                 // Of an earlier stream; later messages say nothing of it.
                 if is_first {
-                    self.had = had.into_keys().filter(|name| name.len() <= NAME_BYTES_MAX).take(NAMES_MAX).collect();
+                    let mut earlier = Subscription::default();
+                    earlier.add(&had.into_keys().collect::<Vec<_>>())?;
+                    self.had = earlier.names().map(|(name, _)| name.to_owned()).collect();
                 }
                 self.given.retain(|name, _| self.asked.has(name));
                 self.owed.extend(more);
-                is_first || !self.owed.is_empty()
+                is_first || !self.owed.is_empty() || !fewer.is_empty()
             }
         };
         if heard.asks && P::IS_WHOLE {
@@ -158,7 +168,9 @@ impl<P: Protocol> Talk<P> {
         let waiting = waiting.take(WAITING_MAX).map(node::word).collect();
         let versions: BTreeMap<_, _> = present.iter().map(|(name, one)| (name.clone(), one.version())).collect();
         let lost: Vec<_> = self.given.keys().filter(|name| !versions.contains_key(*name)).cloned().collect();
-        let is_news = |name: &String| self.owed.contains(name) || self.given.get(name) != versions.get(name);
+        let owes_all = self.owed.contains(EVERY);
+        let is_news =
+            |name: &String| owes_all || self.owed.contains(name) || self.given.get(name) != versions.get(name);
         let has_news = versions.keys().any(is_news);
         let mut told = Vec::new();
         for (name, version) in versions.iter().filter(|(name, _)| has_news && (P::IS_WHOLE || is_news(name))) {

@@ -285,7 +285,7 @@ fn a_proxy_that_comes_back_is_told_what_it_has_no_more_and_waits_for_it() {
 fn what_a_proxy_has_from_earlier_is_heard_once() {
     let mut talk = Talk::<Delta>::new();
     let said = |number: usize, nonce: &str| {
-        let had = (0..2_000).map(|name| (format!("{number}-{name}"), String::new())).collect();
+        let had = (0..1_000).map(|name| (format!("{number}-{name}"), String::new())).collect();
         let names = Names::Change { more: Vec::new(), fewer: Vec::new(), had };
         Said { names, nonce: nonce.to_owned(), ..Said::default() }
     };
@@ -294,7 +294,10 @@ fn what_a_proxy_has_from_earlier_is_heard_once() {
     }
     let news = talk.tell(&World::new(&["web"]).state()).unwrap();
     let gone = news.answer.unwrap().gone;
-    assert!(gone.len() == 1_024 && gone.iter().all(|name| name.starts_with("0-")), "{}", gone.len());
+    assert!(gone.len() == 1_000 && gone.iter().all(|name| name.starts_with("0-")), "{}", gone.len());
+    let had = (0..1_025).map(|name| (name.to_string(), String::new())).collect();
+    let many = Said { names: Names::Change { more: Vec::new(), fewer: Vec::new(), had }, ..Said::default() };
+    assert_eq!(Talk::<Delta>::new().hear(many).unwrap_err().code(), tonic::Code::InvalidArgument);
 }
 
 #[test]
@@ -306,6 +309,9 @@ fn delta_tells_what_changed_and_again_what_is_asked_for_again() {
     assert_eq!(told(&talk.tell(&world.state()).unwrap()), ["default"]);
     let heard = talk.hear(changes(&[], &[], "1")).unwrap();
     assert_eq!((heard.asks, heard.verdict), (false, Some(("1".to_owned(), None))), "also of an earlier answer");
+    for strange in ["0", "3", "02", "x"] {
+        assert_eq!(talk.hear(changes(&[], &[], strange)).unwrap().verdict, None, "{strange}");
+    }
     assert!(talk.hear(changes(&["ROOTCA"], &["default"], "2")).unwrap().asks);
     assert_eq!(told(&talk.tell(&world.state()).unwrap()), ["ROOTCA"]);
     world.identities = vec![identity("web", 3)];
@@ -326,7 +332,9 @@ fn who_says_no_name_is_given_all_under_their_own_names() {
     for news in [whole.tell(&world.state()), delta.tell(&world.state()), star.tell(&world.state())] {
         assert_eq!(told(&news.unwrap()), all);
     }
-    star.hear(changes(&[], &["*"], "1")).unwrap();
+    star.hear(changes(&["*"], &[], "1")).unwrap();
+    assert_eq!(told(&star.tell(&world.state()).unwrap()), all, "asked for again");
+    assert!(star.hear(changes(&[], &["*"], "1")).unwrap().asks, "what is given up is signed for nobody");
     world.identities = vec![identity("web", 4)];
     let news = star.tell(&world.state()).unwrap();
     assert!(news.answer.is_none() && news.lost.is_empty(), "{:?}", news.lost);
