@@ -4,10 +4,7 @@
 //! it is new to this stream, says something else about the credential, or is due; a message is sent when it differs
 //! from the last one.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -16,8 +13,8 @@ use super::{
     Error, Issuer, ROUNDS_MAX,
     credential::{Credentials, Order},
     foreign::{Foreign, View},
+    held::Held,
     issuer::Outcome,
-    jitter,
     kind::Kind,
     pace::Pace,
     recorded::Recorded,
@@ -44,19 +41,6 @@ pub(crate) struct Update<T> {
     pub(crate) bundle: Bytes,
     /// As [`Kind::federated`].
     pub(crate) federated: View,
-}
-
-/// What a stream holds of one entry.
-struct Held<T> {
-    entry: Given,
-    svid: Arc<T>,
-    /// Its end, where a new one could not end later.
-    renew_at: SystemTime,
-    /// It ends with its authority. One under the next authority ends later.
-    awaits_authority: bool,
-    /// When the clock shows less than this it was set back, and this may not be valid yet.
-    since: SystemTime,
-    is_sent: bool,
 }
 
 /// The state of one stream.
@@ -448,59 +432,8 @@ impl<K: Kind> Feed<K> {
         if !keep {
             self.forget(&entry.id);
         } else if let Some(held) = self.held_mut(&entry.id) {
-            let again = match now < held.svid.not_before() {
-                true => now + EARLY_RETRY,
-                false => jitter::renewal(now, held.svid.not_after()).max(now + RETRY_MIN),
-            };
-            held.renew_at = again.min(held.svid.not_after());
-            held.since = held.since.min(now);
+            held.postpone(now);
         }
-    }
-}
-
-/// How soon a failed renewal is tried again at the earliest.
-const RETRY_MIN: Duration = Duration::from_secs(1);
-/// And how soon one that is not valid yet. An authority of the present wakes it before.
-const EARLY_RETRY: Duration = Duration::from_secs(30);
-
-impl<T: Credentials> Held<T> {
-    fn new<K: Kind>(entry: Given, svid: Arc<T>, keyring: &Keyring, now: SystemTime) -> Self {
-        let end = svid.not_after();
-        let is_entrys_last = entry.spec.expires_at.is_some_and(|last| jitter::is_last(end, last));
-        let is_authoritys_last = |(id, until): (&_, _)| svid.authority() == id && jitter::is_last(end, until);
-        let awaits_authority = !is_entrys_last && K::signer(keyring).is_some_and(is_authoritys_last);
-        let renew_at = match is_entrys_last || awaits_authority {
-            true => end,
-            false => jitter::renewal(now, end),
-        };
-        Self { entry, since: svid.not_before(), svid, renew_at, awaits_authority, is_sent: false }
-    }
-
-    /// Is renewed in what is left of its life once another authority signs: not at once, as all others would be.
-    fn look_at<K: Kind>(&mut self, keyring: &Keyring, now: SystemTime) {
-        if self.awaits_authority && K::signer(keyring).is_some_and(|(id, _)| id != self.svid.authority()) {
-            self.awaits_authority = false;
-            self.renew_at = jitter::renewal(now, self.svid.not_after());
-        }
-    }
-
-    fn is_fresh<K: Kind>(&self, entry: &Given, snapshot: &Snapshot, now: SystemTime) -> bool {
-        let begin = self.svid.not_before();
-        // A second that has not come is not waited for: it would be signed again and again.
-        let is_late = |from: SystemTime| begin < from && from <= now;
-        (begin..self.renew_at).contains(&now)
-            && self.says_the_same::<K>(entry)
-            && !is_late(K::counts_from(entry, snapshot))
-    }
-
-    /// Whether the entry says the same about the credential as when it was signed.
-    fn says_the_same<K: Kind>(&self, entry: &Given) -> bool {
-        self.entry.spiffe_id() == entry.spiffe_id()
-            && (self.entry.revision == entry.revision || K::is_same(&self.entry.spec, &entry.spec))
-    }
-
-    fn identity(&self) -> Identity<T> {
-        Identity { svid: self.svid.clone(), hint: self.entry.spec.hint.clone() }
     }
 }
 

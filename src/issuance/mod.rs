@@ -12,6 +12,7 @@ mod error;
 mod explanation;
 mod feed;
 pub(crate) mod foreign;
+mod held;
 mod issuer;
 mod jitter;
 mod kind;
